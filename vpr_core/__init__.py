@@ -1,0 +1,1 @@
+"""Place recognition with one sensor, distilled from many: models, losses, training, evaluation, retrieval. No ROS."""

@@ -1,0 +1,3 @@
+from vpr_core.cli import main
+
+main()

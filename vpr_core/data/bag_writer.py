@@ -1,0 +1,235 @@
+"""Writing rosbag2 folders (MCAP and metadata.yaml) from plain arrays, without a ROS installation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from vpr_core.errors import BagError
+from vpr_core.types import Pose
+
+# The common messages are the same from Humble on; metadata of version 9 cannot be read by Humble, version 8 can.
+_TYPES = get_typestore(Stores.ROS2_HUMBLE)
+_METADATA_VERSION = 8
+_POINT_FIELD_TYPES = {"i1": 1, "u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 8}
+_XYZI = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4")])
+
+
+class BagWriter:
+    """A bag under construction, used as a context manager.
+
+    The bag grows in a hidden folder beside `path` and takes its name when it is complete, so that neither an error
+    nor a kill leaves half a bag there. Messages are logged at their stamp unless `log_ns` says otherwise. The same
+    calls give the same bytes.
+
+    Raises `BagError` where `path` exists and `overwrite` is not set, and where the disk refuses.
+    """
+
+    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self._overwrite = overwrite
+        self._workshop = self.path.parent / f".{self.path.name}.partial"
+        self._writer: Writer | None = None
+        self._connections: dict[str, Connection] = {}
+
+    def __enter__(self) -> BagWriter:
+        if self.path.exists() and not self._overwrite:
+            raise BagError(f"{self.path} exists already; name another folder or allow it to be overwritten")
+        with self._disk_errors():
+            if self._workshop.exists():
+                shutil.rmtree(self._workshop)
+            self._writer = Writer(
+                self._workshop / self.path.name, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP
+            )
+            self._writer.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            with self._disk_errors():
+                self._open_writer.close()
+                self._publish()
+        except BaseException:
+            self._discard()
+            raise
+        self._writer = None
+
+    def image_jpeg(
+        self, topic: str, stamp_ns: int, frame_id: str, jpeg: bytes, *, log_ns: int | None = None
+    ) -> None:
+        """sensor_msgs/CompressedImage holding these JPEG bytes."""
+        data = np.frombuffer(jpeg, np.uint8)
+        header = _header(stamp_ns, frame_id)
+        self.write(topic, _message("sensor_msgs/msg/CompressedImage", header, "jpeg", data), _log(stamp_ns, log_ns))
+
+    def image(
+        self, topic: str, stamp_ns: int, frame_id: str, rgb: np.ndarray, *, log_ns: int | None = None
+    ) -> None:
+        """sensor_msgs/Image with encoding rgb8 from uint8 [H, W, 3]."""
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise BagError(f"image for {topic} is {rgb.dtype} {list(rgb.shape)}, expected uint8 [H, W, 3]")
+        height, width = rgb.shape[:2]
+        data = np.ascontiguousarray(rgb).reshape(-1)
+        header = _header(stamp_ns, frame_id)
+        message = _message("sensor_msgs/msg/Image", header, height, width, "rgb8", 0, width * 3, data)
+        self.write(topic, message, _log(stamp_ns, log_ns))
+
+    def camera_info(
+        self,
+        topic: str,
+        stamp_ns: int,
+        frame_id: str,
+        *,
+        size: tuple[int, int],
+        matrix: np.ndarray,
+        distortion: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 0.0),
+        log_ns: int | None = None,
+    ) -> None:
+        """sensor_msgs/CameraInfo of a pinhole camera: size (width, height) [px], matrix K [3, 3], plumb_bob."""
+        projection = np.hstack([matrix, np.zeros((3, 1))])
+        roi = _message("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False)
+        message = _message(
+            "sensor_msgs/msg/CameraInfo",
+            _header(stamp_ns, frame_id),
+            size[1],
+            size[0],
+            "plumb_bob",
+            np.asarray(distortion, np.float64),
+            np.asarray(matrix, np.float64).reshape(-1),
+            np.eye(3).reshape(-1),
+            projection.astype(np.float64).reshape(-1),
+            0,
+            0,
+            roi,
+        )
+        self.write(topic, message, _log(stamp_ns, log_ns))
+
+    def cloud(
+        self, topic: str, stamp_ns: int, frame_id: str, points: np.ndarray, *, log_ns: int | None = None
+    ) -> None:
+        """sensor_msgs/PointCloud2 from float [N, 4] (x, y, z [m], intensity) or from a structured [N] array, whose
+        fields are kept as they are."""
+        records = _records(topic, points)
+        fields = [_point_field(records.dtype, name) for name in records.dtype.names or ()]
+        step, count = records.dtype.itemsize, len(records)
+        data = np.frombuffer(records.tobytes(), np.uint8)
+        header = _header(stamp_ns, frame_id)
+        kind = "sensor_msgs/msg/PointCloud2"
+        message = _message(kind, header, 1, count, fields, False, step, step * count, data, True)
+        self.write(topic, message, _log(stamp_ns, log_ns))
+
+    def odometry(
+        self,
+        topic: str,
+        stamp_ns: int,
+        frame_id: str,
+        child_frame_id: str,
+        pose: Pose,
+        speed_mps: float,
+        *,
+        log_ns: int | None = None,
+    ) -> None:
+        """nav_msgs/Odometry: T_frame_child and the forward speed of the child; covariances are zero (unknown)."""
+        point = _message("geometry_msgs/msg/Point", *pose.position_m)
+        quaternion = _message("geometry_msgs/msg/Quaternion", *pose.quaternion_xyzw)
+        position = _message("geometry_msgs/msg/Pose", point, quaternion)
+        linear = _message("geometry_msgs/msg/Vector3", speed_mps, 0.0, 0.0)
+        twist = _message("geometry_msgs/msg/Twist", linear, _message("geometry_msgs/msg/Vector3", 0.0, 0.0, 0.0))
+        message = _message(
+            "nav_msgs/msg/Odometry",
+            _header(stamp_ns, frame_id),
+            child_frame_id,
+            _message("geometry_msgs/msg/PoseWithCovariance", position, np.zeros(36)),
+            _message("geometry_msgs/msg/TwistWithCovariance", twist, np.zeros(36)),
+        )
+        self.write(topic, message, _log(stamp_ns, log_ns))
+
+    def write(self, topic: str, message: Any, log_ns: int) -> None:
+        """Any message of the rosbags Humble type store, e.g. one altered by a test.
+
+        Raises BagError where the topic already carries another type.
+        """
+        kind = message.__msgtype__
+        with self._disk_errors():
+            if topic not in self._connections:
+                self._connections[topic] = self._open_writer.add_connection(topic, kind, typestore=_TYPES)
+            connection = self._connections[topic]
+            if connection.msgtype != kind:
+                raise BagError(f"{topic} in {self.path} already carries {connection.msgtype}, it cannot take {kind}")
+            self._open_writer.write(connection, log_ns, _TYPES.serialize_cdr(message, kind))
+
+    @property
+    def _open_writer(self) -> Writer:
+        assert self._writer is not None, "use BagWriter as a context manager"
+        return self._writer
+
+    def _publish(self) -> None:
+        replaced = self._workshop / "replaced"
+        if self.path.exists():
+            os.rename(self.path, replaced)
+        os.rename(self._workshop / self.path.name, self.path)
+        shutil.rmtree(self._workshop)
+
+    def _discard(self) -> None:
+        """Takes the unfinished bag away. What went wrong before matters more than what goes wrong here."""
+        replaced = self._workshop / "replaced"
+        with contextlib.suppress(OSError):
+            if replaced.exists() and not self.path.exists():
+                os.rename(replaced, self.path)
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.abort()
+            self._writer = None
+        shutil.rmtree(self._workshop, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BagError(f"cannot write the bag {self.path}: {error.strerror or error}") from error
+
+
+def _message(kind: str, *values: Any) -> Any:
+    """A message from its fields' values, in the order of its definition."""
+    return _TYPES.types[kind](*values)
+
+
+def _header(stamp_ns: int, frame_id: str) -> Any:
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    return _message("std_msgs/msg/Header", _message("builtin_interfaces/msg/Time", seconds, nanoseconds), frame_id)
+
+
+def _log(stamp_ns: int, log_ns: int | None) -> int:
+    return stamp_ns if log_ns is None else log_ns
+
+
+def _records(topic: str, points: np.ndarray) -> np.ndarray:
+    if points.dtype.names is not None and points.ndim == 1:
+        return points
+    if points.ndim != 2 or points.shape[1] != 4:
+        raise BagError(f"cloud for {topic} is {points.dtype} {list(points.shape)}, expected [N, 4] or a structured [N]")
+    return np.ascontiguousarray(points, np.float32).view(_XYZI).reshape(-1)
+
+
+def _point_field(dtype: np.dtype, name: str) -> Any:
+    assert dtype.fields is not None
+    kind, offset = dtype.fields[name][:2]
+    if kind.str[1:] not in _POINT_FIELD_TYPES or kind.str[0] == ">":
+        raise BagError(f"cloud field {name} is {kind.str}, expected a little-endian integer up to 32 bits or a float")
+    return _message("sensor_msgs/msg/PointField", name, offset, _POINT_FIELD_TYPES[kind.str[1:]], 1)

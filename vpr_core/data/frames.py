@@ -1,0 +1,151 @@
+"""A frames folder: the keyframes of one drive, as images, clouds and poses that belong together.
+
+    frames/
+      card.json      schema, what was recorded, counts, drops with reasons, synchronisation error
+      frames.csv     one line a frame; the columns of `COLUMNS`
+      images/        000000.jpg ... the camera's own bytes
+      clouds/        000000.npy ... float32 [N, 4]: x, y, z in metres in the LiDAR frame, intensity
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpr_core.errors import FramesError
+from vpr_core.files import read_manifest, write_json
+from vpr_core.preprocess import decode_image
+from vpr_core.types import POSE_COLUMNS, Pose
+
+SCHEMA = 1
+MADE_BY = "vpr-distill ingest"
+COLUMNS = ("index", "stamp_ns", "image", "cloud", "cloud_stamp_ns", *POSE_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One keyframe. Paths are relative to the folder; what was not recorded is None."""
+
+    index: int
+    stamp_ns: int
+    image: str | None
+    cloud: str | None = None
+    cloud_stamp_ns: int | None = None
+    pose: Pose | None = None
+    """T_map_base at `stamp_ns`."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A frames folder that was read and checked."""
+
+    folder: Path
+    card: dict[str, Any]
+    frames: tuple[Frame, ...]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Frames:
+        """Read and check a folder; raises FramesError naming the first file that is absent or does not fit."""
+        folder = Path(folder)
+        card = read_manifest(folder, "card.json", SCHEMA, FramesError, MADE_BY)
+        frames = _read_csv(folder / "frames.csv")
+        if len(frames) != card["counts"]["frames"]:
+            raise FramesError(f"{folder}/frames.csv has {len(frames)} frames, card.json says {card['counts']['frames']}")
+        for frame in frames:
+            for name in (frame.image, frame.cloud):
+                if name and not (folder / name).is_file():
+                    raise FramesError(f"{folder / name} is missing (frame {frame.index}); run `{MADE_BY}` again")
+        return cls(folder, card, frames)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def session(self) -> str:
+        """Name of the drive."""
+        return self.card["session"]
+
+    @property
+    def map_frame(self) -> str:
+        """Coordinate frame of the poses; empty where there are none."""
+        return self.card["map_frame"]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Width and height of every image [px]; raises FramesError where the drive has no camera."""
+        if self.card["image_size"] is None:
+            raise FramesError(f"{self.folder} has no images; ingest the bag with --image-topic")
+        width, height = self.card["image_size"]
+        return width, height
+
+    @property
+    def has_poses(self) -> bool:
+        return len(self) > 0 and all(frame.pose is not None for frame in self.frames)
+
+    @cached_property
+    def positions_m(self) -> np.ndarray:
+        """[N, 3] positions in the map frame; raises FramesError in a folder without poses."""
+        poses = [frame.pose for frame in self.frames if frame.pose is not None]
+        if len(poses) != len(self):
+            raise FramesError(f"{self.folder} has no poses; ingest the bag with --pose-topic")
+        return np.array([pose.position_m for pose in poses], dtype=np.float64).reshape(-1, 3)
+
+    def image(self, index: int) -> np.ndarray:
+        """RGB uint8 [H, W, 3] of frame `index`."""
+        name = self.frames[index].image
+        if name is None:
+            raise FramesError(f"frame {index} of {self.folder} has no image")
+        return decode_image((self.folder / name).read_bytes())
+
+    def cloud(self, index: int) -> np.ndarray:
+        """float32 [N, 4] (x, y, z [m] in the LiDAR frame, intensity) of frame `index`."""
+        name = self.frames[index].cloud
+        if name is None:
+            raise FramesError(f"frame {index} of {self.folder} has no cloud")
+        return np.load(self.folder / name)
+
+
+def write_index(folder: Path, frames: Iterable[Frame], card: dict[str, Any]) -> None:
+    """Write frames.csv and card.json; images and clouds lie in the folder already."""
+    with (folder / "frames.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(_row(frame) for frame in frames)
+    write_json(folder / "card.json", {"schema": SCHEMA, **card})
+
+
+def _row(frame: Frame) -> list[Any]:
+    pose = frame.pose.cells() if frame.pose else [""] * len(POSE_COLUMNS)
+    cloud_stamp = "" if frame.cloud_stamp_ns is None else frame.cloud_stamp_ns
+    return [frame.index, frame.stamp_ns, frame.image or "", frame.cloud or "", cloud_stamp, *pose]
+
+
+def _read_csv(path: Path) -> tuple[Frame, ...]:
+    try:
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise FramesError(f"{path} has columns {reader.fieldnames}, expected {list(COLUMNS)}")
+            return tuple(_frame(row) for row in reader)
+    except FileNotFoundError:
+        raise FramesError(f"{path} is missing; run `{MADE_BY}` again") from None
+    except (ValueError, TypeError) as error:
+        raise FramesError(f"{path} does not parse ({error}); run `{MADE_BY}` again") from error
+
+
+def _frame(row: dict[str, str]) -> Frame:
+    return Frame(
+        index=int(row["index"]),
+        stamp_ns=int(row["stamp_ns"]),
+        image=row["image"] or None,
+        cloud=row["cloud"] or None,
+        cloud_stamp_ns=int(row["cloud_stamp_ns"]) if row["cloud_stamp_ns"] else None,
+        pose=Pose.from_cells([row[name] for name in POSE_COLUMNS]),
+    )
+

@@ -1,0 +1,52 @@
+"""sensor_msgs/PointCloud2 to an array, from rclpy's message or a bag reader's alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vpr_core.errors import InputError
+
+# sensor_msgs/PointField datatype constants.
+_DTYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+
+
+def cloud_from_message(message: Any) -> np.ndarray:
+    """float32 [N, 4]: x, y, z [m] in the message's frame and intensity (0 where the message has none).
+
+    Padded points and rows, big-endian data, organised clouds and any numeric field type are read as the message
+    describes them; points with a coordinate that is NaN or infinite are left out. Raises InputError where x, y or z
+    is absent or the data is shorter than the message says.
+    """
+    records = _records(message)
+    columns = [records[name].astype(np.float32) for name in ("x", "y", "z")]
+    names = records.dtype.names or ()
+    intensity = records["intensity"].astype(np.float32) if "intensity" in names else np.zeros_like(columns[0])
+    points = np.stack([*columns, intensity], axis=-1).reshape(-1, 4)
+    return points[np.isfinite(points[:, :3]).all(axis=1)]
+
+
+def _records(message: Any) -> np.ndarray:
+    """Structured [height, width] view of the message's data; nothing is copied."""
+    fields = {field.name: field for field in message.fields if field.name in ("x", "y", "z", "intensity")}
+    if missing := [name for name in ("x", "y", "z") if name not in fields]:
+        came = [field.name for field in message.fields]
+        raise InputError(f"point cloud has no field {' '.join(missing)}, it has {came}: expected x, y, z")
+    if unknown := [field.name for field in fields.values() if field.datatype not in _DTYPES]:
+        raise InputError(f"point cloud field {unknown[0]} has datatype {fields[unknown[0]].datatype}, expected 1 to 8")
+    order = ">" if message.is_bigendian else "<"
+    dtype = np.dtype(
+        {
+            "names": list(fields),
+            "formats": [order + _DTYPES[field.datatype] for field in fields.values()],
+            "offsets": [field.offset for field in fields.values()],
+            "itemsize": message.point_step,
+        }
+    )
+    data = np.frombuffer(message.data, np.uint8)
+    needed = (message.height - 1) * message.row_step + message.width * message.point_step if message.height else 0
+    if data.size < needed:
+        raise InputError(f"point cloud holds {data.size} bytes, its header promises {needed}: it was cut off")
+    shape = (message.height, message.width)
+    return np.ndarray(shape, dtype, buffer=data, strides=(message.row_step, message.point_step))

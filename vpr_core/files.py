@@ -1,0 +1,139 @@
+"""Writing files so that a kill at any moment leaves the old state or the new one, never a mixture.
+
+A folder of this package is described by one manifest (JSON). Data files carry the start of their own hash in their
+name, so that new ones never overwrite those that the old manifest names; replacing the manifest is the one atomic
+step, and what only the old manifest named is removed afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vpr_core.errors import VprError
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Hash of a JSON value, independent of the order of its keys."""
+    return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` under `path`; a reader sees the old file or the whole new one. OSErrors pass through."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomic(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_manifest(folder: Path, name: str, schema: int, error: type[VprError], made_by: str) -> dict[str, Any]:
+    """The JSON manifest `name` of `folder`, with its schema version checked; raises `error` saying what is wrong."""
+    path = folder / name
+    try:
+        manifest = json.loads(path.read_text())
+    except FileNotFoundError:
+        what = "is empty or something else" if folder.is_dir() else "does not exist"
+        raise error(f"{folder} {what}: expected a folder with {name}, made by `{made_by}`") from None
+    except (OSError, ValueError) as cause:
+        raise error(f"{path} cannot be read ({cause}); make the folder again with `{made_by}`") from cause
+    if not isinstance(manifest, dict) or manifest.get("schema") != schema:
+        came = manifest.get("schema") if isinstance(manifest, dict) else None
+        raise error(f"{path} has schema {came}, this version reads {schema}; make it again with `{made_by}`")
+    return manifest
+
+
+def commit(folder: Path, manifest_name: str, files: dict[str, bytes], manifest: Callable[[dict[str, str]], Any]) -> None:
+    """Write data files and then the manifest that names them.
+
+    files: contents by plain name ("descriptors.npy"); each is stored as "descriptors-<hash>.npy".
+    manifest: takes {plain name: stored name} and returns the JSON value to store.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stored: dict[str, str] = {}
+    written: list[Path] = []
+    try:
+        for name, data in files.items():
+            path = Path(name)
+            stored[name] = f"{path.stem}-{sha256_bytes(data)[:12]}{path.suffix}"
+            target = folder / stored[name]
+            if not target.exists():
+                written.append(target)
+            write_atomic(target, data)
+        write_json(folder / manifest_name, manifest(stored))
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+    _remove_others(folder, files, set(stored.values()))
+
+
+def _remove_others(folder: Path, files: dict[str, bytes], keep: set[str]) -> None:
+    for name in files:
+        path = Path(name)
+        for old in folder.glob(f"{path.stem}-{'[0-9a-f]' * 12}{path.suffix}"):
+            if old.name not in keep:
+                old.unlink(missing_ok=True)
+
+
+def read_checked(folder: Path, stored_name: str, error: type[VprError], made_by: str) -> bytes:
+    """A data file whose content must match the hash in its name; raises `error` where it is absent or damaged."""
+    path = folder / stored_name
+    try:
+        data = path.read_bytes()
+    except OSError as cause:
+        raise error(f"{path} cannot be read ({cause.strerror}); make the folder again with `{made_by}`") from cause
+    if sha256_bytes(data)[:12] != path.stem.rpartition("-")[2]:
+        raise error(f"{path} is damaged: its content does not match the hash in its name; make it again with `{made_by}`")
+    return data
+
+
+@contextmanager
+def folder_in_the_making(target: Path, error: type[VprError], overwrite: bool = False) -> Iterator[Path]:
+    """A hidden folder beside `target` that takes its place when the block ends well and is removed when it does not.
+
+    Raises `error` where `target` exists and is not empty, unless `overwrite`.
+    """
+    if target.exists() and not overwrite and (not target.is_dir() or any(target.iterdir())):
+        raise error(f"{target} exists already: choose another folder or pass --overwrite")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.parent / f".{target.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _swap_in(partial, target)
+
+
+def _swap_in(partial: Path, target: Path) -> None:
+    old = target.parent / f".{target.name}.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,118 @@
+"""A place map: the descriptors of a drive's keyframes, where they were taken, and which bundle made them.
+
+    place_map/
+      map.json                 schema, model hash, map frame, image size, counts
+      descriptors-<hash>.npy   float32 [N, D], unit rows
+      places-<hash>.csv        session, stamp and pose of each row
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpr_core.errors import MapError
+from vpr_core.files import commit, read_checked, read_manifest, sha256_json
+from vpr_core.types import POSE_COLUMNS, Pose
+
+SCHEMA = 1
+MANIFEST = "map.json"
+MADE_BY = "vpr-distill map"
+COLUMNS = ("place_id", "session", "stamp_ns", *POSE_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One keyframe of the map."""
+
+    session: str
+    stamp_ns: int
+    pose: Pose | None
+
+
+@dataclass(frozen=True)
+class PlaceMap:
+    """A place map in memory; the number of a place is its row."""
+
+    descriptors: np.ndarray
+    """float32 [N, D], unit rows."""
+    places: tuple[Place, ...]
+    model_hash: str
+    map_frame: str
+    """Coordinate frame of the poses; empty where there are none."""
+    image_size: tuple[int, int]
+    """Width and height of the images it was made with [px]."""
+    hash: str = ""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def has_poses(self) -> bool:
+        return bool(self.places) and all(place.pose is not None for place in self.places)
+
+    @classmethod
+    def load(cls, folder: str | Path, model_hash: str | None = None) -> PlaceMap:
+        """Read a map folder.
+
+        Raises MapError where it is absent or damaged, or where it was made with another bundle than `model_hash`.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder, MANIFEST, SCHEMA, MapError, MADE_BY)
+        if model_hash is not None and manifest["model_hash"] != model_hash:
+            raise MapError(
+                f"{folder} was made with model {manifest['model_hash']}, the bundle is {model_hash}: their descriptors "
+                f"cannot be compared; make the map again with `{MADE_BY}`, or load the bundle it was made with"
+            )
+        descriptors = np.load(io.BytesIO(read_checked(folder, manifest["descriptors"], MapError, MADE_BY)))
+        places = _read_places(read_checked(folder, manifest["places"], MapError, MADE_BY).decode())
+        if len(places) != len(descriptors):
+            raise MapError(f"{folder} has {len(descriptors)} descriptors for {len(places)} places; make it again")
+        width, height = manifest["image_size"]
+        return cls(descriptors, places, manifest["model_hash"], manifest["map_frame"], (width, height), _hash(manifest))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the map; an older one in `folder` stays whole until everything is on the disk."""
+        buffer = io.BytesIO()
+        np.save(buffer, self.descriptors)
+
+        def manifest(stored: dict[str, str]) -> dict[str, Any]:
+            return {
+                "schema": SCHEMA,
+                "model_hash": self.model_hash,
+                "map_frame": self.map_frame,
+                "image_size": list(self.image_size),
+                "places_count": len(self),
+                "descriptors": stored["descriptors.npy"],
+                "places": stored["places.csv"],
+            }
+
+        files = {"descriptors.npy": buffer.getvalue(), "places.csv": _places_csv(self.places).encode()}
+        commit(Path(folder), MANIFEST, files, manifest)
+        return Path(folder)
+
+
+def _hash(manifest: dict[str, Any]) -> str:
+    return sha256_json([manifest[key] for key in ("model_hash", "map_frame", "descriptors", "places")])[:16]
+
+
+def _places_csv(places: tuple[Place, ...]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for place_id, place in enumerate(places):
+        pose = place.pose.cells() if place.pose else [""] * len(POSE_COLUMNS)
+        writer.writerow([place_id, place.session, place.stamp_ns, *pose])
+    return text.getvalue()
+
+
+def _read_places(text: str) -> tuple[Place, ...]:
+    return tuple(
+        Place(row["session"], int(row["stamp_ns"]), Pose.from_cells([row[name] for name in POSE_COLUMNS]))
+        for row in csv.DictReader(io.StringIO(text))
+    )

@@ -1,0 +1,105 @@
+"""The one call behind the command line and the live node: an image in, places out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vpr_core.errors import MapError
+from vpr_core.preprocess import check_aspect, check_image
+from vpr_core.retrieval.bundle import Bundle
+from vpr_core.retrieval.gate import judge
+from vpr_core.retrieval.index import Index, build_index
+from vpr_core.retrieval.place_map import PlaceMap
+from vpr_core.types import Match, Reason, Recognition
+
+DEFAULT_TOP_K = 5
+
+
+@dataclass(frozen=True)
+class PlaceRecognizer:
+    """A bundle and a map made with it."""
+
+    bundle: Bundle
+    place_map: PlaceMap
+    index: Index
+    top_k: int
+    min_similarity: float
+    device: str
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | Path,
+        place_map: str | Path,
+        *,
+        top_k: int = DEFAULT_TOP_K,
+        min_similarity: float | None = None,
+        device: str = "cpu",
+        threads: int = 0,
+    ) -> PlaceRecognizer:
+        """Load both folders.
+
+        min_similarity: a match is accepted from here up; None takes the threshold stored in the bundle, or accepts
+        every best match where the bundle has none.
+        Raises BundleError and MapError; a map made with another bundle is refused.
+        """
+        loaded = Bundle.load(bundle, device, threads)
+        if min_similarity is None:
+            min_similarity = -1.0 if loaded.accept_similarity is None else loaded.accept_similarity
+        places = _load_map(place_map, loaded)
+        return cls(loaded, places, build_index(places.descriptors, device), top_k, min_similarity, device)
+
+    def with_map(self, place_map: str | Path) -> PlaceRecognizer:
+        """The same model and settings on another map; raises MapError."""
+        places = _load_map(place_map, self.bundle)
+        return replace(self, place_map=places, index=build_index(places.descriptors, self.device))
+
+    def recognize(self, image: np.ndarray, stamp_ns: int, top_k: int | None = None) -> Recognition:
+        """Places for an RGB uint8 image [H, W, 3] taken at `stamp_ns`.
+
+        Raises InputError where the image is no picture or has another aspect than the map's images.
+        """
+        check_image(image)
+        check_aspect(image, *self.place_map.image_size)
+        descriptor = self.bundle.encode([image])
+        similarities, rows = self.index.search(descriptor, top_k or self.top_k)
+        reasons = judge([float(value) for value in similarities[0]], self.min_similarity)
+        matches = tuple(map(self._match, rows[0], similarities[0], reasons))
+        return Recognition(stamp_ns, matches, descriptor[0])
+
+    def _match(self, row: int, similarity: float, reason: Reason) -> Match:
+        place = self.place_map.places[row]
+        return Match(int(row), place.session, place.stamp_ns, place.pose, float(similarity), reason)
+
+    @property
+    def model_hash(self) -> str:
+        return self.bundle.hash
+
+    @property
+    def map_hash(self) -> str:
+        return self.place_map.hash
+
+    @property
+    def map_frame(self) -> str:
+        """Coordinate frame of the matches' poses; empty in a map without poses."""
+        return self.place_map.map_frame if self.has_poses else ""
+
+    @property
+    def num_places(self) -> int:
+        return len(self.place_map)
+
+    @property
+    def has_poses(self) -> bool:
+        return self.place_map.has_poses
+
+
+def _load_map(folder: str | Path, bundle: Bundle) -> PlaceMap:
+    places = PlaceMap.load(folder, bundle.hash)
+    if not len(places):
+        raise MapError(f"{folder} has no places")
+    if places.descriptors.shape[1] != bundle.dim:
+        raise MapError(f"{folder} holds {places.descriptors.shape[1]}-d descriptors, the bundle gives {bundle.dim}-d")
+    return places

@@ -1,0 +1,66 @@
+"""Matches as JSON lines: what `vpr-distill query` and the match_recorder node both write, and how to read it.
+
+One line a query:
+    {"stamp_ns": int, "received_ns": int | null, "processing_ms": float | null, "accepted": bool,
+     "map_hash": str, "model_hash": str,
+     "matches": [{"place_id": int, "session": str, "similarity": float, "accepted": bool, "reason": str,
+                  "position": [x_m, y_m, z_m] | null}, ...]}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vpr_core.errors import InputError
+from vpr_core.types import Match, Recognition
+
+
+def recognition_to_record(
+    recognition: Recognition,
+    *,
+    map_hash: str,
+    model_hash: str,
+    processing_ms: float | None = None,
+    received_ns: int | None = None,
+) -> dict[str, Any]:
+    """One query's answer as JSON values, most similar place first.
+
+    processing_ms: from the start of decoding to the end of the search.
+    received_ns: system time at which a live answer arrived; None offline.
+    """
+    return {
+        "stamp_ns": recognition.stamp_ns,
+        "received_ns": received_ns,
+        "processing_ms": processing_ms,
+        "accepted": recognition.accepted is not None,
+        "map_hash": map_hash,
+        "model_hash": model_hash,
+        "matches": [_match_to_record(match) for match in recognition.matches],
+    }
+
+
+def _match_to_record(match: Match) -> dict[str, Any]:
+    return {
+        "place_id": match.place_id,
+        "session": match.session,
+        "similarity": match.similarity,
+        "accepted": match.accepted,
+        "reason": match.reason.name.lower(),
+        "position": list(match.pose.position_m) if match.pose else None,
+    }
+
+
+def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The records of a file, in its order; raises InputError naming the line that is no record."""
+    with Path(path).open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise InputError(f"{path}, line {number} is no JSON ({error}): was its writer killed?") from error
+            if not isinstance(record, dict) or "stamp_ns" not in record:
+                raise InputError(f"{path}, line {number} holds no match: expected an object with stamp_ns and matches")
+            yield record
