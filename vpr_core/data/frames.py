@@ -80,7 +80,7 @@ class Frames:
     def image_size(self) -> tuple[int, int]:
         """Width and height of every image [px]; raises FramesError where the drive has no camera."""
         if self.card["image_size"] is None:
-            raise FramesError(f"{self.folder} has no images; ingest the bag with --image-topic")
+            raise FramesError(f"{self.folder} has no images; ingest the bag with --image_topic")
         width, height = self.card["image_size"]
         return width, height
 
@@ -93,7 +93,7 @@ class Frames:
         """[N, 3] positions in the map frame; raises FramesError in a folder without poses."""
         poses = [frame.pose for frame in self.frames if frame.pose is not None]
         if len(poses) != len(self):
-            raise FramesError(f"{self.folder} has no poses; ingest the bag with --pose-topic")
+            raise FramesError(f"{self.folder} has no poses; ingest the bag with --pose_topic")
         return np.array([pose.position_m for pose in poses], dtype=np.float64).reshape(-1, 3)
 
     def image(self, index: int) -> np.ndarray:

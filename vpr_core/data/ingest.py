@@ -112,7 +112,7 @@ def _choose(reader: BagReader, what: str, given: str | None, msgtypes: tuple[str
         return given
     found = sorted(topic for topic, msgtype in reader.topics.items() if msgtype in msgtypes)
     if len(found) > 1:
-        raise BagError(f"{reader.path} has several {what} topics: choose one with --{what}-topic {' | '.join(found)}")
+        raise BagError(f"{reader.path} has several {what} topics: choose one with --{what}_topic {' | '.join(found)}")
     return found[0] if found else None
 
 
@@ -285,7 +285,8 @@ class _FrameWriter:
         size = (image.shape[1], image.shape[0])
         self._image_size = self._image_size or size
         if size != self._image_size:
-            raise InputError(f"image is {size[0]}x{size[1]}, the drive began with {self._image_size}")
+            width, height = self._image_size
+            raise InputError(f"image is {size[0]}x{size[1]}, the drive began with {width}x{height}")
         name, data = f"images/{index:06d}.jpg", b""
         if hasattr(message, "format"):
             data = bytes(message.data)
@@ -311,9 +312,10 @@ class _FrameWriter:
         for planned in self._plan:
             image, cloud = self._images.get(planned.index), self._clouds.get(planned.index)
             if (self._topics.image and image is None) or (self._topics.cloud and cloud is None):
-                for name in filter(None, (image, cloud)):
-                    (self._folder / name).unlink()
-                self._drops["frame incomplete: its image or cloud was dropped"] += 1
+                for name, missing in ((image, "cloud"), (cloud, "image")):
+                    if name:
+                        (self._folder / name).unlink()
+                        self._drops[f"its {missing} was dropped"] += 1
                 continue
             frames.append(replace(planned, index=len(frames), image=image, cloud=cloud))
         return frames, self._image_size

@@ -1,0 +1,73 @@
+"""Who may import whom: a module imports from lower layers, inside a layer only along the arrows named here."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAYER = {
+    "types": 0, "errors": 0, "files": 0, "preprocess": 0,
+    "losses": 1, "structvpr": 1, "models": 1, "data": 1,
+    "retrieval": 2, "evaluation": 2,
+    "training": 3, "synthetic": 3, "export": 3,
+    "cli": 4, "experiments": 4, "__main__": 5,
+}  # fmt: skip
+WITHIN = {("evaluation", "retrieval"), ("export", "training"), ("cli", "experiments"), ("files", "errors"),
+          ("preprocess", "errors"), ("data", "structvpr")}  # fmt: skip
+ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "nav_msgs", "std_msgs", "cv_bridge", "launch", "launch_ros",
+       "vpr_distill_msgs", "vpr_distill_ros", "sensor_msgs_py", "ament_index_python"}  # fmt: skip
+NODES_MAY_USE = {"retrieval", "data", "types", "errors", "files", "preprocess"}
+CORE = sorted((ROOT / "vpr_core").rglob("*.py"))
+NODES = sorted((ROOT / "vpr_distill_ros").glob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of the modules that a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def parts_of_core(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imported(path) if name.startswith("vpr_core.")} & set(LAYER)
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_core_imports_lower_layers_and_no_ros(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imported(path)} & ROS
+    here = path.relative_to(ROOT / "vpr_core").with_suffix("").parts[0]
+    if here == "__init__":
+        assert not parts_of_core(path)
+        return
+    for part in parts_of_core(path) - {here}:
+        assert LAYER[part] < LAYER[here] or (here, part) in WITHIN, f"{here} must not import {part}"
+
+
+@pytest.mark.parametrize("path", NODES, ids=lambda path: path.name)
+def test_nodes_use_only_what_a_robot_needs(path: Path) -> None:
+    assert parts_of_core(path) <= NODES_MAY_USE
+
+
+def test_launch_and_test_are_no_packages() -> None:
+    assert not (ROOT / "launch" / "__init__.py").exists()
+    assert not (ROOT / "test" / "__init__.py").exists()
+
+
+def test_a_camera_robot_imports_neither_torch_nor_training() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; import vpr_core.retrieval.recognizer, vpr_core.retrieval.query; "
+        "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'kornia', 'transformers') "
+        "or name.startswith(('vpr_core.training', 'vpr_core.losses', 'vpr_core.models'))])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,100 @@
+"""Fixtures shared by all tests: a short drive through a made-up town and what is made of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash[FIGURES]:
+        terminalreporter.section("figures")
+        for line in config.stash[FIGURES]:
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> list[str]:
+    """Lines that are printed after the run: what a test measured."""
+    return request.config.stash[FIGURES]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and reference numbers; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("VPR_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"VPR_SHARED: no folder {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workshop")
+
+
+@pytest.fixture(scope="session")
+def bag(workshop: Path) -> Path:
+    """A drive of 80 m at noon, with camera, LiDAR and poses."""
+    from vpr_core.synthetic.drive import record_drive
+
+    return record_drive(workshop / "bag", town=3, condition="noon", route="loop", seed=1, max_length_m=80.0)
+
+
+@pytest.fixture(scope="session")
+def frames(workshop: Path, bag: Path) -> Path:
+    from vpr_core.data.ingest import ingest
+
+    return ingest(bag, workshop / "frames", pose_topic="/ground_truth/odom")
+
+
+@pytest.fixture(scope="session")
+def bundle(workshop: Path, frames: Path) -> Path:
+    """A network with ImageNet weights that was not trained further."""
+    return make_bundle(workshop / "pretrained", frames, pretrained=True)
+
+
+@pytest.fixture(scope="session")
+def place_map(workshop: Path, bundle: Path, frames: Path) -> Path:
+    from vpr_core.retrieval.mapping import build_map
+
+    build_map(bundle, frames, workshop / "place_map")
+    return workshop / "place_map"
+
+
+@pytest.fixture(scope="session")
+def other_map(workshop: Path, frames: Path) -> Path:
+    """A map of the same drive, made with another bundle."""
+    from vpr_core.retrieval.mapping import build_map
+
+    build_map(make_bundle(workshop / "random", frames, pretrained=False), frames, workshop / "other_map")
+    return workshop / "other_map"
+
+
+def make_bundle(folder: Path, frames: Path, pretrained: bool) -> Path:
+    """A bundle of a network as it is before any training."""
+    from vpr_core.export import export
+    from vpr_core.training.recipe import Recipe
+    from vpr_core.training.train import train_encoder
+
+    train_encoder([frames], folder / "checkpoint", Recipe(pretrained=pretrained, steps=0))
+    return export(folder / "checkpoint", frames, folder / "bundle")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_threads() -> Iterator[None]:
+    """Two threads are enough for these sizes, and results do not depend on the machine's number of cores."""
+    import torch
+
+    torch.set_num_threads(2)
+    yield

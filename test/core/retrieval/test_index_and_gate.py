@@ -1,0 +1,45 @@
+"""Exact search by either library, and who may be accepted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vpr_core.errors import MapError
+from vpr_core.retrieval.gate import judge
+from vpr_core.retrieval.index import NumpyIndex, build_index
+from vpr_core.types import Reason
+
+
+def test_faiss_and_numpy_agree() -> None:
+    pytest.importorskip("faiss")
+    rng = np.random.default_rng(0)
+    database, queries = (rng.normal(size=(n, 32)).astype(np.float32) for n in (200, 9))
+    similarity, rows = build_index(database).search(queries, 7)
+    expected_similarity, expected_rows = NumpyIndex(database).search(queries, 7)
+    np.testing.assert_array_equal(rows, expected_rows)
+    np.testing.assert_allclose(similarity, expected_similarity, rtol=1e-5)
+    brute = np.argsort(-(queries @ database.T), axis=1)[:, :7]
+    np.testing.assert_array_equal(rows, brute)
+
+
+def test_no_more_places_than_there_are() -> None:
+    database = np.eye(3, dtype=np.float32)
+    for index in (build_index(database), NumpyIndex(database)):
+        similarity, rows = index.search(database[:1], 10)
+        assert rows.shape == (1, 3) and similarity[0, 0] == 1.0
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    faiss = pytest.importorskip("faiss")
+    if getattr(faiss, "get_num_gpus", int)():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(MapError, match="use cpu"):
+        build_index(np.eye(3, dtype=np.float32), device="cuda")
+
+
+def test_only_the_best_is_accepted_and_only_above_the_threshold() -> None:
+    assert judge([0.9, 0.85, 0.4], 0.8) == [Reason.ACCEPTED, Reason.NOT_BEST, Reason.BELOW_SIMILARITY]
+    assert judge([0.7, 0.6], 0.8) == [Reason.BELOW_SIMILARITY, Reason.BELOW_SIMILARITY]
+    assert judge([0.8], 0.8) == [Reason.ACCEPTED]
+    assert judge([], 0.8) == []

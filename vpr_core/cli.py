@@ -1,0 +1,274 @@
+"""The command line: `vpr-distill COMMAND --help` teaches each step; `python -m vpr_core` is the same."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections import Counter
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from tqdm import tqdm
+
+from vpr_core.errors import VprError
+from vpr_core.training.recipe import Recipe
+
+DESCRIPTION = """Place recognition with one sensor: from recorded drives to a place map and live matches.
+
+Each command reads folders and leaves a folder that the next one checks:
+
+  synth     a drive through a made-up town      -> bag
+  ingest    bag                                 -> frames
+  train     frames                              -> checkpoint
+  export    checkpoint, frames                  -> bundle
+  map       bundle, frames                      -> place map
+  query     bundle, place map, bag              -> matches (JSON lines)
+  evaluate  bundle, database and query frames   -> recall
+  demo      all of it, with a live ROS 2 node   -> demo/report.html
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; errors that are the user's to mend end as one line on stderr and exit code 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    parser = build_parser()
+    config = parser.parse_args(arguments)
+    try:
+        _COMMANDS[config.subcommand](_values(config[config.subcommand]))
+    except VprError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+    except KeyboardInterrupt:
+        _fail("interrupted", code=130)
+
+
+def _fail(message: str, code: int = 1) -> None:
+    print(f"vpr-distill: error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _values(config: Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(config).items() if name not in ("config", "__path__")}
+
+
+def build_parser() -> ArgumentParser:
+    """The parser of all commands; every option can also stand in a YAML file given with --config."""
+    parser = ArgumentParser(
+        prog="vpr-distill", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subcommands(dest="subcommand", metavar="COMMAND")
+    for name, define in _DEFINITIONS.items():
+        text = (define.__doc__ or "").strip()
+        command = ArgumentParser(description=text)
+        command.add_argument("--config", action="config", help="YAML file with options of this command")
+        define(command)
+        commands.add_subcommand(name, command, help=text.split(".")[0])
+    return parser
+
+
+def _define_synth(command: ArgumentParser) -> None:
+    """Record a drive through a made-up town as a ROS 2 bag. The same options give the same bag."""
+    command.add_argument("--out", type=Path, required=True, help="bag folder to write")
+    command.add_argument("--town", type=int, default=1, help="number of the town; another number, another town")
+    command.add_argument("--condition", default="noon", help="noon, dusk, night or fog")
+    command.add_argument("--route", default="loop", help="loop, lane (beside it), offmap or mixed")
+    command.add_argument("--seed", type=int, default=0, help="of parked cars, wander and noise")
+    command.add_argument("--max_length_m", type=float, default=None, help="end the drive after so many metres")
+    command.add_argument("--overwrite", action="store_true", help="replace an existing bag")
+
+
+def _define_ingest(command: ArgumentParser) -> None:
+    """Make a frames folder of a bag: images, clouds and poses that belong together, by header stamp."""
+    command.add_argument("--bag", type=Path, required=True, help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag")
+    command.add_argument("--out", type=Path, required=True, help="frames folder to write")
+    for sensor in ("image", "cloud", "pose"):
+        command.add_argument(f"--{sensor}_topic", type=str, default=None, help=f"{sensor} topic; 'none' leaves it out")
+    command.add_argument("--keyframe_m", type=float, default=2.0, help="metres between keyframes")
+    command.add_argument("--keyframe_s", type=float, default=1.0, help="seconds between them where there are no poses")
+    command.add_argument("--tolerance_s", type=float, default=0.1, help="largest time between an image and its cloud")
+    command.add_argument("--session", type=str, default=None, help="name of the drive; the folder's name by default")
+    command.add_argument("--overwrite", action="store_true", help="replace an existing frames folder")
+
+
+def _define_train(command: ArgumentParser) -> None:
+    """Train a camera encoder on drives of one area by batch-hard triplet."""
+    command.add_argument("--frames", type=Path, nargs="+", required=True, help="frames folders to train on")
+    command.add_argument(
+        "--validation", type=Path, nargs=2, default=None, metavar=("DATABASE", "QUERIES"),
+        help="two frames folders kept out of training, on which the acceptance threshold is chosen",
+    )  # fmt: skip
+    command.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
+    command.add_class_arguments(Recipe)
+
+
+def _define_export(command: ArgumentParser) -> None:
+    """Export a checkpoint to a bundle: ONNX, compared with torch on real frames, that runs without torch."""
+    command.add_argument("--checkpoint", type=Path, required=True, help="folder written by `train`")
+    command.add_argument("--frames", type=Path, required=True, help="frames folder to compare on")
+    command.add_argument("--out", type=Path, required=True, help="bundle folder to write")
+
+
+def _define_map(command: ArgumentParser) -> None:
+    """Make a place map of a drive with a bundle."""
+    command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
+    command.add_argument("--frames", type=Path, required=True, help="frames folder of the drive to be recognised")
+    command.add_argument("--out", type=Path, required=True, help="place map folder to write")
+    _device(command)
+
+
+def _define_query(command: ArgumentParser) -> None:
+    """Recognise places in a bag; writes one JSON line an image, with the live node's answers."""
+    command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
+    command.add_argument("--map", type=Path, required=True, help="folder written by `map`")
+    command.add_argument("--bag", type=Path, required=True, help="the drive to recognise")
+    command.add_argument("--image_topic", type=str, default=None, help="needed where the bag has several")
+    command.add_argument("--out", type=Path, default=None, help="file of JSON lines; standard output by default")
+    command.add_argument("--top_k", type=int, default=5, help="places for each image")
+    command.add_argument(
+        "--min_similarity", type=float, default=None, help="accept a match from here up; the bundle's by default"
+    )
+    _device(command)
+
+
+def _define_evaluate(command: ArgumentParser) -> None:
+    """Print Recall@N of query drives against a database drive, beside a grey thumbnail's."""
+    command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
+    command.add_argument("--database", type=Path, required=True, help="frames folder of the map drive")
+    command.add_argument("--queries", type=Path, nargs="+", required=True, help="frames folders of query drives")
+    command.add_argument("--radius_m", type=float, default=10.0, help="a match within this distance is right")
+    command.add_argument("--out", type=Path, default=None, help="also write the rows to this JSON file")
+    _device(command)
+
+
+def _define_demo(command: ArgumentParser) -> None:
+    """Record drives, train, map, and recognise places live in a ROS 2 node; writes demo/report.html."""
+    command.add_argument("--out", type=Path, default=Path("demo"), help="folder to write; an older demo is replaced")
+    command.add_argument("--steps", type=int, default=None, help="training steps; the demo's own number by default")
+    command.add_argument("--live", type=bool, default=True, help="run the ROS 2 nodes")
+
+
+def _device(command: ArgumentParser) -> None:
+    command.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where network and search run")
+
+
+def _synth(options: dict[str, Any]) -> None:
+    from vpr_core.synthetic.drive import record_drive
+
+    print(record_drive(**options, progress=progress_bar))
+
+
+def _ingest(options: dict[str, Any]) -> None:
+    from vpr_core.data.frames import Frames
+    from vpr_core.data.ingest import ingest
+
+    out = ingest(**options, progress=progress_bar)
+    card = Frames.load(out).card
+    drops = "; ".join(f"{count} x {reason}" for reason, count in card["drops"].items()) or "none"
+    print(f"{out}: {card['counts']['frames']} frames, {card['metres']} m, {card['seconds']} s, drops: {drops}")
+
+
+def _train(options: dict[str, Any]) -> None:
+    from vpr_core.training.train import train_encoder
+
+    names = [field.name for field in fields(Recipe)]
+    recipe = Recipe(**{name: options.pop(name) for name in names})
+    options["validation"] = options["validation"] and tuple(options["validation"])
+    with tqdm(total=recipe.steps, desc="train", unit="step") as bar:
+
+        def progress(step: int, _total: int, figures: dict[str, float]) -> None:
+            bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()}, refresh=False)
+            bar.update(step - bar.n)
+
+        print(train_encoder(**options, recipe=recipe, progress=progress))
+
+
+def _export(options: dict[str, Any]) -> None:
+    from vpr_core.export import export
+
+    print(export(**options))
+
+
+def _map(options: dict[str, Any]) -> None:
+    from vpr_core.data.frames import Frames
+    from vpr_core.retrieval.mapping import build_map
+
+    with tqdm(total=len(Frames.load(options["frames"])), desc="map", unit="frame") as bar:
+        places = build_map(**options, progress=bar.update)
+    print(f"{options['out']}: {len(places)} places, map {places.hash}, model {places.model_hash}")
+
+
+def _query(options: dict[str, Any]) -> None:
+    from vpr_core.files import write_atomic
+    from vpr_core.retrieval.query import query_bag
+    from vpr_core.retrieval.recognizer import PlaceRecognizer
+
+    out, bag, image_topic = options.pop("out"), options.pop("bag"), options.pop("image_topic")
+    recognizer = PlaceRecognizer.load(options.pop("bundle"), options.pop("map"), **options)
+    drops: Counter[str] = Counter()
+    records = list(query_bag(recognizer, bag, image_topic, drops, progress_bar))
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    write_atomic(out, text.encode())
+    accepted = sum(record["accepted"] for record in records)
+    print(f"{out}: {len(records)} images, {accepted} accepted, {sum(drops.values())} dropped")
+    for reason, count in drops.most_common():
+        print(f"  dropped {count} x {reason}")
+
+
+def _evaluate(options: dict[str, Any]) -> None:
+    from vpr_core.data.frames import Frames
+    from vpr_core.evaluation.evaluate import bundle_describer, evaluate, table_text, thumbnail_describer
+    from vpr_core.files import write_json
+
+    database, queries = Frames.load(options["database"]), [Frames.load(folder) for folder in options["queries"]]
+    methods = {"bundle": bundle_describer(options["bundle"], options["device"]), "thumbnail": thumbnail_describer()}
+    rows = [
+        evaluation.row()
+        for name, describe in methods.items()
+        for evaluation in evaluate(name, describe, database, queries, options["radius_m"])
+    ]
+    columns = ("method", "queries", "recall_at_1", "recall_at_5", "recall_at_10", "recall_at_1_percent", "evaluated")
+    print(table_text(rows, (*columns, "skipped")))
+    print(f"a match within {options['radius_m']:g} m is right; a query without a true match is skipped")
+    if options["out"]:
+        write_json(options["out"], {"rows": rows})
+
+
+def _demo(options: dict[str, Any]) -> None:
+    from vpr_core.experiments.demo import run_demo
+
+    run_demo(**options)
+
+
+def progress_bar(name: str, total: int) -> tqdm:  # type: ignore[type-arg]
+    """A bar with an estimate of the time left, on stderr."""
+    return tqdm(total=total, desc=name, unit="msg")
+
+
+_DEFINITIONS = {
+    "synth": _define_synth,
+    "ingest": _define_ingest,
+    "train": _define_train,
+    "export": _define_export,
+    "map": _define_map,
+    "query": _define_query,
+    "evaluate": _define_evaluate,
+    "demo": _define_demo,
+}
+_COMMANDS = {
+    "synth": _synth,
+    "ingest": _ingest,
+    "train": _train,
+    "export": _export,
+    "map": _map,
+    "query": _query,
+    "evaluate": _evaluate,
+    "demo": _demo,
+}

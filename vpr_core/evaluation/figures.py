@@ -1,0 +1,87 @@
+"""Pictures for reports: the map with its matches, recall by condition, queries beside their matches."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import cv2
+import matplotlib
+import numpy as np
+
+from vpr_core.evaluation.evaluate import Evaluation
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402  (the backend has to be chosen first)
+from matplotlib.figure import Figure  # noqa: E402
+
+RIGHT, WRONG, PLACE, OFF_MAP = "#2a7f3f", "#c0392b", "#9aa5b1", "#d9a441"
+
+
+def match_map(evaluation: Evaluation) -> str:
+    """The places of the map and where each query was, joined by a line to its best match; an SVG as a data URI.
+
+    Green: the best match is within the radius. Red: it is not. Amber: the query has no place in the map.
+    """
+    result, places, queries = evaluation.result, evaluation.database.positions_m, evaluation.queries.positions_m
+    figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
+    axes.plot(places[:, 0], places[:, 1], ".", color=PLACE, markersize=4, label="places of the map")
+    for name, color, chosen in (
+        ("right", RIGHT, result.first_hit == 1),
+        ("wrong", WRONG, (result.first_hit != 1) & (result.first_hit >= 0)),
+        ("no place in the map", OFF_MAP, result.first_hit < 0),
+    ):
+        axes.plot(*queries[chosen, :2].T, "o", color=color, markersize=3, label=f"{name} ({int(chosen.sum())})")
+        if color == WRONG:
+            for query, place in zip(queries[chosen], places[result.best[chosen]], strict=True):
+                axes.plot([query[0], place[0]], [query[1], place[1]], color=color, linewidth=0.5, alpha=0.5)
+    axes.set(aspect="equal", xlabel="x [m]", ylabel="y [m]", title=f"{evaluation.queries.session}: best matches")
+    axes.legend(loc="best", fontsize=8, framealpha=0.9)
+    return _data_uri(figure)
+
+
+def recall_bars(rows: Sequence[dict[str, object]], key: str = "recall_at_1") -> str:
+    """Recall of each method by query drive, as grouped bars; rows as `Evaluation.row` gives them."""
+    methods = list(dict.fromkeys(str(row["method"]) for row in rows))
+    drives = list(dict.fromkeys(str(row["queries"]) for row in rows))
+    value = {(row["method"], row["queries"]): float(row[key]) for row in rows}  # type: ignore[arg-type]
+    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    width = 0.8 / len(methods)
+    for number, method in enumerate(methods):
+        heights = [value.get((method, drive), float("nan")) for drive in drives]
+        bars = axes.bar(np.arange(len(drives)) + number * width, heights, width * 0.92, label=method)
+        axes.bar_label(bars, fmt="%.2f", fontsize=7)
+    axes.set_xticks(np.arange(len(drives)) + width * (len(methods) - 1) / 2, drives)
+    axes.set(ylim=(0, 1.08), ylabel="Recall@1")
+    axes.legend(fontsize=8, ncols=len(methods), loc="upper center", bbox_to_anchor=(0.5, 1.18), frameon=False)
+    return _data_uri(figure)
+
+
+def match_pairs(evaluation: Evaluation, right: bool, count: int = 3) -> list[tuple[str, str]]:
+    """Evenly chosen queries whose best match is right, or wrong, each as (JPEG data URI query | match, caption)."""
+    hits = evaluation.result.first_hit
+    chosen = np.flatnonzero(hits == 1 if right else (hits >= 0) & (hits != 1))
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(count, len(chosen))).astype(int)]
+    return [_pair(evaluation, int(index)) for index in chosen]
+
+
+def _pair(evaluation: Evaluation, index: int) -> tuple[str, str]:
+    best = int(evaluation.result.best[index])
+    query, match = evaluation.queries.image(index), evaluation.database.image(best)
+    match = cv2.resize(match, query.shape[1::-1], interpolation=cv2.INTER_AREA)
+    gap = np.full((query.shape[0], 6, 3), 255, np.uint8)
+    jpeg = cv2.imencode(".jpg", cv2.cvtColor(np.hstack([query, gap, match]), cv2.COLOR_RGB2BGR))[1]
+    distance = np.linalg.norm(evaluation.queries.positions_m[index, :2] - evaluation.database.positions_m[best, :2])
+    caption = (
+        f"{evaluation.queries.session}, frame {index}: place {best}, {distance:.1f} m away, "
+        f"similarity {evaluation.result.best_similarity[index]:.3f}"
+    )
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}", caption
+
+
+def _data_uri(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg")
+    plt.close(figure)
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
