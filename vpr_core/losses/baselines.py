@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vpr_core.losses.manifolds import cosine_matrix, euclidean_matrix, in_full_precision
-from vpr_core.losses.relational import self_angle_loss, self_distance_loss, width_adaptor
+from vpr_core.losses.relational import check_rows, self_angle_loss, self_distance_loss, width_adaptor
 
 Norm = Literal["l2", "softmax", "log_softmax", "identity"]
 Compare = Literal["mse", "l1", "smooth_l1", "kl"]
@@ -30,6 +30,7 @@ _NORMS: dict[str, Callable[[Tensor], Tensor]] = {
 @in_full_precision
 def kd(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """KD. T^2 mean_i KL(softmax(t_i / T) || softmax(s_i / T)), the channels standing in for classes."""
+    check_rows(student, teacher, same_width=True)
     return temperature**2 * _row_kl(student / temperature, teacher / temperature)
 
 
@@ -40,6 +41,7 @@ def afd(student: Tensor, teacher: Tensor, norm: Norm = "l2") -> Tensor:
     The two factors index student and teacher the other way round, as in the authors' code. The method's learned
     attention over several layers does not exist for descriptors.
     """
+    check_rows(student, teacher, same_width=True)
     teacher = teacher.detach()
     attention = (student @ teacher.T).softmax(1)
     return (attention * euclidean_matrix(_normed(teacher, norm), _normed(student, norm))).sum(1).mean()
@@ -48,6 +50,7 @@ def afd(student: Tensor, teacher: Tensor, norm: Norm = "l2") -> Tensor:
 @in_full_precision
 def epc_net(student: Tensor, teacher: Tensor, compare: Compare = "mse", norm: Norm = "l2") -> Tensor:
     """EPC-Net. l(norm(s), norm(t)), mean over all entries: regression of the teacher's descriptor."""
+    check_rows(student, teacher, same_width=True)
     return _compare(_normed(student, norm), _normed(teacher.detach(), norm), compare)
 
 
@@ -65,6 +68,7 @@ def rkd_original(student: Tensor, teacher: Tensor) -> Tensor:
 @in_full_precision
 def csd(student: Tensor, teacher: Tensor, compare: Literal["mse", "kl"] = "mse") -> Tensor:
     """CSD. K = t^ t^^T against K' = t^ s^^T: mean squared error, or KD on their rows at temperature 1."""
+    check_rows(student, teacher, same_width=True)
     teacher = teacher.detach()
     target, similarity = cosine_matrix(teacher, teacher), cosine_matrix(teacher, student)
     return _row_kl(similarity, target) if compare == "kl" else _compare(similarity, target, compare)
@@ -83,6 +87,7 @@ def csd_original(
     mean_i KL(softmax_k(t^_i . t^_k / T_t) || softmax_k(s^_i . t^_k / T_s)) over the `neighbors` rows k that are nearest
     to i for the teacher. The values of these three are the caller's to choose; the paper's depend on its gallery.
     """
+    check_rows(student, teacher, same_width=True)
     teacher = teacher.detach()
     target, similarity = cosine_matrix(teacher, teacher), cosine_matrix(student, teacher)
     itself = torch.eye(len(target), dtype=torch.bool, device=target.device)
@@ -104,6 +109,7 @@ def lsd_net(
     V stacks the difference vectors of all pairs of a mask [N, N] bool. A term without pairs is 0. Except for "mse" the
     last term holds (positive pairs) x (negative pairs) numbers, 2 million at N = 128.
     """
+    check_rows(student, teacher)
     student, teacher = _normed(student, norm), _normed(teacher.detach(), norm)
     distances, target = euclidean_matrix(student, student), euclidean_matrix(teacher, teacher)
     near = _compare(distances[positives_mask], target[positives_mask], compare)
@@ -136,6 +142,7 @@ def mkd(student: Tensor, teacher: Tensor, temperatures: Sequence[float] = (1.0,)
 
     Summed over the temperatures.
     """
+    check_rows(student, teacher, same_width=True)
     return torch.stack([_mkd_at(student, teacher.detach(), temperature) for temperature in temperatures]).sum()
 
 
@@ -190,6 +197,7 @@ METHODS: dict[str, Callable[..., Tensor]] = {
     "mkd": mkd,
     "mkd_original": mkd_original,
 }
+_INPUTS = ("student", "teacher", "positives_mask", "negatives_mask")
 _ANY_WIDTH = ("rkd", "rkd_original", "lsd_net")
 
 
@@ -213,7 +221,7 @@ class BaselineLoss(nn.Module):
         super().__init__()
         if method not in METHODS:
             raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
-        known = [name for name in signature(METHODS[method]).parameters if name not in ("student", "teacher")]
+        known = [name for name in signature(METHODS[method]).parameters if name not in _INPUTS]
         for name in options:
             if name not in known:
                 raise ValueError(f"{method} has no option {name!r}; it has {', '.join(known) or 'none'}")
@@ -229,5 +237,7 @@ class BaselineLoss(nn.Module):
         negatives_mask: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         masks = (positives_mask, negatives_mask) if self.method == "lsd_net" else ()
+        if any(mask is None for mask in masks):
+            raise ValueError("lsd_net needs positives_mask and negatives_mask [N, N], at least one of them is missing")
         loss = METHODS[self.method](self.adaptor(student), teacher, *masks, **self.options)
         return self.weight * loss, {self.method: loss}

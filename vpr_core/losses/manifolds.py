@@ -43,7 +43,7 @@ def in_full_precision(function: Callable[P, R]) -> Callable[P, R]:
         if not torch.is_autocast_enabled(device) and not any(tensor.dtype in _HALF for tensor in tensors):
             return function(*args, **kwargs)
         with torch.autocast(device, enabled=False):
-            return function(*map(_widen, args), **{name: _widen(value) for name, value in kwargs.items()})  # type: ignore[arg-type]
+            return function(*map(_widen, args), **{name: _widen(value) for name, value in kwargs.items()})
 
     return widened
 

@@ -74,7 +74,7 @@ def relational_loss(
     _check_choice("agents", agents, Agents)
     _check_choice("distance", distance, Distance)
     _check_choice("reduction", reduction, Reduction)
-    _check_rows(student, teacher, same_width=agents != "tt-ss")
+    check_rows(student, teacher, same_width=agents != "tt-ss")
     rows = {"s": student, "t": teacher.detach()}
     if normalize:
         rows = {agent: functional.normalize(row, dim=-1) for agent, row in rows.items()}
@@ -90,7 +90,7 @@ def _relation(rows: dict[str, Tensor], pair: str, manifold: Manifold, curvature:
 @in_full_precision
 def self_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """RKD's distance term (spec A.2, 1): smooth L1 between distance matrices, each over its own mean; a scalar."""
-    _check_rows(student, teacher)
+    check_rows(student, teacher)
     return functional.smooth_l1_loss(_mean_distances(student), _mean_distances(teacher.detach()))
 
 
@@ -100,7 +100,7 @@ def self_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     Out of squared distances, in slices: N^2 memory and no N x N x D tensor.
     """
-    _check_rows(student, teacher)
+    check_rows(student, teacher)
     student_squared = squared_euclidean_matrix(student, student)
     return _AngleLoss.apply(student_squared, squared_euclidean_matrix(teacher.detach(), teacher.detach()))
 
@@ -117,7 +117,7 @@ def self_geodesic_loss(student: Tensor, teacher: Tensor, curvature: float = 0.1)
 
     The published code also averages those diagonal entries that rounding lifts above 0, which cannot be reproduced.
     """
-    _check_rows(student, teacher)
+    check_rows(student, teacher)
     return functional.smooth_l1_loss(_mean_geodesics(student, curvature), _mean_geodesics(teacher.detach(), curvature))
 
 
@@ -296,7 +296,8 @@ def _check_choice(name: str, value: str, choices: Any) -> None:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(get_args(choices))}")
 
 
-def _check_rows(student: Tensor, teacher: Tensor, same_width: bool = False) -> None:
+def check_rows(student: Tensor, teacher: Tensor, same_width: bool = False) -> None:
+    """Raise ValueError unless student [N, D] and teacher [N, E] pair up, N >= 2, and D = E where one is needed."""
     shapes = f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)}"
     if student.ndim != 2 or teacher.ndim != 2 or len(student) != len(teacher) or len(student) < 2:
         raise ValueError(f"{shapes}: expected [N, D] and [N, E] with the same N of at least 2")

@@ -116,9 +116,7 @@ def test_matrices_equal_loops(generator, c):
     torch.testing.assert_close(dist_matrix(x, y, c), torch.stack([dist(a.expand_as(y), y, c) for a in x]))
     torch.testing.assert_close(euclidean_matrix(x, y), (x[:, None] - y).norm(dim=2))
     torch.testing.assert_close(squared_euclidean_matrix(x, y), (x[:, None] - y).square().sum(2))
-    torch.testing.assert_close(
-        cosine_matrix(x, y), torch.nn.functional.cosine_similarity(x[:, None], y[None], dim=2)
-    )
+    torch.testing.assert_close(cosine_matrix(x, y), torch.nn.functional.cosine_similarity(x[:, None], y[None], dim=2))
 
 
 def test_distances_far_from_the_origin_keep_their_digits(generator):
