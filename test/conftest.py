@@ -98,3 +98,43 @@ def _quiet_threads() -> Iterator[None]:
 
     torch.set_num_threads(2)
     yield
+
+
+@pytest.fixture(scope="session")
+def drives(workshop: Path) -> dict[str, Path]:
+    """Frames folders of one town at noon and night: streets to train on, and others."""
+    from vpr_core.data.ingest import ingest
+    from vpr_core.synthetic.drive import Drive, record_drives
+
+    bags = workshop / "bags"
+    bags.mkdir()
+    planned = [
+        Drive(bags / "noon", 3, "noon", "loop", 2, 400.0),
+        Drive(bags / "night", 3, "night", "loop", 3, 400.0),
+        Drive(bags / "other_noon", 3, "noon", "offmap", 4, 250.0),
+        Drive(bags / "other_night", 3, "night", "offmap", 5, 400.0),
+    ]
+    record_drives(planned)
+    return {
+        bag.name: ingest(bag, workshop / "drives" / bag.name, pose_topic="/ground_truth/odom")
+        for bag in (drive.out for drive in planned)
+    }
+
+
+@pytest.fixture(scope="session")
+def trained(workshop: Path, drives: dict[str, Path]) -> Path:
+    """A bundle trained for about half a minute on two drives, with a threshold chosen on two others."""
+    from vpr_core.export import export
+    from vpr_core.training.recipe import Recipe
+    from vpr_core.training.train import train_encoder
+
+    folder = workshop / "trained"
+    recipe = Recipe(steps=40, batch_size=32, image_height=96)
+    train_encoder([drives["noon"], drives["night"]], folder / "checkpoint", recipe,
+                  (drives["other_noon"], drives["other_night"]))  # fmt: skip
+    return export(folder / "checkpoint", drives["noon"], folder / "bundle")
+
+
+@pytest.fixture(scope="session")
+def untrained(workshop: Path, drives: dict[str, Path]) -> Path:
+    return make_bundle(workshop / "untrained", drives["noon"], pretrained=True)

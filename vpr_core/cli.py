@@ -159,7 +159,14 @@ def _device(command: ArgumentParser) -> None:
 def _synth(options: dict[str, Any]) -> None:
     from vpr_core.synthetic.drive import record_drive
 
-    print(record_drive(**options, progress=progress_bar))
+    with tqdm(desc="synth", unit="frame") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        out = record_drive(**options, progress=progress)
+    print(out)
 
 
 def _ingest(options: dict[str, Any]) -> None:

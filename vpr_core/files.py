@@ -65,7 +65,9 @@ def read_manifest(folder: Path, name: str, schema: int, error: type[VprError], m
     return manifest
 
 
-def commit(folder: Path, manifest_name: str, files: dict[str, bytes], manifest: Callable[[dict[str, str]], Any]) -> None:
+def commit(
+    folder: Path, manifest_name: str, files: dict[str, bytes], manifest: Callable[[dict[str, str]], Any]
+) -> None:
     """Write data files and then the manifest that names them.
 
     files: contents by plain name ("descriptors.npy"); each is stored as "descriptors-<hash>.npy".
@@ -106,7 +108,9 @@ def read_checked(folder: Path, stored_name: str, error: type[VprError], made_by:
     except OSError as cause:
         raise error(f"{path} cannot be read ({cause.strerror}); make the folder again with `{made_by}`") from cause
     if sha256_bytes(data)[:12] != path.stem.rpartition("-")[2]:
-        raise error(f"{path} is damaged: its content does not match the hash in its name; make it again with `{made_by}`")
+        raise error(
+            f"{path} is damaged: its content does not match the hash in its name; make it again with `{made_by}`"
+        )
     return data
 
 

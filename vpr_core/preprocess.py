@@ -23,7 +23,9 @@ def decode_image(data: bytes) -> np.ndarray:
 def check_image(image: np.ndarray) -> None:
     """Raise InputError unless `image` is uint8 [H, W, 3] with at least 16 pixels a side."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 16:
-        raise InputError(f"image is {image.dtype} {list(image.shape)}, expected RGB uint8 [H, W, 3] of 16 pixels or more")
+        raise InputError(
+            f"image is {image.dtype} {list(image.shape)}, expected RGB uint8 [H, W, 3] of 16 pixels or more"
+        )
 
 
 def check_aspect(image: np.ndarray, width_px: int, height_px: int) -> None:

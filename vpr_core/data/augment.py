@@ -1,4 +1,4 @@
-"""Augmentation of training images (spec B.5): colour jitter and a random erased rectangle, no mirror image."""
+"""Augmentation of training images, as in MinkLoc++: colour jitter and a random erased rectangle, no mirror image."""
 
 from __future__ import annotations
 

@@ -110,7 +110,9 @@ class BagReader:
         try:
             return self._open_reader.deserialize(message.data, message.msgtype)
         except _DAMAGE as error:
-            raise BagError(f"{self.path}: a {message.msgtype} on {message.topic} cannot be decoded ({error})") from error
+            raise BagError(
+                f"{self.path}: a {message.msgtype} on {message.topic} cannot be decoded ({error})"
+            ) from error
 
     def _connections(self, topics: Iterable[str]) -> list[Connection]:
         wanted = set(topics)
@@ -122,4 +124,3 @@ class BagReader:
             f"{self.path} cannot be read as a bag ({detail}). If the recording was cut off, "
             "`mcap recover` or `ros2 bag reindex` may bring back what was written"
         )
-

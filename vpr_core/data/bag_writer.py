@@ -69,17 +69,13 @@ class BagWriter:
             raise
         self._writer = None
 
-    def image_jpeg(
-        self, topic: str, stamp_ns: int, frame_id: str, jpeg: bytes, *, log_ns: int | None = None
-    ) -> None:
+    def image_jpeg(self, topic: str, stamp_ns: int, frame_id: str, jpeg: bytes, *, log_ns: int | None = None) -> None:
         """sensor_msgs/CompressedImage holding these JPEG bytes."""
         data = np.frombuffer(jpeg, np.uint8)
         header = _header(stamp_ns, frame_id)
         self.write(topic, _message("sensor_msgs/msg/CompressedImage", header, "jpeg", data), _log(stamp_ns, log_ns))
 
-    def image(
-        self, topic: str, stamp_ns: int, frame_id: str, rgb: np.ndarray, *, log_ns: int | None = None
-    ) -> None:
+    def image(self, topic: str, stamp_ns: int, frame_id: str, rgb: np.ndarray, *, log_ns: int | None = None) -> None:
         """sensor_msgs/Image with encoding rgb8 from uint8 [H, W, 3]."""
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise BagError(f"image for {topic} is {rgb.dtype} {list(rgb.shape)}, expected uint8 [H, W, 3]")
@@ -119,9 +115,7 @@ class BagWriter:
         )
         self.write(topic, message, _log(stamp_ns, log_ns))
 
-    def cloud(
-        self, topic: str, stamp_ns: int, frame_id: str, points: np.ndarray, *, log_ns: int | None = None
-    ) -> None:
+    def cloud(self, topic: str, stamp_ns: int, frame_id: str, points: np.ndarray, *, log_ns: int | None = None) -> None:
         """sensor_msgs/PointCloud2 from float [N, 4] (x, y, z [m], intensity) or from a structured [N] array, whose
         fields are kept as they are."""
         records = _records(topic, points)

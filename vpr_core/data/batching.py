@@ -1,4 +1,4 @@
-"""Batches for batch-hard triplets: pairs of frames of one place (spec B.5)."""
+"""Batches for batch-hard triplets: pairs of frames of one place, sampled as MinkLoc++ does."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """A frames folder: the keyframes of one drive, as images, clouds and poses that belong together.
 
-    frames/
-      card.json      schema, what was recorded, counts, drops with reasons, synchronisation error
-      frames.csv     one line a frame; the columns of `COLUMNS`
-      images/        000000.jpg ... the camera's own bytes
-      clouds/        000000.npy ... float32 [N, 4]: x, y, z in metres in the LiDAR frame, intensity
+frames/
+  card.json      schema, what was recorded, counts, drops with reasons, synchronisation error
+  frames.csv     one line a frame; the columns of `COLUMNS`
+  images/        000000.jpg ... the camera's own bytes
+  clouds/        000000.npy ... float32 [N, 4]: x, y, z in metres in the LiDAR frame, intensity
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Frames:
         card = read_manifest(folder, "card.json", SCHEMA, FramesError, MADE_BY)
         frames = _read_csv(folder / "frames.csv")
         if len(frames) != card["counts"]["frames"]:
-            raise FramesError(f"{folder}/frames.csv has {len(frames)} frames, card.json says {card['counts']['frames']}")
+            raise FramesError(
+                f"{folder}/frames.csv has {len(frames)} frames, card.json says {card['counts']['frames']}"
+            )
         for frame in frames:
             for name in (frame.image, frame.cloud):
                 if name and not (folder / name).is_file():
@@ -148,4 +150,3 @@ def _frame(row: dict[str, str]) -> Frame:
         cloud_stamp_ns=int(row["cloud_stamp_ns"]) if row["cloud_stamp_ns"] else None,
         pose=Pose.from_cells([row[name] for name in POSE_COLUMNS]),
     )
-

@@ -1,4 +1,4 @@
-"""Recall as place recognition papers define it (spec B.7), and the threshold from which matches are believed."""
+"""Recall as PointNetVLAD's protocol defines it, and the threshold from which matches are believed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vpr_core.retrieval.index import build_index
 
 DEFAULT_RADIUS_M = 10.0
 RETRIEVED = 25
-"""How many neighbours are looked at; recall at 1 % is limited to them (spec B.7)."""
+"""How many neighbours are looked at; recall at 1 % is limited to them, as in PointNetVLAD's evaluation."""
 
 
 @dataclass(frozen=True)

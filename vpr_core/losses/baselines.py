@@ -1,4 +1,4 @@
-"""The seven methods that DistilVPR compares with, as its authors ran them on descriptors (spec A.8).
+"""The seven methods that DistilVPR compares with, as its authors ran them on descriptors.
 
 Student [N, D] and teacher [N, E] descriptors of one batch give a scalar; E = D unless said otherwise. The teacher
 receives no gradient. `*_original` is the form of the method's own paper where that makes sense without class logits
@@ -56,7 +56,7 @@ def epc_net(student: Tensor, teacher: Tensor, compare: Compare = "mse", norm: No
 
 @in_full_precision
 def rkd(student: Tensor, teacher: Tensor, weight_distance: float = 1.0, weight_angle: float = 1.0) -> Tensor:
-    """RKD. Distance and three-point angle terms of spec A.2; any E."""
+    """RKD. Distance and three-point angle terms as in `relational`; any E."""
     return weight_distance * self_distance_loss(student, teacher) + weight_angle * self_angle_loss(student, teacher)
 
 

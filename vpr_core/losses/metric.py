@@ -26,7 +26,7 @@ class TripletResult(NamedTuple):
 def batch_hard_triplet(
     embeddings: Tensor, positives_mask: Tensor, negatives_mask: Tensor, margin: float = 0.2, swap: bool = True
 ) -> TripletResult:
-    """DistilVPR's L_task before its weight of 0.5 (spec A.6).
+    """DistilVPR's L_task before its weight of 0.5, as MinkLoc++ has it.
 
     relu(d_ap - min(d_an, d_pn) + margin), mean over the triplets where it is above 0; d is Euclidean on the
     embeddings as they come, without normalisation. Without `swap` d_an stands alone.
@@ -50,7 +50,7 @@ def batch_hard_triplet(
 def batch_hard_indices(
     embeddings: Tensor, positives_mask: Tensor, negatives_mask: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Each row's farthest positive and nearest negative (spec A.6); rows that lack either are left out.
+    """Each row's farthest positive and nearest negative; rows that lack either are left out.
 
     Shapes as in `batch_hard_triplet`; returns three int64 [T] of row numbers: anchors, positives, negatives.
     """

@@ -1,7 +1,7 @@
 """DistilVPR: relations among a batch's descriptors, taught by a teacher to a student.
 
 A relation is a matrix of distances or similarities. Self-agent relations compare a network with itself (tt, ss),
-cross-agent ones the teacher with the student (ts). The paper and the published code disagree (spec A.0); both are
+cross-agent ones the teacher with the student (ts). The paper and the published code disagree; both are
 here. Student rows are [N, D], teacher rows [N, E]; the teacher never receives a gradient.
 """
 
@@ -89,14 +89,14 @@ def _relation(rows: dict[str, Tensor], pair: str, manifold: Manifold, curvature:
 
 @in_full_precision
 def self_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """RKD's distance term (spec A.2, 1): smooth L1 between distance matrices, each over its own mean; a scalar."""
+    """RKD's distance term, as the published code has it: smooth L1 between distance matrices, each over its own mean; a scalar."""
     check_rows(student, teacher)
     return functional.smooth_l1_loss(_mean_distances(student), _mean_distances(teacher.detach()))
 
 
 @in_full_precision
 def self_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """RKD's angle term (spec A.2, 2): smooth L1 between the cosines at i of all triples (j, i, k); a scalar.
+    """RKD's angle term, as the published code has it: smooth L1 between the cosines at i of all triples (j, i, k); a scalar.
 
     Out of squared distances, in slices: N^2 memory and no N x N x D tensor.
     """
@@ -107,13 +107,13 @@ def self_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 @in_full_precision
 def self_cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """The published byte code's other angle term (spec A.3): smooth L1 between pairwise cosines; a scalar."""
+    """The published byte code's other angle term: smooth L1 between pairwise cosines; a scalar."""
     return relational_loss(student, teacher, "cos", "tt-ss", "smooth_l1")
 
 
 @in_full_precision
 def self_geodesic_loss(student: Tensor, teacher: Tensor, curvature: float = 0.1) -> Tensor:
-    """Geodesic term (spec A.2, 3): smooth L1 between geodesic matrices, each over its off-diagonal mean; a scalar.
+    """The published code's geodesic term: smooth L1 between geodesic matrices, each over its off-diagonal mean; a scalar.
 
     The published code also averages those diagonal entries that rounding lifts above 0, which cannot be reproduced.
     """
@@ -129,9 +129,9 @@ class DistilVPRLoss(nn.Module):
     `self_euc self_cos self_hyp cross_euc cross_cos cross_hyp` in mode "paper", only those of the variant and manifolds.
 
     variant              "S" self terms, "C" cross terms, "SC" both
-    mode                 "code" as published (spec A.1, A.2), "paper" as printed (spec A.5)
+    mode                 "code" as the training script was published, "paper" as Eqs. (3)-(22) are printed
     weight_self          the published value is 10 for Oxford RobotCar, 1 for Boreas
-    angle                of mode "code": "three_point", or "cosine" (spec A.3)
+    angle                of mode "code": "three_point", or "cosine", pairwise as in Eq. (10)
     distance, reduction  of mode "paper", which names neither; mode "code" has fixed ones
     student_dim, teacher_dim  where they differ, a learned linear map takes the student's rows to the teacher's width
                          for the cross terms; self terms need none

@@ -18,7 +18,7 @@ from vpr_core.models.aggregators import GeM
 class ImageEncoder(nn.Module):
     """RGB image [B, 3, H, W] in [0, 1] to a descriptor [B, D]; unit length where `normalize`.
 
-    The image branch of MinkLoc++ and the camera student of DistilVPR have this form (spec B.4).
+    The image branch of MinkLoc++ and the camera student of DistilVPR have this form.
     """
 
     def __init__(self, backbone: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], dim: int | None,
@@ -45,7 +45,7 @@ def backbone_names() -> list[str]:
 
 
 def build_image_encoder(
-    backbone: str = "efficientnet_lite0", dim: int | None = None, pretrained: bool = True, normalize: bool = True
+    backbone: str = "efficientnet_lite0", dim: int | None = None, pretrained: bool = True, normalize: bool = False
 ) -> ImageEncoder:
     """An image encoder on the backbone of that file name.
 

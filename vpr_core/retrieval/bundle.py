@@ -1,8 +1,8 @@
 """What a robot loads: an exported encoder with everything needed to feed it, and its model card.
 
-    bundle/
-      bundle.json         schema, modality, input size, descriptor width, acceptance threshold, card
-      encoder-<hash>.onnx RGB uint8 [B, H, W, 3] in, unit descriptors float32 [B, D] out; runs without torch
+bundle/
+  bundle.json         schema, modality, input size, descriptor width, acceptance threshold, card
+  encoder-<hash>.onnx RGB uint8 [B, H, W, 3] in, unit descriptors float32 [B, D] out; runs without torch
 """
 
 from __future__ import annotations
@@ -104,4 +104,6 @@ def _session(onnx: bytes, device: str, threads: int, folder: Path) -> onnxruntim
     try:
         return onnxruntime.InferenceSession(onnx, options, providers=[_PROVIDERS[device]])
     except Exception as error:  # ONNX Runtime's errors share no public base class
-        raise BundleError(f"ONNX Runtime {onnxruntime.__version__} cannot load the encoder of {folder}: {error}") from error
+        raise BundleError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot load the encoder of {folder}: {error}"
+        ) from error

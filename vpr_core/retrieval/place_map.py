@@ -1,9 +1,9 @@
 """A place map: the descriptors of a drive's keyframes, where they were taken, and which bundle made them.
 
-    place_map/
-      map.json                 schema, model hash, map frame, image size, counts
-      descriptors-<hash>.npy   float32 [N, D], unit rows
-      places-<hash>.csv        session, stamp and pose of each row
+place_map/
+  map.json                 schema, model hash, map frame, image size, counts
+  descriptors-<hash>.npy   float32 [N, D], unit rows
+  places-<hash>.csv        session, stamp and pose of each row
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The grid is coarse; a picture interpolates it and draws kerbs, markings and slab
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import cv2
@@ -16,6 +16,7 @@ from vpr_core.synthetic.streets import ROAD_HALF_WIDTH_M, StreetKind, StreetPlan
 from vpr_core.synthetic.surface import Placement
 
 CELL_M = 0.5
+SHADE_CELL_M = 0.125
 MARGIN_M = 90.0
 PAVEMENT_M = 2.3
 """Width of the pavement beside the road."""
@@ -33,11 +34,16 @@ class GroundSample:
     along_m: np.ndarray
     """Distance from the start of the nearest street."""
     to_crossing_m: np.ndarray
+    heading_rad: np.ndarray
+    """Direction of the nearest street."""
     paved: np.ndarray
     """1 where the yards of the nearest street are paved, 0 where grass grows."""
     lamp_light: np.ndarray
     openness: np.ndarray
     """How much of the sky the ground sees: near 0.5 at the foot of a wall, 1 in the open."""
+
+    def __getitem__(self, chosen: np.ndarray) -> GroundSample:
+        return GroundSample(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 class Ground:
@@ -69,6 +75,7 @@ class Ground:
         direction = directions[index].astype(np.float32)
         self._across_m = direction[..., 0] * offset[..., 1] - direction[..., 1] * offset[..., 0]
         self._along_m = along[index].astype(np.float32) + (direction * offset).sum(axis=-1)
+        self._heading_rad = np.arctan2(direction[..., 1], direction[..., 0])
         self._paved = paved[index].astype(np.float32)
         beyond = np.hypot(offset[..., 0], offset[..., 1]) - ROAD_HALF_WIDTH_M
         self._beyond_kerb_m = cv2.GaussianBlur(np.minimum(beyond, _FAR_M), (0, 0), 1.5)
@@ -108,7 +115,7 @@ class Ground:
     def _layers(self) -> tuple[np.ndarray, np.ndarray]:
         """The grid as two pictures of four channels, which is what cv2.remap takes at once."""
         first = [self._beyond_kerb_m, self._across_m, self._along_m, self._to_crossing_m]
-        second = [self._paved, self._lamp_light(), self._openness(), np.zeros(self._shape, np.float32)]
+        second = [self._heading_rad, self._paved, self._lamp_light(), self._openness()]
         return np.stack(first, axis=-1), np.stack(second, axis=-1)
 
     def _lamp_light(self) -> np.ndarray:
@@ -128,13 +135,26 @@ class Ground:
         distance_m = cv2.distanceTransform(1 - self._built, cv2.DIST_L2, 5) * CELL_M
         return (1.0 - 0.45 * np.exp(-distance_m / 2.5)).astype(np.float32)
 
+    def shaded_by(self, outlines_m: list[np.ndarray]) -> np.ndarray:
+        """Share of the sky, a picture of SHADE_CELL_M cells, that the ground sees beneath and beside things whose
+        outlines [N, 2] are given."""
+        scale = round(CELL_M / SHADE_CELL_M)
+        shade = np.full((self._shape[0] * scale, self._shape[1] * scale), 255, np.uint8)
+        polygons = [np.rint((outline - self._origin_m) / SHADE_CELL_M).astype(np.int32) for outline in outlines_m]
+        cv2.fillPoly(shade, polygons, 25)
+        return cv2.GaussianBlur(shade, (0, 0), 0.3 / SHADE_CELL_M)
+
+    def look_up(self, picture: np.ndarray, points_m: np.ndarray) -> np.ndarray:
+        """Interpolated values [N] in [0, 1] of a `shaded_by` picture at points [N, 2 or more]."""
+        columns, rows = ((points_m[:, :2] - self._origin_m.astype(np.float32)) / np.float32(SHADE_CELL_M)).T
+        return _remap(picture, columns, rows) * np.float32(1 / 255)
+
     def sample(self, x_m: np.ndarray, y_m: np.ndarray) -> GroundSample:
         """What lies at points given by float32 [N] coordinates; beyond the grid its edge continues."""
         columns = (x_m - np.float32(self._origin_m[0])) / np.float32(CELL_M)
         rows = (y_m - np.float32(self._origin_m[1])) / np.float32(CELL_M)
         samples = [_remap(layer, columns, rows) for layer in self._layers]
-        channels = [sample[:, i] for sample, count in zip(samples, (4, 3), strict=True) for i in range(count)]
-        return GroundSample(*channels)
+        return GroundSample(*(sample[:, i] for sample in samples for i in range(4)))
 
 
 def _samples(plan: StreetPlan) -> Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
@@ -149,8 +169,9 @@ def _samples(plan: StreetPlan) -> Sequence[tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def _remap(layer: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Bilinear samples [N, 4]. The points are laid out as a picture because cv2.remap limits a side to 32767."""
+    """Bilinear samples [N] or [N, channels]. The points are laid out as a picture because cv2.remap limits a side to 32767."""
     count, width = len(columns), 256
     padded = -(-count // width) * width
     maps = [np.pad(values, (0, padded - count)).reshape(-1, width) for values in (columns, rows)]
-    return cv2.remap(layer, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(padded, 4)[:count]
+    found = cv2.remap(layer, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return found.reshape(padded, *layer.shape[2:])[:count]

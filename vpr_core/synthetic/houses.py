@@ -103,7 +103,7 @@ def _design(rng: np.random.Generator, kind: StreetKind) -> Design:
         roof_colours=_some(rng, _ROOFS, 2),
         storeys=storeys,
         storey_m=float(rng.uniform(2.75, 3.15)),
-        pitch_m=float(rng.uniform(2.1, 3.0)),
+        pitch_m=float(rng.uniform(1.9, 2.6)),
         window_m=(float(rng.uniform(0.9, 1.35)), float(rng.uniform(1.3, 1.75))),
         sill_m=float(rng.uniform(0.75, 0.95)),
         shutters=float(not brick and rng.random() < 0.4),

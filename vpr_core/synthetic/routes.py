@@ -22,11 +22,16 @@ def route_line(plan: StreetPlan, route: str) -> np.ndarray:
 
     It keeps to the right lane (the left one for "lane") and rounds the corners. Raises VprError on an unknown route.
     """
-    if route not in ROUTES:
-        raise VprError(f"unknown route {route!r}; the routes of a town are {', '.join(ROUTES)}")
-    nodes = {"loop": lambda: plan.loop, "lane": lambda: plan.loop}.get(route, lambda: _open_route(plan, route))()
+    nodes = plan.loop if checked_route(route) in ("loop", "lane") else _open_route(plan, route)
     offset_m = LANE_OFFSET_M if route == "lane" else -LANE_OFFSET_M
     return _beside(_rounded(plan, nodes), offset_m)
+
+
+def checked_route(route: str) -> str:
+    """The same name; raises VprError where it is not one of ROUTES."""
+    if route not in ROUTES:
+        raise VprError(f"unknown route {route!r}; the routes of a town are {', '.join(ROUTES)}")
+    return route
 
 
 def _open_route(plan: StreetPlan, route: str) -> list[Node]:

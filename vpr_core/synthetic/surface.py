@@ -88,19 +88,19 @@ class SurfaceBuilder:
         self,
         vertices_m: np.ndarray,
         faces: np.ndarray,
-        material: Material,
+        material: Material | np.ndarray,
         colour: np.ndarray | tuple[float, float, float],
         *,
         owner: int = 0,
         normals: np.ndarray | None = None,
     ) -> None:
-        """Triangles in the map frame; `colour` is one for all, or [F, 3]."""
+        """Triangles in the map frame; `material` and `colour` are one for all, or one per face."""
         count = len(faces)
         self._pieces.append(
             (
                 np.asarray(vertices_m, np.float32),
                 np.asarray(faces, np.int32) + self._vertex_count,
-                np.full(count, material, np.uint8),
+                np.broadcast_to(np.asarray(material, np.uint8), (count,)),
                 np.broadcast_to(np.asarray(colour, np.float32), (count, 3)),
                 np.full(count, owner, np.int32),
                 np.asarray(_normals(vertices_m, faces) if normals is None else normals, np.float32),

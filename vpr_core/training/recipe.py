@@ -9,13 +9,13 @@ from vpr_core.errors import RecipeError
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a camera encoder is trained by batch-hard triplet (spec A.6, B.5).
+    """How a camera encoder is trained by batch-hard triplet, as MinkLoc++ and DistilVPR train.
 
     Args:
         backbone: a file name in vpr_core/models/backbones.
         dim: width of the descriptor; empty keeps the backbone's own.
         pretrained: start from ImageNet weights.
-        normalize: unit-length descriptors, in training as in retrieval.
+        normalize: unit-length descriptors in training; retrieval compares unit descriptors in any case.
         image_height: network input [px]; the width follows from the camera's aspect.
         batch_size: frames in a batch, half as many places.
         steps: optimiser steps.
@@ -31,7 +31,7 @@ class Recipe:
     backbone: str = "efficientnet_lite0"
     dim: int | None = None
     pretrained: bool = True
-    normalize: bool = True
+    normalize: bool = False
     image_height: int = 120
     batch_size: int = 48
     steps: int = 160
@@ -45,8 +45,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.batch_size < 4 or self.batch_size % 2:
-            raise RecipeError(f"batch_size is {self.batch_size}, expected an even number from 4 up: frames come in pairs")
+            raise RecipeError(
+                f"batch_size is {self.batch_size}, expected an even number from 4 up: frames come in pairs"
+            )
         if self.steps < 0 or self.image_height < 32 or self.learning_rate <= 0:
             raise RecipeError("steps must be 0 or more, image_height 32 or more, learning_rate above 0")
         if not 0 < self.positive_m <= self.negative_m:
-            raise RecipeError(f"positive_m {self.positive_m} must be above 0 and not above negative_m {self.negative_m}")
+            raise RecipeError(
+                f"positive_m {self.positive_m} must be above 0 and not above negative_m {self.negative_m}"
+            )

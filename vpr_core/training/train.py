@@ -81,9 +81,7 @@ def network_input(drives: Sequence[Frames], image_height: int) -> tuple[int, int
     return round(image_height * width / height), image_height
 
 
-def _optimise(
-    model: ImageEncoder, images: TrainingImages, recipe: Recipe, progress: Progress | None
-) -> list[float]:
+def _optimise(model: ImageEncoder, images: TrainingImages, recipe: Recipe, progress: Progress | None) -> list[float]:
     augment = image_augmentation() if recipe.augment else torch.nn.Identity()
     optimiser = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [max(recipe.steps * 2 // 3, 1)], gamma=0.1)
@@ -94,7 +92,7 @@ def _optimise(
         embeddings = model(augment(images.batch(indices)))
         result = batch_hard_triplet(embeddings, torch.from_numpy(positive), torch.from_numpy(negative), recipe.margin)
         optimiser.zero_grad()
-        (0.5 * result.loss).backward()  # the task loss's weight, spec A.6
+        (0.5 * result.loss).backward()  # the task loss's weight in MinkLoc++ and DistilVPR
         optimiser.step()
         schedule.step()
         losses.append(float(result.loss.detach()))

@@ -78,9 +78,7 @@ def test_an_image_without_a_cloud_near_it_is_dropped_and_counted(tmp_path: Path)
 
 
 def test_a_lidar_drive_needs_no_camera(tmp_path: Path) -> None:
-    drive = Frames.load(
-        ingest(write_drive(tmp_path / "bag"), tmp_path / "frames", image_topic="none", keyframe_m=1.0)
-    )
+    drive = Frames.load(ingest(write_drive(tmp_path / "bag"), tmp_path / "frames", image_topic="none", keyframe_m=1.0))
     assert drive.frames[0].image is None and drive.frames[0].cloud == "clouds/000000.npy"
     with pytest.raises(FramesError, match="has no images"):
         _ = drive.image_size

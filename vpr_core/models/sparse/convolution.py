@@ -1,4 +1,4 @@
-"""Sparse convolution over a kernel map: gather, multiply, scatter (SPEC B.3).
+"""Sparse convolution over a kernel map: gather, multiply, scatter.
 
 out[o] = sum over k and pairs (i, o) of k of features[i] @ kernel[k]
 """
@@ -15,17 +15,8 @@ from vpr_core.models.sparse.kernel_map import KernelMap
 
 def convolve(features: Tensor, kernel: Tensor, kernel_map: KernelMap) -> Tensor:
     """features [num_inputs, C_in], kernel [K^3, C_in, C_out] -> [num_outputs, C_out]."""
-    if features.shape[1] == 1:
-        return _convolve_one_channel(features, kernel, kernel_map)
     result: Tensor = _Convolution.apply(features, kernel, kernel_map)
     return result
-
-
-def _convolve_one_channel(features: Tensor, kernel: Tensor, kernel_map: KernelMap) -> Tensor:
-    """With one channel the products are too thin to gain anything: one table of neighbours, one matrix product."""
-    table = features.new_zeros(kernel.shape[0] * kernel_map.num_outputs)
-    table.index_copy_(0, kernel_map.slots, features[:, 0].index_select(0, kernel_map.inputs))
-    return table.view(kernel.shape[0], -1).T @ kernel[:, 0]
 
 
 class _Convolution(torch.autograd.Function):
@@ -48,7 +39,7 @@ class _Convolution(torch.autograd.Function):
         if needs_kernel:
             grad_kernel = torch.empty_like(kernel)
             for k, (inputs, outputs) in enumerate(ctx.kernel_map.pairs()):
-                grad_kernel[k] = features.index_select(0, inputs).T @ gradient.index_select(0, outputs)
+                torch.mm(features.index_select(0, inputs).T, gradient.index_select(0, outputs), out=grad_kernel[k])
         return grad_features, grad_kernel, None
 
 

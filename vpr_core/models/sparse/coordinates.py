@@ -62,7 +62,17 @@ def key_offset(x: int, y: int, z: int) -> int:
     return (x * _RADIX + y) * _RADIX + z
 
 
-def coarsen(coordinates: Tensor, stride: int) -> Tensor:
-    """Sorted keys [M] of the sites floor(c / stride) * stride of coordinates [N, 4], each once (SPEC B.3)."""
+def unique_keys(coordinates: Tensor) -> Tensor:
+    """Sorted keys [M] of coordinates [N, 4], each once."""
+    keys: Tensor = torch.unique(pack(coordinates))
+    return keys
+
+
+def coarsen(coordinates: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Sorted keys [M] of the sites floor(c / stride) * stride of coordinates [N, 4], each once.
+
+    The second tensor [N] says which of them each coordinate has become.
+    """
     xyz = coordinates[:, 1:].div(stride, rounding_mode="floor") * stride
-    return torch.unique(pack(torch.cat([coordinates[:, :1], xyz], dim=1)))
+    keys, parents = torch.unique(pack(torch.cat([coordinates[:, :1], xyz], dim=1)), return_inverse=True)
+    return keys, parents

@@ -1,4 +1,4 @@
-"""Kernel maps: which input site meets which output site under each of a kernel's K^3 weights (SPEC B.3).
+"""Kernel maps: which input site meets which output site under each of a kernel's K^3 weights.
 
 Kernel index k = ix + K * (iy + K * iz). An odd kernel reaches from -(K // 2) to K // 2 on each axis, an even one from
 0 to K - 1, both in units of the finer map's stride.
@@ -7,9 +7,9 @@ Kernel index k = ix + K * (iy + K * iz). An odd kernel reaches from -(K // 2) to
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from vpr_core.models.sparse.coordinates import MAX_REACH, NO_SITE, key_offset
 
 _Pairs = tuple[Tensor, Tensor]
+_Search = Callable[[int, int], dict[int, _Pairs]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class KernelMap:
     """[P] int64, rows of the input features."""
     outputs: Tensor
     """[P] int64, rows of the output features."""
-    counts: tuple[int, ...]
+    counts: list[int]
     """How many of the P pairs belong to each of the K^3 kernel indices, in order."""
     num_inputs: int
     num_outputs: int
@@ -36,7 +37,7 @@ class KernelMap:
 
     def pairs(self) -> Iterator[_Pairs]:
         """(input rows, output rows) of each kernel index in order."""
-        return zip(self.inputs.split(self.counts), self.outputs.split(self.counts), strict=True)
+        return zip(torch.split(self.inputs, self.counts), torch.split(self.outputs, self.counts), strict=True)
 
     def swapped(self) -> KernelMap:
         """The map of the transposed convolution, and of the gradient: every pair the other way round."""
@@ -44,43 +45,50 @@ class KernelMap:
             self, inputs=self.outputs, outputs=self.inputs, num_inputs=self.num_outputs, num_outputs=self.num_inputs
         )
 
-    @cached_property
-    def slots(self) -> Tensor:
-        """[P] int64: each pair's place in a table [K^3, num_outputs], flattened."""
-        taps = torch.arange(len(self.counts), device=self.outputs.device)
-        counts = torch.tensor(self.counts, device=self.outputs.device)
-        return self.outputs + self.num_outputs * taps.repeat_interleave(counts, output_size=len(self.outputs))
-
 
 def build_kernel_map(keys_in: Tensor, keys_out: Tensor, kernel_size: int, stride_in: int) -> KernelMap:
     """The map of a convolution from sorted keys_in [N] to sorted keys_out [M]; one and the same tensor at stride 1."""
     if kernel_size * stride_in > MAX_REACH:
         raise ValueError(f"kernel {kernel_size} at stride {stride_in} reaches too far: at most {MAX_REACH} voxels")
     symmetric = keys_in is keys_out and kernel_size % 2 == 1
-    pairs = _search_half(keys_in, kernel_size, stride_in) if symmetric else {}
-    if not symmetric:
-        for ix, iy in _columns(kernel_size):
-            pairs |= _search_column(keys_in, keys_out, kernel_size, stride_in, ix, iy)
+    search = partial(_search_column, _with_end(keys_in), keys_out, kernel_size, stride_in)
+    pairs = _search_half(search, keys_in, kernel_size) if symmetric else _search_all(search, kernel_size)
     ordered = [pairs[k] for k in range(kernel_size**3)]
     return KernelMap(
         inputs=torch.cat([inputs for inputs, _ in ordered]),
         outputs=torch.cat([outputs for _, outputs in ordered]),
-        counts=tuple(len(inputs) for inputs, _ in ordered),
+        counts=[len(inputs) for inputs, _ in ordered],
         num_inputs=len(keys_in),
         num_outputs=len(keys_out),
         centre=kernel_size**3 // 2 if symmetric else None,
     )
 
 
-def _search_half(keys: Tensor, kernel_size: int, step: int) -> dict[int, _Pairs]:
-    """All pairs of a map onto its own sites. If i meets o under k, o meets i under the mirrored index: half suffices."""
+def build_parent_map(octants: Tensor, parents: Tensor, kernel_size: int, num_parents: int) -> KernelMap:
+    """The map of an even kernel that is as large as its stride: every site has one parent, nothing to search.
+
+    octants: [N] kernel index of each site within its parent; parents: [N] row of its parent.
+    """
+    rows = [(octants == k).nonzero().squeeze(1) for k in range(kernel_size**3)]
+    inputs = torch.cat(rows)
+    counts = [len(row) for row in rows]
+    return KernelMap(inputs, parents[inputs], counts, len(parents), num_parents, None)
+
+
+def _search_all(search: _Search, kernel_size: int) -> dict[int, _Pairs]:
+    pairs: dict[int, _Pairs] = {}
+    for ix, iy in _columns(kernel_size):
+        pairs |= search(ix, iy)
+    return pairs
+
+
+def _search_half(search: _Search, keys: Tensor, kernel_size: int) -> dict[int, _Pairs]:
+    """All pairs of a map onto its own sites: if i meets o under k, then o meets i under the mirrored index."""
     last = kernel_size**3 - 1
-    itself = torch.arange(len(keys), device=keys.device)
-    pairs = {last // 2: (itself, itself)}
+    pairs = {}
     for ix, iy in _columns(kernel_size)[: kernel_size**2 // 2 + 1]:
-        for k, (inputs, outputs) in _search_column(keys, keys, kernel_size, step, ix, iy).items():
-            if k != last // 2:
-                pairs[k], pairs[last - k] = (inputs, outputs), (outputs, inputs)
+        for k, (inputs, outputs) in search(ix, iy).items():
+            pairs[k], pairs[last - k] = (inputs, outputs), (outputs, inputs)
     return pairs
 
 
@@ -88,10 +96,14 @@ def _columns(kernel_size: int) -> list[tuple[int, int]]:
     return [(ix, iy) for iy in range(kernel_size) for ix in range(kernel_size)]
 
 
+def _with_end(keys: Tensor) -> Tensor:
+    return torch.cat([keys, keys.new_full((1,), NO_SITE)])
+
+
 def _search_column(
     keys_in: Tensor, keys_out: Tensor, kernel_size: int, step: int, ix: int, iy: int
 ) -> dict[int, _Pairs]:
-    """Pairs of the K kernel indices that share (ix, iy).
+    """Pairs of the K kernel indices that share (ix, iy); keys_in ends with NO_SITE.
 
     z is the fastest coordinate of a key, so these neighbours follow one another: one search finds the first, and a
     cursor that moves on at every hit finds the rest.
@@ -99,10 +111,9 @@ def _search_column(
     low = -(kernel_size // 2) if kernel_size % 2 else 0
     wanted = keys_out + key_offset(step * (low + ix), step * (low + iy), step * low)
     cursor = torch.searchsorted(keys_in, wanted)
-    padded = torch.cat([keys_in, keys_in.new_full((1,), NO_SITE)])
     pairs = {}
     for iz in range(kernel_size):
-        hit = padded[cursor] == wanted + step * iz
+        hit = keys_in[cursor] == wanted + step * iz
         outputs = hit.nonzero().squeeze(1)
         pairs[ix + kernel_size * (iy + kernel_size * iz)] = (cursor[outputs], outputs)
         cursor = cursor + hit

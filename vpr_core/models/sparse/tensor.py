@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vpr_core.errors import InputError
-from vpr_core.models.sparse.coordinates import MAX_COORDINATE, check_range, coarsen, pack, unpack
+from vpr_core.errors import InputError, RecipeError
+from vpr_core.models.sparse.coordinates import MAX_COORDINATE, check_range, pack, unique_keys, unpack
 from vpr_core.models.sparse.manager import CoordinateManager, TorchCoordinateManager
 
 ENGINES = ("torch", "minkowski")
@@ -35,6 +35,8 @@ class SparseTensor:
         engine: "torch" or, where MinkowskiEngine is installed, "minkowski".
         Raises InputError where there is no site, one occurs twice, a cloud is empty or a coordinate is out of range.
         """
+        if len(features) != len(coordinates):
+            raise InputError(f"{len(coordinates)} sites need as many rows of features, got {len(features)}")
         check_range(coordinates)
         keys, order = torch.sort(pack(coordinates))
         if bool((keys[1:] == keys[:-1]).any()):
@@ -73,7 +75,11 @@ def voxelize(points: np.ndarray | Tensor, voxel_size_m: float) -> Tensor:
 
     Points that are not finite are left out. Raises InputError where none is left or one is out of range.
     """
-    xyz = torch.as_tensor(points)[:, :3]
+    if not voxel_size_m > 0:
+        raise RecipeError(f"voxels need a size above 0 m, got {voxel_size_m}")
+    if points.ndim != 2 or points.shape[1] < 3:
+        raise InputError(f"points need the shape [N, 3] or wider, got {tuple(points.shape)}")
+    xyz = _torch_points(points)
     xyz = xyz[torch.isfinite(xyz).all(dim=1)]
     if not len(xyz):
         raise InputError(f"the cloud has no finite point among its {len(points)}")
@@ -88,7 +94,7 @@ def voxelize(points: np.ndarray | Tensor, voxel_size_m: float) -> Tensor:
 
 
 def batch_clouds(clouds: Sequence[Tensor], engine: str = "torch", dtype: torch.dtype = torch.float32) -> SparseTensor:
-    """Occupied voxels [M_i, 3] of B clouds -> one tensor whose single feature is 1, as MinkLoc++ has it (SPEC B.2).
+    """Occupied voxels [M_i, 3] of B clouds -> one tensor whose single feature is 1, as MinkLoc++ has it.
 
     Raises InputError where the batch or one of its clouds is empty.
     """
@@ -105,9 +111,16 @@ def batch_clouds(clouds: Sequence[Tensor], engine: str = "torch", dtype: torch.d
     return SparseTensor.from_coordinates(coordinates, features, engine)
 
 
+def _torch_points(points: np.ndarray | Tensor) -> Tensor:
+    if isinstance(points, Tensor):
+        return points[:, :3]
+    # A copy, since torch takes neither read-only arrays nor another machine's byte order.
+    return torch.from_numpy(np.array(points[:, :3], dtype=points.dtype.newbyteorder("=")))
+
+
 def _unique(voxels: Tensor) -> Tensor:
     coordinates = torch.cat([voxels.new_zeros(len(voxels), 1), voxels], dim=1)
-    return unpack(coarsen(coordinates, 1))[:, 1:]
+    return unpack(unique_keys(coordinates))[:, 1:]
 
 
 def _manager(engine: str, coordinates: Tensor) -> CoordinateManager:

@@ -1,0 +1,140 @@
+"""The command line: help that teaches, errors as one line, and nothing lost when it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vpr_core.retrieval.place_map import PlaceMap
+
+COMMANDS = ("synth", "ingest", "train", "export", "map", "query", "evaluate", "demo")
+
+
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vpr_core", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload]
+
+
+def error_of(*arguments: object, **options: object) -> str:
+    """The one line that a failing command prints."""
+    result = run(*arguments, **options)
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    line = result.stderr.strip().splitlines()[-1]
+    assert line.startswith("vpr-distill: error: ")
+    return line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    overall, own = run("--help"), run(command, "--help")
+    assert own.returncode == 0 and overall.returncode == 0
+    assert f"  {command} " in overall.stdout
+    assert "--out" in own.stdout
+
+
+def test_an_unknown_option_is_named(tmp_path: Path) -> None:
+    result = run("map", "--bundel", tmp_path)
+    assert result.returncode == 2 and "--bundel" in result.stderr and "Traceback" not in result.stderr
+    (tmp_path / "recipe.yaml").write_text("stepz: 3\n")
+    result = run("train", "--config", tmp_path / "recipe.yaml", "--frames", "a", "--out", "b")
+    assert result.returncode == 2 and "stepz" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_the_whole_chain_by_commands(tmp_path: Path, bag: Path) -> None:
+    for arguments in (
+        ("ingest", "--bag", bag, "--out", tmp_path / "frames", "--pose_topic", "/ground_truth/odom"),
+        ("train", "--frames", tmp_path / "frames", "--out", tmp_path / "checkpoint", "--steps", 2, "--batch_size", 8),
+        ("export", "--checkpoint", tmp_path / "checkpoint", "--frames", tmp_path / "frames",
+         "--out", tmp_path / "bundle"),
+        ("map", "--bundle", tmp_path / "bundle", "--frames", tmp_path / "frames", "--out", tmp_path / "map"),
+        ("query", "--bundle", tmp_path / "bundle", "--map", tmp_path / "map", "--bag", bag,
+         "--out", tmp_path / "matches.jsonl"),
+        ("evaluate", "--bundle", tmp_path / "bundle", "--database", tmp_path / "frames",
+         "--queries", tmp_path / "frames", "--out", tmp_path / "recall.json"),
+    ):  # fmt: skip
+        result = run(*arguments)
+        assert result.returncode == 0, result.stderr
+    rows = json.loads((tmp_path / "recall.json").read_text())["rows"]
+    assert {row["method"]: row["recall_at_1"] for row in rows} == {"bundle": 1.0, "thumbnail": 1.0}
+    records = [json.loads(line) for line in (tmp_path / "matches.jsonl").read_text().splitlines()]
+    assert len(records) > 10 and all(record["matches"][0]["position"] for record in records)
+
+
+def test_bad_input_ends_in_one_line(tmp_path: Path, bag: Path, bundle: Path, other_map: Path, frames: Path) -> None:
+    missing = tmp_path / "nothing"
+    assert "no bag at" in error_of("ingest", "--bag", missing, "--out", tmp_path / "f")
+    assert "has several pose topics: choose one" in error_of("ingest", "--bag", bag, "--out", tmp_path / "f")
+    assert "has no topic /front" in error_of("ingest", "--bag", bag, "--out", tmp_path / "f", "--image_topic", "/front")
+    assert "cannot be compared" in error_of("query", "--bundle", bundle, "--map", other_map, "--bag", bag)
+    assert "does not exist" in error_of("map", "--bundle", missing, "--frames", frames, "--out", tmp_path / "m")
+    assert "does not exist" in error_of("train", "--frames", missing, "--out", tmp_path / "c")
+    assert "known" in error_of("synth", "--out", tmp_path / "b", "--condition", "plague")
+    assert list(tmp_path.iterdir()) == []
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+from vpr_core.cli import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("command", ["ingest", "map", "export", "synth"])
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(
+    tmp_path: Path, bag: Path, bundle: Path, frames: Path, command: str
+) -> None:
+    out, limit = tmp_path / "out", 4000
+    arguments = {
+        "ingest": ("--bag", bag, "--pose_topic", "/ground_truth/odom"),
+        "map": ("--bundle", bundle, "--frames", frames),
+        "export": ("--checkpoint", bundle.parent / "checkpoint", "--frames", frames),
+        "synth": ("--max_length_m", 20),
+    }[command]
+    code = [sys.executable, "-c", LIMITED, str(limit), command, *map(str, arguments), "--out", str(out)]
+    result = subprocess.run(code, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1, result.stderr
+    assert "File too large" in result.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == []
+
+
+def test_a_kill_during_map_leaves_the_old_map_or_the_new(tmp_path: Path, bundle: Path, frames: Path) -> None:
+    arguments = ("map", "--bundle", bundle, "--frames", frames, "--out", tmp_path / "map")
+    assert run(*arguments).returncode == 0
+    before = PlaceMap.load(tmp_path / "map").hash
+    started = time.monotonic()
+    assert run(*arguments).returncode == 0
+    duration_s = time.monotonic() - started
+    for share in (0.3, 0.6, 0.8, 0.9, 0.95, 1.0):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vpr_core", *map(str, arguments)], stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(duration_s * share)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert PlaceMap.load(tmp_path / "map").hash == before
+
+
+def test_interrupting_is_quiet(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vpr_core", "synth", "--out", str(tmp_path / "bag")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,170 @@
+"""A ROS graph of this test run's own: processes over DDS, and a node here that watches them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+
+from rclpy.context import Context  # noqa: E402
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import QoSProfile  # noqa: E402
+
+PACKAGE = "vpr_distill_ros"
+# For discovery, imports and a busy machine; nothing waits so long when all is well.
+PATIENCE_S = 90.0
+# Domains above 101 take UDP ports that Linux hands out to others.
+DOMAIN = 1 + os.getpid() % 101
+
+
+def until(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+    """Poll until `condition()` is true and return it; fail naming what was waited for."""
+    limit_s = time.monotonic() + patience_s
+    while not (result := condition()):
+        if time.monotonic() > limit_s:
+            pytest.fail(f"waited {patience_s:g} s for {what}")
+        time.sleep(0.02)
+    return result
+
+
+class Process:
+    """An executable of the package, its output in a file."""
+
+    def __init__(self, command: list[str], env: dict[str, str], log: Path) -> None:
+        self._log = log
+        with log.open("w") as file:
+            self.popen = subprocess.Popen(command, env=env, stdout=file, stderr=subprocess.STDOUT)
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def says(self, text: str) -> str:
+        """Wait until the output contains `text`; fail at once where the process ended without it."""
+
+        def found() -> bool:
+            return text in self.output or self.popen.poll() is not None
+
+        until(found, f"{text!r} in\n{self.output}")
+        assert text in self.output, self.output
+        return self.output
+
+    def ends(self) -> int:
+        """Wait for the end; the exit code."""
+        until(lambda: self.popen.poll() is not None, f"the end of {self.popen.args}\n{self.output}")
+        return self.popen.returncode
+
+    def signalled(self, number: int = signal.SIGINT) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        self.popen.send_signal(number)
+        return self.ends()
+
+
+class Probe:
+    """A node in this process, spun by a thread."""
+
+    until = staticmethod(until)
+
+    def __init__(self) -> None:
+        self._context = Context()
+        self._context.init(domain_id=DOMAIN)
+        self.node = rclpy.create_node(f"probe_{os.getpid()}", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while self._context.ok():
+            try:
+                self._executor.spin_once(timeout_sec=0.1)
+            except ExternalShutdownException:
+                return
+
+    def close(self) -> None:
+        self._context.try_shutdown()
+        self._thread.join()
+
+    def collect(self, message_type: type, topic: str, qos: QoSProfile | int = 1000) -> list[Any]:
+        """A list that grows by every message of the topic."""
+        received: list[Any] = []
+        self.node.create_subscription(message_type, topic, received.append, qos)
+        return received
+
+    def publisher(self, message_type: type, topic: str, qos: QoSProfile | int = 10) -> Any:
+        """A publisher that has its subscriber."""
+        publisher = self.node.create_publisher(message_type, topic, qos)
+        until(publisher.get_subscription_count, f"a subscriber to {topic}")
+        return publisher
+
+    def call(self, service_type: Any, name: str, **fields: Any) -> Any:
+        """The response of a service."""
+        client = self.node.create_client(service_type, name)
+        until(client.service_is_ready, f"service {name}")
+        future = client.call_async(service_type.Request(**fields))
+        until(future.done, f"the response of {name}")
+        self.node.destroy_client(client)
+        return future.result()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ros_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No other machine, no other test run, no logs in the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+        patch.setenv("ROS_LOG_DIR", str(tmp_path_factory.mktemp("ros_log")))
+        if os.environ.get("ROS_DISTRO") == "humble":
+            patch.setenv("ROS_LOCALHOST_ONLY", "1")
+        else:
+            patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        yield
+
+
+@pytest.fixture(scope="session")
+def probe(ros_environment: None) -> Iterator[Probe]:
+    made = Probe()
+    yield made
+    made.close()
+
+
+def executable(name: str) -> Path:
+    """Where `ros2 run` would find it."""
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    places = [Path(prefix) / "lib" / PACKAGE / name for prefix in prefixes if prefix]
+    found = next((place for place in places if place.is_file()), None)
+    assert found is not None, f"no executable {name} in {places}: run `make env`"
+    return found
+
+
+@pytest.fixture
+def start(ros_environment: None, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """start(name, *arguments, env={}) runs an executable of the package; what still runs at the end is killed."""
+    started: list[Process] = []
+
+    def run(name: str, *arguments: str, env: dict[str, str] | None = None) -> Process:
+        log = tmp_path / f"{name}-{len(started)}.log"
+        process = Process([str(executable(name)), *arguments], {**os.environ, **(env or {})}, log)
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.popen.poll() is None:
+            process.popen.kill()
+            process.popen.wait()
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> str:
+    """A namespace of this test's own, so that nodes of different tests do not hear each other."""
+    return "/" + "".join(char if char.isalnum() else "_" for char in request.node.name).strip("_")

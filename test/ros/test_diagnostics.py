@@ -1,0 +1,63 @@
+"""What /diagnostics says in which situation."""
+
+from __future__ import annotations
+
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from vpr_distill_ros.counters import FrameCounters
+from vpr_distill_ros.diagnostics import Health, assess, to_message
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+def health(**changes: object) -> Health:
+    localized = {
+        "lifecycle": "active",
+        "load_error": "",
+        "topic": "/image",
+        "input_age_s": 0.1,
+        "stale_s": 3.0,
+        "last_outcome": "accepted",
+        "accepted_age_s": 0.1,
+    }
+    return Health(**{**localized, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "words"),
+    [
+        ({}, OK, "localized"),
+        ({"last_outcome": "refused"}, WARN, "uncertain"),
+        ({"last_outcome": ""}, WARN, "uncertain"),
+        ({"lifecycle": "inactive"}, WARN, "inactive"),
+        ({"lifecycle": "unconfigured"}, WARN, "unconfigured"),
+        ({"lifecycle": "unconfigured", "load_error": "no such folder"}, ERROR, "no such folder"),
+        ({"input_age_s": None}, ERROR, "no image on /image yet"),
+        ({"input_age_s": 3.5}, ERROR, "no image on /image for 3.5 s"),
+        ({"last_outcome": "encoding 16UC1"}, ERROR, "encoding 16UC1"),
+    ],
+)
+def test_level_and_message(changes: dict[str, object], level: bytes, words: str) -> None:
+    assert assess(health(**changes))[0] == level
+    assert words in assess(health(**changes))[1]
+
+
+def test_figures_are_in_the_message() -> None:
+    counters = FrameCounters()
+    for stamp_ns in range(4):
+        counters.receive(stamp_ns)
+    counters.process(10.0)
+    counters.supersede()
+    counters.drop("encoding")
+    counters.drop("encoding")
+    message = to_message("localizer", "/image", Time(sec=3), health(), counters.snapshot(), {"map_hash": "abc"})
+    (status,) = message.status
+    values = {pair.key: pair.value for pair in status.values}
+    assert (status.name, status.hardware_id, status.level) == ("localizer", "/image", OK)
+    assert values["frames_received"] == "4"
+    assert values["frames_processed"] == values["frames_superseded"] == "1"
+    assert values["frames_dropped"] == values["frames_dropped.encoding"] == "2"
+    assert values["latency_p50_ms"] == values["latency_p95_ms"] == "10.0"
+    assert (values["state"], values["map_hash"], values["last_accepted_age_s"]) == ("active", "abc", "0.10")

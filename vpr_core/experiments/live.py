@@ -1,0 +1,112 @@
+"""The live part of the demo: a localizer, a recorder of its matches and a replayed bag, each a process of its own."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vpr_core.errors import VprError
+from vpr_core.retrieval.records import read_records
+
+PACKAGE = "vpr_distill_ros"
+
+
+class LiveError(VprError):
+    """A ROS 2 process of the demo could not start or ended too early."""
+
+
+def run_live(
+    bundle: Path, place_map: Path, bag: Path, image_topic: str, rate: float, folder: Path
+) -> list[dict[str, Any]]:
+    """Replay `bag` at `rate` times its speed to a localizer over DDS; returns the records of its matches.
+
+    The processes' logs stay in `folder`. Raises LiveError with the end of the log of a process that failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    matches = folder / "matches.jsonl"
+    matches.unlink(missing_ok=True)
+    environment = _environment(folder)
+    localizer = _parameters(bundle=bundle, map=place_map, image_topic=image_topic, autostart=True)
+    with (
+        _process("localizer", localizer, environment, folder) as node,
+        _process("match_recorder", _parameters(out=matches), environment, folder) as recorder,
+    ):
+        replay = _parameters(bag=bag, rate=rate, wait_for_subscribers_s=60.0)
+        with _process("bag_replay", replay, environment, folder) as player:
+            _wait(player, (node, recorder), folder)
+        time.sleep(1.0)  # the last image may still be on its way through the localizer
+    return list(read_records(matches))
+
+
+def executable(name: str) -> Path:
+    """The file that `ros2 run vpr_distill_ros NAME` starts; raises LiveError where the package is not installed."""
+    prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
+    for prefix in prefixes:
+        path = Path(prefix) / "lib" / PACKAGE / name
+        if path.exists():
+            return path
+    raise LiveError(f"no executable {name} of {PACKAGE} under {', '.join(prefixes)}: run `make env`, or colcon build")
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    profile = Path(__file__).parents[2] / "config" / "dds" / "localhost_large_messages.xml"
+    # A domain of its own keeps the demo and a robot in the same room apart.
+    environment = {
+        "ROS_DOMAIN_ID": str(random.randint(1, 100)),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_LOG_DIR": str(folder / "log"),
+        "AMENT_PREFIX_PATH": os.environ.get("AMENT_PREFIX_PATH") or sys.prefix,
+    }
+    if profile.is_file():
+        environment |= {"FASTDDS_DEFAULT_PROFILES_FILE": str(profile), "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
+    return os.environ | environment
+
+
+def _parameters(**values: Any) -> list[str]:
+    arguments = ["--ros-args"]
+    for name, value in values.items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        arguments += ["-p", f"{name}:={text}"]
+    return arguments
+
+
+@contextmanager
+def _process(
+    name: str, arguments: list[str], environment: dict[str, str], folder: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen([executable(name), *arguments], env=environment, stdout=log, stderr=log)
+        process.name = name  # type: ignore[attr-defined]
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait(player: subprocess.Popen[bytes], others: tuple[subprocess.Popen[bytes], ...], folder: Path) -> None:
+    while player.poll() is None:
+        for process in others:
+            if process.poll() is not None:
+                raise LiveError(_failure(process, folder))
+        time.sleep(0.1)
+    if player.returncode != 0:
+        raise LiveError(_failure(player, folder))
+
+
+def _failure(process: subprocess.Popen[bytes], folder: Path) -> str:
+    name = process.name  # type: ignore[attr-defined]
+    tail = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()[-5:]
+    return f"{name} ended with code {process.returncode}: {' | '.join(tail) or 'it said nothing'}"

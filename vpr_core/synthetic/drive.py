@@ -1,0 +1,238 @@
+"""Recording drives through a town as rosbag2 folders, one or several at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from vpr_core.data.bag_writer import BagWriter
+from vpr_core.errors import BagError
+from vpr_core.synthetic.conditions import Condition, condition_named
+from vpr_core.synthetic.routes import checked_route
+from vpr_core.synthetic.scene import Scene
+from vpr_core.synthetic.sensors import Camera, Lidar, jpeg, photograph, scan
+from vpr_core.synthetic.town import Town
+from vpr_core.synthetic.trajectory import Trajectory, drifted, follow
+
+IMAGE_TOPIC = "/camera/image/compressed"
+CAMERA_INFO_TOPIC = "/camera/camera_info"
+CLOUD_TOPIC = "/lidar/points"
+ODOMETRY_TOPIC = "/odom"
+GROUND_TRUTH_TOPIC = "/ground_truth/odom"
+
+ODOMETRY_HZ = 20.0
+_FIRST_FRAME_S = 0.2
+_LIDAR_LATE_S = 0.008
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One drive to record: the arguments of `record_drive`."""
+
+    out: Path
+    town: int
+    condition: str
+    route: str
+    seed: int
+    max_length_m: float | None = None
+    image_size: tuple[int, int] = (320, 240)
+    camera_hz: float = 2.0
+
+    def rng(self, stream: int, *, of_condition: bool = True) -> np.random.Generator:
+        """Random numbers of this drive. Those that do not depend on the condition repeat the same path."""
+        names = self.route + (self.condition if of_condition else "")
+        return np.random.default_rng([self.town, self.seed, zlib.crc32(names.encode()), stream])
+
+    @property
+    def epoch_ns(self) -> int:
+        """Stamp of the start, some hour of the years 2020 to 2024."""
+        hour = int(self.rng(0).integers(0, 5 * 365 * 24))
+        return (1_577_836_800 + hour * 3600) * 1_000_000_000
+
+
+def record_drive(
+    out: Path,
+    *,
+    town: int | Town,
+    condition: str,
+    route: str,
+    seed: int,
+    max_length_m: float | None = None,
+    image_size: tuple[int, int] = (320, 240),
+    camera_hz: float = 2.0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Drives a route of a town under a condition and writes the bag `out`, which it returns.
+
+    town: its seed, or a Town already built. seed: of the drive; another seed has other parked cars, another place in
+    the lane, other lit windows and other noise. image_size: (width, height). At about 8 m/s, 2 Hz give a frame every
+    4 m. `progress(done, total)` is called after every frame; what it raises ends the drive and leaves no bag.
+
+    The same arguments give the same bytes on the same machine. Raises VprError on an unknown condition or route,
+    BagError where the bag cannot be written.
+    """
+    town_seed = town.seed if isinstance(town, Town) else town
+    drive = Drive(Path(out), town_seed, condition, route, seed, max_length_m, image_size, camera_hz)
+    weather = condition_named(condition)
+    checked_route(route)
+    with BagWriter(drive.out, overwrite=overwrite) as bag:
+        place = town if isinstance(town, Town) else Town(town)
+        _Recorder(drive, place, weather, bag).run(progress)
+    return drive.out
+
+
+class _Recorder:
+    """The vehicle with its sensors, writing as it goes."""
+
+    def __init__(self, drive: Drive, town: Town, condition: Condition, bag: BagWriter) -> None:
+        self._drive, self._condition, self._bag = drive, condition, bag
+        self._camera, self._lidar = Camera(*drive.image_size), Lidar()
+        self._scene: Scene = town.scene(drive.seed)
+        self._sun_azimuth_rad = town.sun_azimuth_rad + float(drive.rng(1).normal(0, 0.15))
+        self._noise = drive.rng(2)
+        self.trajectory: Trajectory = follow(_shortened(town.route(drive.route), drive), drive.rng(3, of_condition=False))
+
+    def run(self, progress: Progress | None) -> None:
+        events = sorted([*self._odometry_events(), *self._frame_events()], key=lambda event: event[0])
+        total = sum(write == self._write_image for _, write, _ in events)
+        done = 0
+        for time_s, write, value in events:
+            write(time_s, value)
+            if write == self._write_image:
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+
+    def _odometry_events(self) -> Iterator[tuple[float, Callable[[float, Any], None], Any]]:
+        times_s = np.arange(0.0, self.trajectory.duration_s, 1 / ODOMETRY_HZ)
+        poses = drifted(self.trajectory, times_s, self._drive.rng(4))
+        for time_s, pose in zip(times_s, poses, strict=True):
+            yield float(time_s), self._write_odometry, pose
+
+    def _frame_events(self) -> Iterator[tuple[float, Callable[[float, Any], None], Any]]:
+        """Camera and LiDAR run at one rate, a few milliseconds apart."""
+        rng = self._drive.rng(5)
+        last_s = self.trajectory.duration_s - 0.2
+        for time_s in np.arange(_FIRST_FRAME_S, last_s, 1 / self._drive.camera_hz):
+            camera_late_s, lidar_late_s = np.clip(rng.normal(0, 0.002, 2), -0.005, 0.005)
+            yield float(time_s + camera_late_s), self._write_image, None
+            yield float(time_s + _LIDAR_LATE_S + lidar_late_s), self._write_cloud, None
+
+    def _stamp_ns(self, time_s: float) -> int:
+        return self._drive.epoch_ns + round(time_s * 1e9)
+
+    def _write_image(self, time_s: float, _: None) -> None:
+        stamp_ns = self._stamp_ns(time_s)
+        image = photograph(
+            self._camera,
+            self._scene,
+            self.trajectory.pose(time_s),
+            self._condition,
+            self._sun_azimuth_rad,
+            pitch_rad=self.trajectory.pitch(time_s),
+            rng=self._noise,
+        )
+        size = (self._camera.width, self._camera.height)
+        self._bag.camera_info(CAMERA_INFO_TOPIC, stamp_ns, "camera_optical", size=size, matrix=self._camera.matrix)
+        self._bag.image_jpeg(IMAGE_TOPIC, stamp_ns, "camera_optical", jpeg(image))
+
+    def _write_cloud(self, time_s: float, _: None) -> None:
+        points = scan(self._lidar, self._scene, self.trajectory.pose(time_s), self._condition, self._noise)
+        self._bag.cloud(CLOUD_TOPIC, self._stamp_ns(time_s), "lidar", points)
+
+    def _write_odometry(self, time_s: float, drifting: Any) -> None:
+        stamp_ns, speed = self._stamp_ns(time_s), self.trajectory.speed(time_s)
+        self._bag.odometry(ODOMETRY_TOPIC, stamp_ns, "odom", "base_link", drifting, speed)
+        self._bag.odometry(
+            GROUND_TRUTH_TOPIC, stamp_ns, "map", "base_link", self.trajectory.pose(time_s), speed
+        )
+
+
+def _shortened(line_m: np.ndarray, drive: Drive) -> np.ndarray:
+    """The beginning of a line whose points are 1 m apart."""
+    return line_m if drive.max_length_m is None else line_m[: max(int(drive.max_length_m) + 1, 3)]
+
+
+def record_drives(drives: Sequence[Drive], *, workers: int = 2, overwrite: bool = False, bar: bool = False) -> list[Path]:
+    """Records drives, each in a process of its own with at most `workers` at once; returns their bags.
+
+    bar: shows progress on stderr. An interrupt or the failure of one drive stops the others; bags that were complete
+    by then stay, nothing half stays. Raises what `record_drive` raises.
+    """
+    for drive in drives:
+        condition_named(drive.condition)
+        checked_route(drive.route)
+    context = multiprocessing.get_context("spawn")
+    frames, stop = context.SimpleQueue(), context.Event()
+    with tqdm(total=0, unit="frame", disable=not bar) as meter:
+        pool = ProcessPoolExecutor(
+            min(workers, len(drives)) or 1, context, initializer=_start_worker, initargs=(frames, stop)
+        )
+        try:
+            _collect([pool.submit(_record_in_worker, drive, overwrite) for drive in drives], frames, meter)
+        except BrokenProcessPool as error:
+            raise BagError("a process that recorded a drive was killed; too little memory for so many at once?") from error
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+    return [Path(drive.out) for drive in drives]
+
+
+def _collect(futures: list[Future[None]], frames: Any, meter: tqdm) -> None:
+    pending = set(futures)
+    while pending:
+        finished, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
+        while not frames.empty():
+            done, total = frames.get()
+            meter.total += total if done == 1 else 0
+            meter.update(1)
+        for future in finished:
+            future.result()
+
+
+class _Stopped(Exception):
+    """Another drive failed or the user interrupted."""
+
+
+# Set once in every worker process, never in the process of the caller.
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(frames: Any, stop: Any) -> None:
+    # The parent decides what an interrupt means and tells the workers through `stop`.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    _worker.update(frames=frames, stop=stop)
+
+
+def _record_in_worker(drive: Drive, overwrite: bool) -> None:
+    def report(done: int, total: int) -> None:
+        if _worker["stop"].is_set():
+            raise _Stopped
+        _worker["frames"].put((done, total))
+
+    record_drive(
+        drive.out,
+        town=drive.town,
+        condition=drive.condition,
+        route=drive.route,
+        seed=drive.seed,
+        max_length_m=drive.max_length_m,
+        image_size=drive.image_size,
+        camera_hz=drive.camera_hz,
+        overwrite=overwrite,
+        progress=report,
+    )

@@ -1,0 +1,211 @@
+"""A forward-looking pinhole camera and a spinning LiDAR, both of which look at the same scene."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from vpr_core.synthetic.conditions import Condition
+from vpr_core.synthetic.scene import Hits, Scene
+from vpr_core.synthetic.shading import Light, radiance
+from vpr_core.synthetic.surface import Material
+from vpr_core.types import Pose
+
+_REFLECTIVITY = {
+    Material.GROUND: 0.18,
+    Material.WALL: 0.45,
+    Material.ROOF: 0.3,
+    Material.LEAVES: 0.35,
+    Material.PLAIN: 0.3,
+    Material.PAINT: 0.5,
+    Material.GLASS: 0.08,
+    Material.LAMP: 0.4,
+    Material.SIGN: 1.0,
+    Material.REFLECTOR: 1.0,
+}
+_HEADLIGHT_BASE_M = np.array([2.0, 0.0, 0.65])
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Pinhole camera; the image is [height, width]. Optical frame: x right, y down, z forward."""
+
+    width: int = 320
+    height: int = 240
+    field_of_view_rad: float = math.radians(80)
+    """From the left to the right edge of the image."""
+    position_base_m: tuple[float, float, float] = (1.0, 0.0, 1.6)
+    tilt_rad: float = math.radians(5)
+    """Upwards, so that façades fill more of the picture than the road does."""
+
+    @property
+    def focal_px(self) -> float:
+        return self.width / 2 / math.tan(self.field_of_view_rad / 2)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """K, [3, 3] float64; pixel centres have whole coordinates."""
+        cx, cy = (self.width - 1) / 2, (self.height - 1) / 2
+        return np.array([[self.focal_px, 0.0, cx], [0.0, self.focal_px, cy], [0.0, 0.0, 1.0]])
+
+    @property
+    def T_base_camera(self) -> np.ndarray:  # noqa: N802 - the name of a transform
+        """[4, 4] float64: coordinates in the optical frame to coordinates in base_link."""
+        cos, sin = math.cos(self.tilt_rad), math.sin(self.tilt_rad)
+        transform = np.eye(4)
+        transform[:3, :3] = [[0, sin, cos], [-1, 0, 0], [0, -cos, sin]]
+        transform[:3, 3] = self.position_base_m
+        return transform
+
+    @cached_property
+    def rays_base(self) -> np.ndarray:
+        """[height * width, 3] unit directions in base_link, row by row."""
+        return self.directions_base(*np.meshgrid(np.arange(self.width), np.arange(self.height)))
+
+    def directions_base(self, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Unit directions [N, 3] in base_link of pixel coordinates, which need not be whole."""
+        cx, cy = self.matrix[0, 2], self.matrix[1, 2]
+        right, down = (columns.ravel() - cx) / self.focal_px, (rows.ravel() - cy) / self.focal_px
+        rays = np.stack([right, down, np.ones_like(right)], axis=1)
+        return (rays / np.linalg.norm(rays, axis=1, keepdims=True)) @ self.T_base_camera[:3, :3].T
+
+
+@dataclass(frozen=True)
+class Lidar:
+    """Spinning LiDAR. Its frame: x forward, y left, z up."""
+
+    beams: int = 32
+    columns: int = 512
+    lowest_rad: float = math.radians(-25)
+    highest_rad: float = math.radians(15)
+    range_m: float = 80.0
+    noise_m: float = 0.02
+    position_base_m: tuple[float, float, float] = (0.0, 0.0, 1.9)
+
+    @cached_property
+    def rays(self) -> np.ndarray:
+        """[columns * beams, 3] float32 unit directions in the LiDAR's frame, column by column."""
+        azimuth = -np.arange(self.columns) * 2 * math.pi / self.columns
+        elevation = np.linspace(self.lowest_rad, self.highest_rad, self.beams)
+        azimuth, elevation = (grid.ravel() for grid in np.meshgrid(azimuth, elevation, indexing="ij"))
+        level = np.cos(elevation)
+        return np.stack([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)], axis=1).astype(
+            np.float32
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a sensor is and how it is turned in the map frame."""
+
+    origin_m: np.ndarray
+    """[3]."""
+    turn: np.ndarray
+    """[3, 3] rotation from base_link to the map frame."""
+
+    @classmethod
+    def of(cls, pose: Pose, position_base_m: tuple[float, float, float], pitch_rad: float = 0.0) -> View:
+        cos, sin = math.cos(pose.yaw_rad), math.sin(pose.yaw_rad)
+        yaw = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        cos, sin = math.cos(pitch_rad), math.sin(pitch_rad)
+        pitch = np.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
+        return cls(np.array(pose.position_m) + yaw @ np.array(position_base_m), yaw @ pitch)
+
+    def rays(self, directions_base: np.ndarray) -> np.ndarray:
+        return (directions_base @ self.turn.T).astype(np.float32)
+
+
+def scan(
+    lidar: Lidar, scene: Scene, pose: Pose, condition: Condition, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """One sweep taken at once: float32 [N, 4] of x, y, z [m] in the LiDAR's frame and intensity in [0, 255].
+
+    Beams that meet nothing within range give no point. Without `rng` there is no noise.
+    """
+    view = View.of(pose, lidar.position_base_m)
+    rays = view.rays(lidar.rays)
+    hits = scene.cast(view.origin_m, rays)
+    reach = np.full(len(rays), lidar.range_m * condition.lidar_range_share, np.float32)
+    noise = np.zeros(len(rays), np.float32)
+    if rng is not None:
+        noise = rng.normal(0, lidar.noise_m, len(rays)).astype(np.float32)
+        reach *= 1 - (1 - condition.lidar_range_share) * rng.random(len(rays), np.float32)
+    kept = np.nonzero(hits.distance_m < reach)[0]
+    distance = hits.distance_m[kept] + noise[kept]
+    intensity = _intensity(scene, hits.face[kept], rays[kept], distance)
+    return np.column_stack([lidar.rays[kept] * distance[:, None], intensity]).astype(np.float32)
+
+
+def _intensity(scene: Scene, face: np.ndarray, rays: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    reflectivity = np.float32([_REFLECTIVITY[material] for material in Material])[scene.material[face]]
+    bright = scene.colour[face].mean(axis=1)
+    facing = np.abs((scene.normals[face] * rays).sum(axis=1))
+    return 255 * np.clip(reflectivity * (0.6 + bright) * facing / (1 + distance / 60), 0, 1)
+
+
+def photograph(
+    camera: Camera,
+    scene: Scene,
+    pose: Pose,
+    condition: Condition,
+    sun_azimuth_rad: float,
+    *,
+    pitch_rad: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """RGB uint8 [height, width, 3]. `rng` brings exposure drift and sensor noise; without it there are none."""
+    view = View.of(pose, camera.position_base_m, pitch_rad)
+    head = View.of(pose, tuple(_HEADLIGHT_BASE_M))
+    light = Light(condition, sun_azimuth_rad, head.origin_m, head.turn[:, 0], cloud_shift=scene.seed % 251)
+    pixel_rad = 1.0 / camera.focal_px
+
+    def look(directions_base: np.ndarray) -> tuple[np.ndarray, Hits]:
+        rays = view.rays(directions_base)
+        hits = scene.cast(view.origin_m, rays)
+        return radiance(scene, light, view.origin_m, rays, hits, pixel_rad), hits
+
+    linear, hits = look(camera.rays_base)
+    image = _developed(linear, condition, 1.0).reshape(camera.height, camera.width, 3)
+    _smooth_edges(camera, image, hits, lambda directions: _developed(look(directions)[0], condition, 1.0))
+    return _sensed(image, condition, rng)
+
+
+def _developed(linear: np.ndarray, condition: Condition, gain: float) -> np.ndarray:
+    """Display values in [0, 1] from linear light: exposure, soft highlights, gamma."""
+    exposed = 1 - np.exp(-linear * np.float32(condition.exposure * gain))
+    return np.sqrt(np.maximum(exposed, 0))
+
+
+def _smooth_edges(camera: Camera, image: np.ndarray, hits: Hits, look) -> None:  # type: ignore[no-untyped-def]
+    """Averages pixels with strong contrast to a neighbour over further rays, in place."""
+    grey = image.mean(axis=2)
+    contrast = np.zeros_like(grey)
+    step = np.abs(np.diff(grey, axis=1))
+    contrast[:, 1:], contrast[:, :-1] = step, np.maximum(contrast[:, :-1], step)
+    step = np.abs(np.diff(grey, axis=0))
+    contrast[1:] = np.maximum(contrast[1:], step)
+    contrast[:-1] = np.maximum(contrast[:-1], step)
+    rows, columns = np.nonzero(contrast > 0.09)
+    if not len(rows):
+        return
+    shifts = ((-0.35, -0.2), (0.3, -0.25), (0.05, 0.35))
+    directions = [camera.directions_base(columns + dx, rows + dy) for dx, dy in shifts]
+    found = look(np.concatenate(directions)).reshape(len(shifts), -1, 3)
+    image[rows, columns] = (image[rows, columns] + found.sum(axis=0)) / (len(shifts) + 1)
+
+
+def _sensed(image: np.ndarray, condition: Condition, rng: np.random.Generator | None) -> np.ndarray:
+    if rng is not None:
+        image = image * np.float32(1 + rng.normal(0, 0.03))
+        grain = rng.standard_normal(image.shape, np.float32)
+        image = image + grain * (np.float32(condition.noise) * (0.5 + 1.0 - 0.5 * image))
+    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def jpeg(image: np.ndarray, quality: int = 90) -> bytes:
+    """RGB uint8 [H, W, 3] as the bytes of a JPEG."""
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -1,0 +1,196 @@
+"""A town from a seed: streets, houses, trees, lamps and signs that stay, and parked cars that change by drive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+
+from vpr_core.synthetic import houses, props
+from vpr_core.synthetic.facades import Facade, FacadeTable
+from vpr_core.synthetic.ground import MARGIN_M, PAVEMENT_M, Ground
+from vpr_core.synthetic.routes import route_line
+from vpr_core.synthetic.scene import Scene
+from vpr_core.synthetic.streets import ROAD_HALF_WIDTH_M, Street, StreetKind, StreetPlan
+from vpr_core.synthetic.surface import Material, Placement, Surface, SurfaceBuilder
+from vpr_core.synthetic.trees import Forest, TreeShape
+
+_FRONT_M = ROAD_HALF_WIDTH_M + PAVEMENT_M + 0.4
+_HORIZON_M = 3000.0
+_CAR_SLOT_M = 6.2
+
+
+class Town:
+    """Everything in a town that no drive changes.
+
+    `plan` holds the streets, `surface` the triangles with one attribute row each (`surface.mesh` is a trimesh.Trimesh),
+    `facades` one row per wall, `ground` the layout of the flat ground at z = 0. Map frame, metres, z up.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.plan = StreetPlan(np.random.default_rng([seed, 0]))
+        self.ground = Ground(self.plan)
+        self._builder = SurfaceBuilder()
+        self._facades: list[Facade] = []
+        self._object_count = 0
+        self._lay_ground()
+        self._forest = Forest.grow(np.random.default_rng([seed, 6]))
+        self._designs = houses.designs(np.random.default_rng([seed, 1]))
+        for index, street in enumerate(self.plan.streets):
+            self._line_street(np.random.default_rng([seed, 2, index]), street)
+        self._plant_yards(np.random.default_rng([seed, 3]))
+        self.surface: Surface = self._builder.build()
+        self.facades = FacadeTable(self._facades)
+
+    def route(self, name: str) -> np.ndarray:
+        """The line [P, 2] of a route, points about 1 m apart; raises VprError on an unknown route."""
+        return route_line(self.plan, name)
+
+    def scene(self, drive_seed: int) -> Scene:
+        """The town with the cars that are parked there on one drive."""
+        builder, outlines_m = SurfaceBuilder(), []
+        rng = np.random.default_rng([self.seed, 4, drive_seed])
+        for at in self._parking(rng):
+            outlines_m.append(at.to_map(props.add_car(builder, rng, at)))
+        return Scene([self.surface, builder.build()], self.facades, self.ground, outlines_m, drive_seed)
+
+    def _parking(self, rng: np.random.Generator) -> Iterator[Placement]:
+        """Where cars are parked on one drive: along the kerbs, away from crossings, some streets full, some not."""
+        for street in self.plan.streets:
+            for side in (-1, 1):
+                share = rng.uniform(0.2, 0.8)
+                for slot_m in np.arange(14.0, street.length_m - 14.0, _CAR_SLOT_M):
+                    if rng.random() < share:
+                        yield _parked(rng, street, float(slot_m), side)
+
+    @cached_property
+    def sun_azimuth_rad(self) -> float:
+        """Where the sun stands at noon, counter-clockwise from the map's x axis."""
+        return float(np.random.default_rng([self.seed, 5]).uniform(0, 2 * math.pi))
+
+    def _lay_ground(self) -> None:
+        low, high = self._bounds_m
+        corners = [(low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1])]
+        self._builder.polygon(
+            Placement(0.0, 0.0), [(x, y, 0.0) for x, y in corners], Material.GROUND, (0.25, 0.25, 0.25)
+        )
+
+    @cached_property
+    def _bounds_m(self) -> tuple[np.ndarray, np.ndarray]:
+        crossings = np.array(list(self.plan.crossings_m.values()))
+        return crossings.min(axis=0) - _HORIZON_M, crossings.max(axis=0) + _HORIZON_M
+
+    def _line_street(self, rng: np.random.Generator, street: Street) -> None:
+        for side in (-1, 1):
+            self._add_lamps(street, side)
+            self._add_signs(rng, street, side)
+            self._add_street_trees(rng, street, side)
+            self._add_houses(rng, street, side)
+
+    def _add_lamps(self, street: Street, side: int) -> None:
+        for along_m in np.arange(12.0 if side > 0 else 25.0, street.length_m - 10.0, 27.0):
+            at = _beside(street, float(along_m), side, ROAD_HALF_WIDTH_M + 0.4, facing_road=True)
+            props.add_lamp(self._builder, at)
+            arm = at.to_map(np.array([(1.35, 0.0)]))[0]
+            self.ground.add_lamp(float(arm[0]), float(arm[1]))
+
+    def _add_signs(self, rng: np.random.Generator, street: Street, side: int) -> None:
+        for along_m in (10.5, street.length_m - 10.5):
+            if rng.random() < 0.55:
+                at = _beside(street, along_m, side, ROAD_HALF_WIDTH_M + 0.35)
+                # Signs face the traffic of their side of the road.
+                yaw_rad = at.yaw_rad if side < 0 else at.yaw_rad + math.pi
+                props.add_sign(self._builder, rng, Placement(at.x_m, at.y_m, yaw_rad))
+
+    def _add_street_trees(self, rng: np.random.Generator, street: Street, side: int) -> None:
+        if rng.random() < 0.5:
+            return
+        shape = (TreeShape.ROUND, TreeShape.TALL)[int(rng.integers(2))]
+        for along_m in np.arange(rng.uniform(14, 20), street.length_m - 14.0, rng.uniform(9, 15)):
+            at = _beside(street, float(along_m + rng.normal(0, 0.6)), side, ROAD_HALF_WIDTH_M + 0.9)
+            if rng.random() < 0.85:
+                self._add_tree(rng, at, shape)
+
+    def _add_tree(self, rng: np.random.Generator, at: Placement, shape: TreeShape, *, far: bool = False) -> None:
+        self._object_count += 1
+        self._forest.plant(self._builder, rng, at, shape, owner=self._object_count, far=far)
+
+    def _add_houses(self, rng: np.random.Generator, street: Street, side: int) -> None:
+        design = self._designs[street.kind][int(rng.integers(3))]
+        setback_m = {StreetKind.TERRACES: 1.2, StreetKind.VILLAS: 4.0, StreetKind.CENTRE: 0.0}[street.kind]
+        setback_m += rng.uniform(0, 1.0) if street.kind != StreetKind.CENTRE else 0.0
+        along_m = 6.0
+        while along_m < street.length_m - 6.0:
+            house = houses.draw_house(rng, design)
+            back_m = setback_m + (rng.uniform(-1.0, 1.5) if house.detached else 0.0)
+            at = _plot(street, along_m, side, house.width_m, _FRONT_M + back_m)
+            if not self.ground.claim(at, (0.0, 0.0), (house.width_m, house.depth_m), wall=True):
+                along_m += 1.0
+                continue
+            houses.add_house(self._builder, self._facades, house, at)
+            self._add_garden(rng, at, house, back_m)
+            along_m += house.width_m + (rng.uniform(2.5, 7.0) if house.detached else 0.0)
+            if not house.detached and rng.random() < 0.06:
+                along_m += rng.uniform(4, 12)
+
+    def _add_garden(self, rng: np.random.Generator, at: Placement, house: houses.House, depth_m: float) -> None:
+        if not house.detached:
+            return
+        fence = at.to_map(np.array([(-1.5, -depth_m - 0.1)]))[0]
+        if rng.random() < 0.75:
+            half_m = house.width_m / 2
+            for begin_m in (0.0, half_m + 2.2):
+                hedge = Placement(float(fence[0]), float(fence[1]), at.yaw_rad)
+                start = hedge.to_map(np.array([(begin_m, 0.0)]))[0]
+                props.add_hedge(self._builder, rng, Placement(float(start[0]), float(start[1]), at.yaw_rad), half_m)
+        if rng.random() < 0.45:
+            spot = at.to_map(np.array([(rng.uniform(-1.5, house.width_m), -depth_m * 0.5)]))[0]
+            shape = TreeShape(int(rng.integers(3)))
+            self._add_tree(rng, Placement(float(spot[0]), float(spot[1])), shape)
+
+    def _plant_yards(self, rng: np.random.Generator) -> None:
+        """Trees behind the houses and around the town, where nothing stands."""
+        low, high = self._bounds_m
+        inset = _HORIZON_M - MARGIN_M + 6.0
+        for spot in rng.uniform(low + inset, high - inset, (1300, 2)):
+            at = Placement(float(spot[0]), float(spot[1]))
+            if self.ground.beyond_kerb_m(spot[None])[0] > 6.0 and self.ground.claim(at, (-2, -2), (2, 2), wall=False):
+                self._add_tree(rng, at, TreeShape(int(rng.integers(3))), far=True)
+
+
+def _frame(street: Street, along_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """Position and the unit vector to the left of the street."""
+    position, direction = street.at(along_m)
+    return position, np.array([-direction[1], direction[0]])
+
+
+def _beside(
+    street: Street, along_m: float, side: int, across_m: float, *, facing_road: bool = False
+) -> Placement:
+    """A place on the left (side 1) or right (side -1) of the street, x along the street or towards the road."""
+    position, left = _frame(street, along_m)
+    x, y = position + left * side * across_m
+    facing = -side * left if facing_road else np.array([left[1], -left[0]])
+    return Placement(float(x), float(y), math.atan2(facing[1], facing[0]))
+
+
+def _plot(street: Street, along_m: float, side: int, width_m: float, across_m: float) -> Placement:
+    """Where a house stands whose front reaches from along_m to along_m + width_m; its y points away from the road."""
+    ends = [street.at(min(distance_m, street.length_m))[0] for distance_m in (along_m, along_m + width_m)]
+    if side < 0:
+        ends.reverse()
+    direction = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
+    outwards = np.array([-direction[1], direction[0]])
+    x, y = ends[0] + outwards * across_m
+    return Placement(float(x), float(y), math.atan2(direction[1], direction[0]))
+
+
+
+
+def _parked(rng: np.random.Generator, street: Street, along_m: float, side: int) -> Placement:
+    at = _beside(street, along_m + rng.uniform(-0.4, 0.4), side, ROAD_HALF_WIDTH_M - 1.08 + rng.normal(0, 0.06))
+    nose = 0.0 if (side < 0) == (rng.random() < 0.9) else math.pi
+    return Placement(at.x_m, at.y_m, at.yaw_rad + nose + rng.normal(0, 0.02))

@@ -1,0 +1,89 @@
+"""A recognition to the messages that announce it, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, PoseArray, PoseWithCovarianceStamped, Quaternion
+from geometry_msgs.msg import Pose as PoseMessage
+from std_msgs.msg import Header
+
+from vpr_core.types import Match, Pose, Reason, Recognition
+from vpr_distill_ros.interfaces import PlaceMatch, PlaceMatchArray
+from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
+
+
+def pose_to_message(pose: Pose) -> PoseMessage:
+    x, y, z = map(float, pose.position_m)
+    qx, qy, qz, qw = map(float, pose.quaternion_xyzw)
+    return PoseMessage(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+
+
+def pose_from_message(message: PoseMessage) -> Pose:
+    p, q = message.position, message.orientation
+    return Pose((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+
+
+def matches_to_message(
+    recognition: Recognition, header: Header, *, map_frame: str, map_hash: str, model_hash: str, processing_ms: float
+) -> PlaceMatchArray:
+    """header: of the sensor message that was the query; its stamp and frame_id are kept."""
+    return PlaceMatchArray(
+        header=header,
+        map_frame=map_frame,
+        map_hash=map_hash,
+        model_hash=model_hash,
+        accepted=recognition.accepted is not None,
+        processing_ms=float(processing_ms),
+        matches=[_match_to_message(match) for match in recognition.matches],
+    )
+
+
+def _match_to_message(match: Match) -> PlaceMatch:
+    message = PlaceMatch(
+        place_id=int(match.place_id),
+        session=match.session,
+        place_stamp=ns_to_stamp(match.place_stamp_ns),
+        similarity=float(match.similarity),
+        accepted=match.accepted,
+        reason=int(match.reason),
+        has_pose=match.pose is not None,
+    )
+    if match.pose is not None:
+        message.pose = pose_to_message(match.pose)
+    return message
+
+
+def recognition_from_message(message: PlaceMatchArray) -> Recognition:
+    """What a PlaceMatchArray says; the descriptor is not in it and comes back empty."""
+    matches = tuple(
+        Match(
+            place_id=match.place_id,
+            session=match.session,
+            place_stamp_ns=stamp_to_ns(match.place_stamp),
+            pose=pose_from_message(match.pose) if match.has_pose else None,
+            similarity=match.similarity,
+            reason=Reason(match.reason),
+        )
+        for match in message.matches
+    )
+    return Recognition(stamp_to_ns(message.header.stamp), matches, np.empty(0, np.float32))
+
+
+def candidates_to_message(matches: Iterable[Match], stamp: Time, map_frame: str) -> PoseArray:
+    """Poses of the matches that have one, in their order: the vehicle's hypotheses in the map frame."""
+    poses = [pose_to_message(match.pose) for match in matches if match.pose is not None]
+    return PoseArray(header=Header(stamp=stamp, frame_id=map_frame), poses=poses)
+
+
+def pose_with_covariance(
+    pose: Pose, stamp: Time, map_frame: str, position_stddev_m: float, heading_stddev_rad: float
+) -> PoseWithCovarianceStamped:
+    """The place's pose as the vehicle's, with a diagonal covariance (x, y, z [m^2], roll, pitch, yaw [rad^2])."""
+    message = PoseWithCovarianceStamped(header=Header(stamp=stamp, frame_id=map_frame))
+    message.pose.pose = pose_to_message(pose)
+    variances = [position_stddev_m**2] * 3 + [heading_stddev_rad**2] * 3
+    message.pose.covariance = np.diag(variances).reshape(36)
+    return message

@@ -1,0 +1,76 @@
+"""What a node counts of the frames it was sent; every frame ends in exactly one of the counts."""
+
+from __future__ import annotations
+
+import collections
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+
+_LATENCIES_KEPT = 200
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The counts at one moment: received = processed + superseded + sum(dropped) + those waiting or in work."""
+
+    received: int
+    processed: int
+    superseded: int
+    dropped: dict[str, int]
+    """Frames that were not answered, by reason."""
+    stamps_backwards: int
+    latency_p50_ms: float
+    """From a frame's arrival in the node to the publication of its matches, over the last 200; NaN before the first."""
+    latency_p95_ms: float
+
+
+@dataclass
+class FrameCounters:
+    """Counts from several threads."""
+
+    _received: int = 0
+    _processed: int = 0
+    _superseded: int = 0
+    _stamps_backwards: int = 0
+    _newest_stamp_ns: int | None = None
+    _dropped: collections.Counter[str] = field(default_factory=collections.Counter)
+    _latencies_ms: collections.deque[float] = field(default_factory=lambda: collections.deque(maxlen=_LATENCIES_KEPT))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def receive(self, stamp_ns: int) -> bool:
+        """Count an arrival; True for the first stamp ever that lies before the one received before it."""
+        with self._lock:
+            self._received += 1
+            backwards = self._newest_stamp_ns is not None and stamp_ns < self._newest_stamp_ns
+            self._newest_stamp_ns = stamp_ns
+            self._stamps_backwards += backwards
+            return backwards and self._stamps_backwards == 1
+
+    def supersede(self) -> None:
+        with self._lock:
+            self._superseded += 1
+
+    def process(self, latency_ms: float) -> None:
+        with self._lock:
+            self._processed += 1
+            self._latencies_ms.append(latency_ms)
+
+    def drop(self, reason: str) -> None:
+        with self._lock:
+            self._dropped[reason] += 1
+
+    def snapshot(self) -> Snapshot:
+        with self._lock:
+            latencies = list(self._latencies_ms) or [float("nan")]
+            p50, p95 = np.percentile(latencies, [50, 95])
+            return Snapshot(
+                self._received,
+                self._processed,
+                self._superseded,
+                dict(self._dropped),
+                self._stamps_backwards,
+                float(p50),
+                float(p95),
+            )

@@ -1,0 +1,51 @@
+"""Running one node as a process: clean ends, one line for what the user can mend, exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException
+
+from vpr_core.errors import VprError
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+def run(body: Callable[[], None], args: Sequence[str] | None = None) -> int:
+    """Initialise ROS, call `body`, shut down; 0 after its end, SIGINT or SIGTERM, 1 after an error of the user's.
+
+    `body` makes its node and spins it.
+    """
+    # Python's own handler would raise KeyboardInterrupt anywhere, a second Ctrl-C even while ending. rclpy's handlers
+    # are installed above these, shut the context down, and every spin returns.
+    early: list[int] = []
+    for number in _ENDING:
+        signal.signal(number, lambda came, _: early.append(came))
+    rclpy.init(args=list(args) if args is not None else None)
+    try:
+        if not early:
+            body()
+    except ExternalShutdownException:
+        return 0
+    except (VprError, ParameterException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ImportError as error:
+        if error.name != "vpr_distill_msgs":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Exception:
+        # Whatever a call to ROS raises once a signal has shut the context down is no error.
+        if rclpy.ok():
+            raise
+        return 0
+    finally:
+        rclpy.try_shutdown()
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
+    return 0
