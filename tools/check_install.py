@@ -10,10 +10,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import distribution
+from importlib.metadata import EntryPoints, PackageNotFoundError, distribution
 from pathlib import Path
 
-from ament_index_python.packages import get_package_prefix, get_package_share_directory
+from ament_index_python.packages import get_package_prefix
 
 PACKAGE, MESSAGES = "vpr_distill_ros", "vpr_distill_msgs"
 
@@ -31,7 +31,11 @@ def absent(source: Path, target: Path, *patterns: str) -> list[str]:
 
 def index_problems(install: Path) -> Iterator[str]:
     for package in (PACKAGE, MESSAGES):
-        prefix = Path(get_package_prefix(package))
+        try:
+            prefix = Path(get_package_prefix(package))
+        except (LookupError, OSError) as error:
+            yield str(error)
+            continue
         if install not in prefix.parents:
             yield f"{package} is found in {prefix}, not in {install}"
 
@@ -44,15 +48,18 @@ def python_problems(install: Path, tree: Path) -> Iterator[str]:
         yield from absent(tree / name, folder, "*.py", "*.csv", "*.html", "*.json", "*.yaml")
 
 
-def shared_problems(tree: Path, folder: str, pattern: str) -> Iterator[str]:
+def shared_problems(install: Path, tree: Path, folder: str, pattern: str) -> Iterator[str]:
     source = tree / folder
     if not files_below(source, pattern):
         yield f"{folder}/{pattern}: none in the tree"
-    yield from absent(source, Path(get_package_share_directory(PACKAGE), folder), pattern)
+    yield from absent(source, install / PACKAGE / "share" / PACKAGE / folder, pattern)
 
 
 def executable_problems(install: Path) -> Iterator[str]:
-    scripts = distribution(PACKAGE).entry_points.select(group="console_scripts")
+    try:
+        scripts = distribution(PACKAGE).entry_points.select(group="console_scripts")
+    except PackageNotFoundError:
+        scripts = EntryPoints()
     if not scripts:
         yield "no console script is declared"
     for script in scripts:
@@ -64,6 +71,8 @@ def executable_problems(install: Path) -> Iterator[str]:
         except (ImportError, AttributeError) as error:
             yield f"{script.name}: {error}"
     command_line = install / PACKAGE / "lib" / PACKAGE / "vpr-distill"
+    if not command_line.exists():
+        return
     answer = subprocess.run([command_line, "--help"], capture_output=True, text=True)
     if answer.returncode != 0 or "usage" not in answer.stdout:
         yield f"{command_line} --help: {answer.stderr.strip()[-300:]}"
@@ -71,7 +80,11 @@ def executable_problems(install: Path) -> Iterator[str]:
 
 def message_problems(install: Path, tree: Path) -> Iterator[str]:
     for kind in ("msg", "srv"):
-        module = importlib.import_module(f"{MESSAGES}.{kind}")
+        try:
+            module = importlib.import_module(f"{MESSAGES}.{kind}")
+        except ImportError as error:
+            yield str(error)
+            continue
         if install not in Path(module.__file__ or "").parents:
             yield f"{module.__name__} is imported from {module.__file__}, not from {install}"
         for source in (tree / MESSAGES / kind).glob(f"*.{kind}"):
@@ -87,8 +100,8 @@ def main(arguments: list[str]) -> int:
     parts = {
         "both packages in the ament index": index_problems(install),
         "Python packages": python_problems(install, tree),
-        "launch files": shared_problems(tree, "launch", "*.launch.py"),
-        "configuration": shared_problems(tree, "config", "*.*"),
+        "launch files": shared_problems(install, tree, "launch", "*.launch.py"),
+        "configuration": shared_problems(install, tree, "config", "*.*"),
         "executables": executable_problems(install),
         "messages and services": message_problems(install, tree),
     }

@@ -58,6 +58,8 @@ def check(prefix: Path) -> int:
 
 def main(arguments: list[str]) -> int:
     prefix = Path(arguments[0]).absolute()
+    if " " in str(ROOT):
+        raise SystemExit(f"make colcon: colcon's setup files do not work in a path with a space: {ROOT}")
     build(prefix)
     return check(prefix)
 

@@ -254,7 +254,7 @@ def _demo(options: dict[str, Any]) -> None:
     run_demo(**options)
 
 
-def progress_bar(name: str, total: int) -> tqdm:  # type: ignore[type-arg]
+def progress_bar(name: str, total: int) -> tqdm:
     """A bar with an estimate of the time left, on stderr."""
     return tqdm(total=total, desc=name, unit="msg")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +67,22 @@ class _FromBytes(nn.Module):
 def to_onnx(model: ImageEncoder, example: np.ndarray) -> bytes:
     """The ONNX file of `model` for images of the example's size (uint8 [1, H, W, 3]) in batches of any length."""
     buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sizes become constants, as they are on the robot; tracing warns of each
+        _trace(model, example, buffer)
+    return buffer.getvalue()
+
+
+def _trace(model: ImageEncoder, example: np.ndarray, buffer: io.BytesIO) -> None:
     torch.onnx.export(
         _FromBytes(model).eval(),
         (torch.from_numpy(example),),
-        buffer,
+        buffer,  # type: ignore[arg-type]  # the annotation forgets what the documentation allows
         input_names=["image"],
         output_names=["descriptor"],
         dynamic_axes={"image": {0: "batch"}, "descriptor": {0: "batch"}},
         dynamo=False,  # its file is the same for the same weights, and it prints nothing
     )
-    return buffer.getvalue()
 
 
 @torch.no_grad()

@@ -261,9 +261,7 @@ class Localizer(LifecycleNode):
         stamp = self.get_clock().now().to_msg()
         name = f"{self.get_fully_qualified_name().lstrip('/')}: place recognition"
         counts = self._frames.snapshot()
-        self._diagnostics.publish(
-            diagnostics.to_message(name, health.topic, stamp, health, counts, self._identity())
-        )
+        self._diagnostics.publish(diagnostics.to_message(name, health.topic, stamp, health, counts, self._identity()))
 
     def _identity(self) -> dict[str, str]:
         recognizer = self._recognizer

@@ -74,4 +74,3 @@ def _open(path: str) -> TextIO:
         return Path(path).expanduser().open("w", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
-

@@ -69,6 +69,16 @@ class Process:
         self.popen.send_signal(number)
         return self.ends()
 
+    def stop(self) -> None:
+        """End it, if it has not ended: gently, since a killed process leaves DDS's shared memory in disorder."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGINT)
+        try:
+            self.popen.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+
 
 class Probe:
     """A node in this process, spun by a thread."""
@@ -148,7 +158,7 @@ def executable(name: str) -> Path:
 
 @pytest.fixture
 def start(ros_environment: None, tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """start(name, *arguments, env={}) runs an executable of the package; what still runs at the end is killed."""
+    """start(name, *arguments, env={}) runs an executable of the package; what still runs at the end is stopped."""
     started: list[Process] = []
 
     def run(name: str, *arguments: str, env: dict[str, str] | None = None) -> Process:
@@ -159,9 +169,7 @@ def start(ros_environment: None, tmp_path: Path) -> Iterator[Callable[..., Proce
 
     yield run
     for process in started:
-        if process.popen.poll() is None:
-            process.popen.kill()
-            process.popen.wait()
+        process.stop()
 
 
 @pytest.fixture

@@ -23,7 +23,9 @@ START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 20_000_000
 
 
-def write_bag(folder: Path, images: str, with_unknown: bool = False, plugin: StoragePlugin = StoragePlugin.MCAP) -> Path:
+def write_bag(
+    folder: Path, images: str, with_unknown: bool = False, plugin: StoragePlugin = StoragePlugin.MCAP
+) -> Path:
     """COUNT images of growing size; each stamp lies 5 ms before the log time."""
     types = get_typestore(Stores.ROS2_HUMBLE)
     types.register(get_types_from_msg("string text", "made_up_msgs/msg/Gadget"))

@@ -24,7 +24,12 @@ from vpr_distill_ros.images import (
 RGB = np.random.default_rng(0).integers(0, 256, (6, 10, 3), np.uint8)
 GREY = RGB[:, :, 0]
 # Red, green, blue, white and a grey in BT.601's Y, U, V with Y in 16..235 [ITU-R BT.601].
-YUV = {(255, 0, 0): (81, 90, 240), (0, 255, 0): (145, 54, 34), (0, 0, 255): (41, 240, 110), (255, 255, 255): (235, 128, 128)}
+YUV = {
+    (255, 0, 0): (81, 90, 240),
+    (0, 255, 0): (145, 54, 34),
+    (0, 0, 255): (41, 240, 110),
+    (255, 255, 255): (235, 128, 128),
+}
 
 
 def image(data: np.ndarray, encoding: str, width: int, height: int, step: int | None = None) -> Image:

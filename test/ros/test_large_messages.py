@@ -16,7 +16,9 @@ from rosbags.typesys import Stores, get_typestore
 from vpr_core.data.frames import Frames
 
 PROFILE = Path(__file__).parents[2] / "config" / "dds" / "localhost_large_messages.xml"
-VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE" if os.environ.get("ROS_DISTRO") == "humble" else "FASTDDS_DEFAULT_PROFILES_FILE"
+VARIABLE = (
+    "FASTRTPS_DEFAULT_PROFILES_FILE" if os.environ.get("ROS_DISTRO") == "humble" else "FASTDDS_DEFAULT_PROFILES_FILE"
+)
 COUNT = 20
 PERIOD_NS = 200_000_000
 MIN_BYTES = 3_000_000

@@ -38,9 +38,7 @@ def started_by_launch_file() -> dict[str, str]:
     """The constant arguments of the one Node in the launch file."""
     calls = [node for node in ast.walk(ast.parse(LAUNCH_FILE.read_text())) if isinstance(node, ast.Call)]
     (node,) = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Node"]
-    return {
-        str(word.arg): str(word.value.value) for word in node.keywords if isinstance(word.value, ast.Constant)
-    }
+    return {str(word.arg): str(word.value.value) for word in node.keywords if isinstance(word.value, ast.Constant)}
 
 
 def values(probe: Any, node: str, *names: str) -> list[Any]:

@@ -18,9 +18,8 @@ from rosbags.typesys import Stores, get_typestore
 from vpr_core.errors import BagError
 from vpr_core.types import Pose
 
-# The common messages are the same from Humble on; metadata of version 9 cannot be read by Humble, version 8 can.
+# The common messages are the same from Humble on.
 _TYPES = get_typestore(Stores.ROS2_HUMBLE)
-_METADATA_VERSION = 8
 _POINT_FIELD_TYPES = {"i1": 1, "u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 8}
 _XYZI = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4")])
 
@@ -48,9 +47,8 @@ class BagWriter:
         with self._disk_errors():
             if self._workshop.exists():
                 shutil.rmtree(self._workshop)
-            self._writer = Writer(
-                self._workshop / self.path.name, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP
-            )
+            # Humble reads metadata of version 8 but not of 9, which writes the QoS profiles as a list.
+            self._writer = Writer(self._workshop / self.path.name, version=8, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
         return self
 

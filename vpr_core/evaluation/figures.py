@@ -14,31 +14,39 @@ from vpr_core.evaluation.evaluate import Evaluation
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  (the backend has to be chosen first)
+from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 RIGHT, WRONG, PLACE, OFF_MAP = "#2a7f3f", "#c0392b", "#9aa5b1", "#d9a441"
 
 
 def match_map(evaluation: Evaluation) -> str:
-    """The places of the map and where each query was, joined by a line to its best match; an SVG as a data URI.
+    """The places of the map and where each query was, joined by a line to a wrong best match; an SVG as a data URI.
 
     Green: the best match is within the radius. Red: it is not. Amber: the query has no place in the map.
     """
-    result, places, queries = evaluation.result, evaluation.database.positions_m, evaluation.queries.positions_m
     figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
+    _draw_matches(axes, evaluation)
+    return data_uri(figure)
+
+
+def _draw_matches(axes: Axes, evaluation: Evaluation) -> None:
+    result, places, queries = evaluation.result, evaluation.database.positions_m, evaluation.queries.positions_m
     axes.plot(places[:, 0], places[:, 1], ".", color=PLACE, markersize=4, label="places of the map")
     for name, color, chosen in (
         ("right", RIGHT, result.first_hit == 1),
         ("wrong", WRONG, (result.first_hit != 1) & (result.first_hit >= 0)),
         ("no place in the map", OFF_MAP, result.first_hit < 0),
     ):
+        if not chosen.any():
+            continue
         axes.plot(*queries[chosen, :2].T, "o", color=color, markersize=3, label=f"{name} ({int(chosen.sum())})")
         if color == WRONG:
             for query, place in zip(queries[chosen], places[result.best[chosen]], strict=True):
-                axes.plot([query[0], place[0]], [query[1], place[1]], color=color, linewidth=0.5, alpha=0.5)
-    axes.set(aspect="equal", xlabel="x [m]", ylabel="y [m]", title=f"{evaluation.queries.session}: best matches")
-    axes.legend(loc="best", fontsize=8, framealpha=0.9)
-    return _data_uri(figure)
+                axes.plot([query[0], place[0]], [query[1], place[1]], color=color, linewidth=0.5, alpha=0.4)
+    axes.set(aspect="equal", xlabel="x [m]", ylabel="y [m]")
+    axes.set_title(f"{evaluation.queries.session}: best matches", fontsize=9)
+    axes.legend(loc="best", fontsize=7, framealpha=0.9)
 
 
 def recall_bars(rows: Sequence[dict[str, object]], key: str = "recall_at_1") -> str:
@@ -55,7 +63,30 @@ def recall_bars(rows: Sequence[dict[str, object]], key: str = "recall_at_1") -> 
     axes.set_xticks(np.arange(len(drives)) + width * (len(methods) - 1) / 2, drives)
     axes.set(ylim=(0, 1.08), ylabel="Recall@1")
     axes.legend(fontsize=8, ncols=len(methods), loc="upper center", bbox_to_anchor=(0.5, 1.18), frameon=False)
-    return _data_uri(figure)
+    return data_uri(figure)
+
+
+def overview(evaluations: Sequence[Evaluation]) -> Figure:
+    """One query of each drive above the place it was matched to, and beside them the map with every right match.
+
+    The query is the one in the middle of those that are right, so the picture shows success; `match_pairs` shows both.
+    """
+    figure = plt.figure(figsize=(11, 3.9), layout="constrained")
+    grid = figure.add_gridspec(2, len(evaluations) + 2)
+    for column, evaluation in enumerate(evaluations):
+        right = np.flatnonzero(evaluation.result.first_hit == 1)
+        query = int(right[len(right) // 2]) if len(right) else 0
+        best = int(evaluation.result.best[query])
+        title = f"{evaluation.queries.session}: R@1 {evaluation.result.at[1]:.2f}"
+        for row, (drive, index, text) in enumerate(
+            ((evaluation.queries, query, title), (evaluation.database, best, f"place {best}"))
+        ):
+            axes = figure.add_subplot(grid[row, column])
+            axes.imshow(drive.image(index))
+            axes.set_title(text, fontsize=8)
+            axes.axis("off")
+    _draw_matches(figure.add_subplot(grid[:, -2:]), evaluations[-1])
+    return figure
 
 
 def match_pairs(evaluation: Evaluation, right: bool, count: int = 3) -> list[tuple[str, str]]:
@@ -80,7 +111,8 @@ def _pair(evaluation: Evaluation, index: int) -> tuple[str, str]:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}", caption
 
 
-def _data_uri(figure: Figure) -> str:
+def data_uri(figure: Figure) -> str:
+    """The figure as an SVG that a page can hold; the figure is closed."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg")
     plt.close(figure)

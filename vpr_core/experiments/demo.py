@@ -24,7 +24,7 @@ from vpr_core.evaluation.evaluate import (
     table_text,
     thumbnail_describer,
 )
-from vpr_core.evaluation.figures import match_map, match_pairs, recall_bars
+from vpr_core.evaluation.figures import data_uri, match_map, match_pairs, overview, recall_bars
 from vpr_core.evaluation.recall import DEFAULT_RADIUS_M
 from vpr_core.evaluation.report import Section, write_report
 from vpr_core.experiments.live import run_live
@@ -36,7 +36,7 @@ from vpr_core.training.recipe import Recipe
 from vpr_core.training.train import train_encoder
 
 TRAIN_TOWN, TEST_TOWN = 1, 2
-RECIPE = Recipe(steps=140)
+RECIPE = Recipe()
 LIVE_RATE = 8.0
 TRAINING = ("noon", "dusk", "night", "fog")
 QUERIES = ("noon", "dusk", "night", "fog")
@@ -204,6 +204,7 @@ def _report(demo: Demo, evaluations: list[Evaluation], records: list[dict[str, A
     trained = [evaluation for evaluation in evaluations if evaluation.method == "trained"]
     hardest = min(trained, key=lambda evaluation: evaluation.result.at[1])
     sections = [
+        Section("Queries, and the places they were matched to", picture=data_uri(overview(trained))),
         Section("Recall@1 by condition", _explain(evaluations[0]), recall_bars(rows), table),
         Section("Live, over ROS 2", LIVE_TEXT, rows=[live] if live else []),
         Section(f"Map and matches: {hardest.queries.session}", picture=match_map(hardest)),

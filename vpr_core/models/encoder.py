@@ -21,8 +21,12 @@ class ImageEncoder(nn.Module):
     The image branch of MinkLoc++ and the camera student of DistilVPR have this form.
     """
 
-    def __init__(self, backbone: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], dim: int | None,
-                 normalize: bool) -> None:  # fmt: skip
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self, backbone: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], dim: int | None, normalize: bool
+    ) -> None:
         super().__init__()
         channels = int(backbone.out_channels)  # type: ignore[arg-type]
         self.backbone = backbone

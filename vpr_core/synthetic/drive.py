@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +98,14 @@ class _Recorder:
     """The vehicle with its sensors, writing as it goes."""
 
     def __init__(self, drive: Drive, town: Town, condition: Condition, bag: BagWriter) -> None:
-        self._drive, self._condition, self._bag = drive, condition, bag
+        self._drive, self._bag = drive, bag
+        self._condition = _of_the_day(condition, drive.rng(6))
         self._camera, self._lidar = Camera(*drive.image_size), Lidar()
         self._scene: Scene = town.scene(drive.seed)
-        self._sun_azimuth_rad = town.sun_azimuth_rad + float(drive.rng(1).normal(0, 0.15))
+        self._sun_azimuth_rad = town.sun_azimuth_rad + float(drive.rng(1).normal(0, 0.35))
         self._noise = drive.rng(2)
-        self.trajectory: Trajectory = follow(_shortened(town.route(drive.route), drive), drive.rng(3, of_condition=False))
+        line_m = _shortened(town.route(drive.route), drive.max_length_m)
+        self.trajectory: Trajectory = follow(line_m, drive.rng(3, of_condition=False))
 
     def run(self, progress: Progress | None) -> None:
         events = sorted([*self._odometry_events(), *self._frame_events()], key=lambda event: event[0])
@@ -156,17 +158,29 @@ class _Recorder:
     def _write_odometry(self, time_s: float, drifting: Any) -> None:
         stamp_ns, speed = self._stamp_ns(time_s), self.trajectory.speed(time_s)
         self._bag.odometry(ODOMETRY_TOPIC, stamp_ns, "odom", "base_link", drifting, speed)
-        self._bag.odometry(
-            GROUND_TRUTH_TOPIC, stamp_ns, "map", "base_link", self.trajectory.pose(time_s), speed
-        )
+        self._bag.odometry(GROUND_TRUTH_TOPIC, stamp_ns, "map", "base_link", self.trajectory.pose(time_s), speed)
 
 
-def _shortened(line_m: np.ndarray, drive: Drive) -> np.ndarray:
+def _of_the_day(condition: Condition, rng: np.random.Generator) -> Condition:
+    """The condition as it was on one drive: the sun a little higher or lower, more or fewer clouds and lit windows."""
+    return replace(
+        condition,
+        sun_elevation_rad=condition.sun_elevation_rad * rng.uniform(0.8, 1.15),
+        clouds=condition.clouds * rng.uniform(0.5, 1.5),
+        lit_windows=condition.lit_windows * rng.uniform(0.8, 1.2),
+        exposure=condition.exposure * rng.uniform(0.88, 1.12),
+        fog_per_m=condition.fog_per_m * rng.uniform(0.9, 1.15),
+    )
+
+
+def _shortened(line_m: np.ndarray, length_m: float | None) -> np.ndarray:
     """The beginning of a line whose points are 1 m apart."""
-    return line_m if drive.max_length_m is None else line_m[: max(int(drive.max_length_m) + 1, 3)]
+    return line_m if length_m is None else line_m[: max(int(length_m) + 1, 3)]
 
 
-def record_drives(drives: Sequence[Drive], *, workers: int = 2, overwrite: bool = False, bar: bool = False) -> list[Path]:
+def record_drives(
+    drives: Sequence[Drive], *, workers: int = 2, overwrite: bool = False, bar: bool = False
+) -> list[Path]:
     """Records drives, each in a process of its own with at most `workers` at once; returns their bags.
 
     bar: shows progress on stderr. An interrupt or the failure of one drive stops the others; bags that were complete
@@ -184,7 +198,9 @@ def record_drives(drives: Sequence[Drive], *, workers: int = 2, overwrite: bool 
         try:
             _collect([pool.submit(_record_in_worker, drive, overwrite) for drive in drives], frames, meter)
         except BrokenProcessPool as error:
-            raise BagError("a process that recorded a drive was killed; too little memory for so many at once?") from error
+            raise BagError(
+                "a process that recorded a drive was killed; is memory enough for so many at once?"
+            ) from error
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
@@ -203,7 +219,7 @@ def _collect(futures: list[Future[None]], frames: Any, meter: tqdm) -> None:
             future.result()
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Another drive failed or the user interrupted."""
 
 
@@ -221,7 +237,7 @@ def _start_worker(frames: Any, stop: Any) -> None:
 def _record_in_worker(drive: Drive, overwrite: bool) -> None:
     def report(done: int, total: int) -> None:
         if _worker["stop"].is_set():
-            raise _Stopped
+            raise _StoppedError
         _worker["frames"].put((done, total))
 
     record_drive(

@@ -1,4 +1,4 @@
-"""Façades: one row per wall that says how its windows, doors and bricks are laid out. Drawn in shading, not modelled."""
+"""Façades: one row per wall that says how its windows, doors and bricks are laid out. They are drawn, not modelled."""
 
 from __future__ import annotations
 

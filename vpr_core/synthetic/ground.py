@@ -14,6 +14,7 @@ import numpy as np
 
 from vpr_core.synthetic.streets import ROAD_HALF_WIDTH_M, StreetKind, StreetPlan
 from vpr_core.synthetic.surface import Placement
+from vpr_core.synthetic.texture import as_picture
 
 CELL_M = 0.5
 SHADE_CELL_M = 0.125
@@ -21,6 +22,7 @@ MARGIN_M = 90.0
 PAVEMENT_M = 2.3
 """Width of the pavement beside the road."""
 _FAR_M = 200.0
+_YARD_M = 24.0
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ class Ground:
         self._across_m = direction[..., 0] * offset[..., 1] - direction[..., 1] * offset[..., 0]
         self._along_m = along[index].astype(np.float32) + (direction * offset).sum(axis=-1)
         self._heading_rad = np.arctan2(direction[..., 1], direction[..., 0])
-        self._paved = paved[index].astype(np.float32)
         beyond = np.hypot(offset[..., 0], offset[..., 1]) - ROAD_HALF_WIDTH_M
+        self._paved = paved[index].astype(np.float32) * (beyond < _YARD_M)
         self._beyond_kerb_m = cv2.GaussianBlur(np.minimum(beyond, _FAR_M), (0, 0), 1.5)
         nearest = crossings_m[self._nearest(crossings_m)].astype(np.float32)
         self._to_crossing_m = np.hypot(*np.moveaxis(centres - nearest, -1, 0))
@@ -169,9 +171,6 @@ def _samples(plan: StreetPlan) -> Sequence[tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def _remap(layer: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Bilinear samples [N] or [N, channels]. The points are laid out as a picture because cv2.remap limits a side to 32767."""
-    count, width = len(columns), 256
-    padded = -(-count // width) * width
-    maps = [np.pad(values, (0, padded - count)).reshape(-1, width) for values in (columns, rows)]
-    found = cv2.remap(layer, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return found.reshape(padded, *layer.shape[2:])[:count]
+    """Bilinear samples [N] or [N, channels] of a picture at N points; beyond it its edge continues."""
+    found = cv2.remap(layer, as_picture(columns), as_picture(rows), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found).reshape(-1, *layer.shape[2:])[: len(columns)]

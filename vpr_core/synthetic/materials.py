@@ -10,7 +10,7 @@ import numpy as np
 from vpr_core.synthetic.conditions import Condition
 from vpr_core.synthetic.ground import PAVEMENT_M, GroundSample
 from vpr_core.synthetic.streets import ROAD_HALF_WIDTH_M
-from vpr_core.synthetic.texture import bar, blotches, dot, grain, hashed, mixed
+from vpr_core.synthetic.texture import bar, blotches, dot, grain, hashed, mixed, row
 
 _ASPHALT = (0.105, 0.105, 0.11)
 _PAINT = (0.62, 0.62, 0.60)
@@ -68,7 +68,7 @@ def ground_colour(spots: Spots, ground: GroundSample) -> np.ndarray:
     across_px = spots.pixel_along_m(np.stack([-sin, cos, zero], axis=1))
     coarse = np.maximum(along_px, across_px)
     rough = grain(x, y, 0.04) * (0.35 / (1 + (coarse / 0.06) ** 2)) + blotches(x, y, 3.0) * 0.14
-    road = np.asarray(_ASPHALT, np.float32) * (1 + rough)[:, None]
+    road = row(_ASPHALT) * (1 + rough)[:, None]
     road = mixed(road, _PAINT, _markings(ground, along_px, across_px) * (0.85 + 0.15 * grain(x, y, 0.06)))
     side = _beside_road(ground, x, y, along_px, across_px)
     return mixed(road, side, bar(ground.beyond_kerb_m, 0.0, 1e3, across_px))
@@ -93,10 +93,10 @@ def _beside_road(
     beyond = ground.beyond_kerb_m
     joints = 1 - bar(ground.along_m % 0.6, 0.02, 0.58, along_px) * bar(beyond % 0.6, 0.02, 0.58, across_px)
     tone = 1 + 0.08 * grain(ground.along_m, beyond, 0.6) + 0.1 * blotches(x, y, 2.5) - 0.3 * np.clip(joints, 0, 1)
-    pavement = np.asarray(_SLAB, np.float32) * tone[:, None]
+    pavement = row(_SLAB) * tone[:, None]
     pavement = mixed(pavement, _KERB, bar(beyond, 0.0, 0.18, across_px))
     tufts = 1 + 0.3 * grain(x, y, 0.08) / (1 + (across_px / 0.08) ** 2) + 0.3 * blotches(x, y, 4.0)
-    yard = mixed(np.broadcast_to(np.asarray(_GRASS, np.float32), (len(x), 3)), _PAVING, ground.paved) * tufts[:, None]
+    yard = mixed(np.broadcast_to(row(_GRASS), (len(x), 3)), _PAVING, ground.paved) * tufts[:, None]
     return mixed(pavement, yard, bar(beyond, PAVEMENT_M, 1e3, across_px))
 
 
@@ -124,7 +124,7 @@ def mirrored_sky(spots: Spots, condition: Condition) -> np.ndarray:
     facing = -spots.facing
     upwards = spots.directions[:, 2] + 2 * facing * spots.normals[:, 2]
     height = np.clip(upwards, 0, 1)[:, None]
-    low, high = np.float32(condition.sky_horizon), np.float32(condition.sky_zenith)
+    low, high = row(condition.sky_horizon), row(condition.sky_zenith)
     sky = np.where(upwards[:, None] > -0.05, low + (high - low) * height, low * np.float32(0.25))
     return sky * (0.05 + 0.95 * (1 - facing) ** 5)[:, None]
 

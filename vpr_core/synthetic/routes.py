@@ -102,9 +102,7 @@ def _with_detours(beside: nx.Graph, approach: list[Node], ahead: list[Node]) -> 
 
 def _off_loop_share(plan: StreetPlan, nodes: list[Node]) -> float:
     driven = {frozenset(pair) for pair in zip(plan.loop, plan.loop[1:], strict=False)}
-    lengths_m = {
-        frozenset(pair): plan.graph.edges[pair]["length_m"] for pair in zip(nodes, nodes[1:], strict=False)
-    }
+    lengths_m = {frozenset(pair): plan.graph.edges[pair]["length_m"] for pair in zip(nodes, nodes[1:], strict=False)}
     off_m = sum(length_m for pair, length_m in lengths_m.items() if pair not in driven)
     return float(off_m / sum(lengths_m.values()))
 

@@ -58,9 +58,7 @@ class Scene:
         """Share of the sky [N] that ground points [N, 3] see past parked cars."""
         return self.ground.look_up(self._shade, points_m)
 
-    def blocked(
-        self, points_m: np.ndarray, normals: np.ndarray, direction: np.ndarray
-    ) -> np.ndarray:
+    def blocked(self, points_m: np.ndarray, normals: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """Whether something stands in one direction [3] from points float32 [N, 3], bool [N]."""
         origins = points_m + normals * np.float32(_LIFT_M)
         directions = np.asarray(direction, np.float32)[None]

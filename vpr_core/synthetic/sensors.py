@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,9 +11,10 @@ import cv2
 import numpy as np
 
 from vpr_core.synthetic.conditions import Condition
-from vpr_core.synthetic.scene import Hits, Scene
+from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.shading import Light, radiance
 from vpr_core.synthetic.surface import Material
+from vpr_core.synthetic.texture import dot
 from vpr_core.types import Pose
 
 _REFLECTIVITY = {
@@ -27,7 +29,7 @@ _REFLECTIVITY = {
     Material.SIGN: 1.0,
     Material.REFLECTOR: 1.0,
 }
-_HEADLIGHT_BASE_M = np.array([2.0, 0.0, 0.65])
+_HEADLIGHT_BASE_M = (2.0, 0.0, 0.65)
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,11 @@ class Camera:
         return np.array([[self.focal_px, 0.0, cx], [0.0, self.focal_px, cy], [0.0, 0.0, 1.0]])
 
     @property
-    def T_base_camera(self) -> np.ndarray:  # noqa: N802 - the name of a transform
+    def T_base_camera(self) -> np.ndarray:
         """[4, 4] float64: coordinates in the optical frame to coordinates in base_link."""
         cos, sin = math.cos(self.tilt_rad), math.sin(self.tilt_rad)
         transform = np.eye(4)
-        transform[:3, :3] = [[0, sin, cos], [-1, 0, 0], [0, -cos, sin]]
+        transform[:3, :3] = np.array([[0.0, sin, cos], [-1.0, 0.0, 0.0], [0.0, -cos, sin]])
         transform[:3, 3] = self.position_base_m
         return transform
 
@@ -141,9 +143,9 @@ def scan(
 
 
 def _intensity(scene: Scene, face: np.ndarray, rays: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    reflectivity = np.float32([_REFLECTIVITY[material] for material in Material])[scene.material[face]]
+    reflectivity = np.array([_REFLECTIVITY[material] for material in Material], np.float32)[scene.material[face]]
     bright = scene.colour[face].mean(axis=1)
-    facing = np.abs((scene.normals[face] * rays).sum(axis=1))
+    facing = np.abs(dot(scene.normals[face], rays))
     return 255 * np.clip(reflectivity * (0.6 + bright) * facing / (1 + distance / 60), 0, 1)
 
 
@@ -159,28 +161,27 @@ def photograph(
 ) -> np.ndarray:
     """RGB uint8 [height, width, 3]. `rng` brings exposure drift and sensor noise; without it there are none."""
     view = View.of(pose, camera.position_base_m, pitch_rad)
-    head = View.of(pose, tuple(_HEADLIGHT_BASE_M))
+    head = View.of(pose, _HEADLIGHT_BASE_M)
     light = Light(condition, sun_azimuth_rad, head.origin_m, head.turn[:, 0], cloud_shift=scene.seed % 251)
     pixel_rad = 1.0 / camera.focal_px
 
-    def look(directions_base: np.ndarray) -> tuple[np.ndarray, Hits]:
+    def look(directions_base: np.ndarray) -> np.ndarray:
         rays = view.rays(directions_base)
         hits = scene.cast(view.origin_m, rays)
-        return radiance(scene, light, view.origin_m, rays, hits, pixel_rad), hits
+        return _developed(radiance(scene, light, view.origin_m, rays, hits, pixel_rad), condition)
 
-    linear, hits = look(camera.rays_base)
-    image = _developed(linear, condition, 1.0).reshape(camera.height, camera.width, 3)
-    _smooth_edges(camera, image, hits, lambda directions: _developed(look(directions)[0], condition, 1.0))
+    image = look(camera.rays_base).reshape(camera.height, camera.width, 3)
+    _smooth_edges(camera, image, look)
     return _sensed(image, condition, rng)
 
 
-def _developed(linear: np.ndarray, condition: Condition, gain: float) -> np.ndarray:
+def _developed(linear: np.ndarray, condition: Condition) -> np.ndarray:
     """Display values in [0, 1] from linear light: exposure, soft highlights, gamma."""
-    exposed = 1 - np.exp(-linear * np.float32(condition.exposure * gain))
+    exposed = 1 - np.exp(-linear * np.float32(condition.exposure))
     return np.sqrt(np.maximum(exposed, 0))
 
 
-def _smooth_edges(camera: Camera, image: np.ndarray, hits: Hits, look) -> None:  # type: ignore[no-untyped-def]
+def _smooth_edges(camera: Camera, image: np.ndarray, look: Callable[[np.ndarray], np.ndarray]) -> None:
     """Averages pixels with strong contrast to a neighbour over further rays, in place."""
     grey = image.mean(axis=2)
     contrast = np.zeros_like(grey)
@@ -202,10 +203,11 @@ def _sensed(image: np.ndarray, condition: Condition, rng: np.random.Generator | 
     if rng is not None:
         image = image * np.float32(1 + rng.normal(0, 0.03))
         grain = rng.standard_normal(image.shape, np.float32)
-        image = image + grain * (np.float32(condition.noise) * (0.5 + 1.0 - 0.5 * image))
+        image = image + grain * (np.float32(condition.noise) * (1.5 - 0.5 * image))
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def jpeg(image: np.ndarray, quality: int = 90) -> bytes:
     """RGB uint8 [H, W, 3] as the bytes of a JPEG."""
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -12,11 +12,11 @@ from vpr_core.synthetic.ground import GroundSample
 from vpr_core.synthetic.materials import Spots, ground_colour, leaf_colour, mirrored_sky, roof_colour
 from vpr_core.synthetic.scene import Hits, Scene
 from vpr_core.synthetic.surface import Material
-from vpr_core.synthetic.texture import clouds, dot
+from vpr_core.synthetic.texture import clouds, dot, row
 from vpr_core.synthetic.walls import wall_colour
 
-_LAMP_COLOUR = np.float32([1.0, 0.74, 0.42])
-_HEADLIGHT_COLOUR = np.float32([1.0, 0.95, 0.85])
+_LAMP_COLOUR = row((1.0, 0.74, 0.42))
+_HEADLIGHT_COLOUR = row((1.0, 0.95, 0.85))
 _LAMP_GLARE = 6.0
 
 
@@ -37,9 +37,7 @@ class Light:
         """[3] unit, towards the sun."""
         level = math.cos(self.condition.sun_elevation_rad)
         azimuth = self.sun_azimuth_rad
-        return np.float32(
-            [level * math.cos(azimuth), level * math.sin(azimuth), math.sin(self.condition.sun_elevation_rad)]
-        )
+        return row((level * math.cos(azimuth), level * math.sin(azimuth), math.sin(self.condition.sun_elevation_rad)))
 
 
 def radiance(
@@ -53,7 +51,7 @@ def radiance(
     met = np.nonzero(hits.face >= 0)[0]
     face, distance = hits.face[met], hits.distance_m[met]
     rays = directions[met]
-    points = np.float32(origin_m) + rays * distance[:, None]
+    points = row(origin_m) + rays * distance[:, None]
     material = scene.material[face]
     normals = _towards_camera(scene.normals[face], rays, material)
     spots = Spots(points, rays, normals, distance * np.float32(pixel_rad), face)
@@ -73,13 +71,13 @@ def _towards_camera(normals: np.ndarray, rays: np.ndarray, material: np.ndarray)
 def _sky(light: Light, directions: np.ndarray) -> np.ndarray:
     condition = light.condition
     height = np.maximum(directions[:, 2], 0)
-    low, high = np.float32(condition.sky_horizon), np.float32(condition.sky_zenith)
+    low, high = row(condition.sky_horizon), row(condition.sky_zenith)
     sky = low + (high - low) * (height**0.55)[:, None]
     if condition.clouds:
         veil = _cloud_share(light, directions)[:, None]
         sky += veil * (low * np.float32(1.1) - sky * np.float32(0.8))
     towards_sun = np.maximum(directions @ light.sun_direction, 0)
-    return sky + (towards_sun**6)[:, None] * np.float32(condition.glow)
+    return sky + (towards_sun**6)[:, None] * row(condition.glow)
 
 
 def _cloud_share(light: Light, directions: np.ndarray) -> np.ndarray:
@@ -87,10 +85,7 @@ def _cloud_share(light: Light, directions: np.ndarray) -> np.ndarray:
     reach = 40.0 / np.maximum(directions[:, 2], 0.03)
     u = (directions[:, 0] * reach + light.cloud_shift).astype(np.float32)
     v = (directions[:, 1] * reach).astype(np.float32)
-    width = 256
-    padded = -(-len(u) // width) * width
-    maps = [np.pad(values, (0, padded - len(u))).reshape(-1, width) for values in (u, v)]
-    cover = clouds(*maps).reshape(-1)[: len(u)]
+    cover = clouds(u, v)
     near_horizon = np.clip(directions[:, 2] * 6, 0, 1)
     return np.clip(cover * 1.2 + light.condition.clouds * 2 - 0.7, 0, 0.9) * near_horizon
 
@@ -98,7 +93,7 @@ def _cloud_share(light: Light, directions: np.ndarray) -> np.ndarray:
 def _haze(light: Light, rays: np.ndarray) -> np.ndarray:
     """Light that fog scatters into the ray, [N, 3]."""
     towards_sun = np.maximum(rays @ light.sun_direction, 0)
-    return np.float32(light.condition.sky_horizon) + (towards_sun**4)[:, None] * np.float32(light.condition.glow) * 0.5
+    return row(light.condition.sky_horizon) + (towards_sun**4)[:, None] * row(light.condition.glow) * 0.5
 
 
 def _surface_colours(
@@ -128,21 +123,19 @@ def _surface_colours(
     return colour, glow
 
 
-def _arriving(
-    scene: Scene, light: Light, spots: Spots, material: np.ndarray, ground: GroundSample
-) -> np.ndarray:
+def _arriving(scene: Scene, light: Light, spots: Spots, material: np.ndarray, ground: GroundSample) -> np.ndarray:
     """Light that falls on all spots, [N, 3]."""
     condition = light.condition
     upwards = spots.normals[:, 2]
     height = spots.points_m[:, 2]
     openness = ground.openness + (1 - ground.openness) * np.clip(height / 8, 0, 1)
     openness = np.where(material == Material.GROUND, openness * scene.open_beside_cars(spots.points_m), openness)
-    arriving = np.float32(condition.ambient) * ((0.62 + 0.38 * upwards) * openness)[:, None]
+    arriving = row(condition.ambient) * ((0.62 + 0.38 * upwards) * openness)[:, None]
     if any(condition.glow) and not any(condition.sun):
         level = np.maximum(spots.normals @ light.sun_direction, 0) * openness
-        arriving += level[:, None] * np.float32(condition.glow) * np.float32(0.3)
+        arriving += level[:, None] * row(condition.glow) * np.float32(0.3)
     if any(condition.sun):
-        arriving += _sunlight(scene, light, spots, material)[:, None] * np.float32(condition.sun)
+        arriving += _sunlight(scene, light, spots, material)[:, None] * row(condition.sun)
     if condition.lamps:
         lamps = ground.lamp_light * np.clip(1 - height / 9, 0.05, 1) * condition.lamps
         arriving += lamps[:, None] * _LAMP_COLOUR
@@ -164,13 +157,14 @@ def _sunlight(scene: Scene, light: Light, spots: Spots, material: np.ndarray) ->
 
 def _headlights(light: Light, spots: Spots, material: np.ndarray) -> np.ndarray:
     """Light of the vehicle's own low beams, [N]; signs and reflectors throw it straight back."""
-    away = spots.points_m - np.float32(light.headlight_m)
-    ahead = np.maximum(away @ np.float32(light.forward), 0.3)
+    away = spots.points_m - row(light.headlight_m)
+    ahead = np.maximum(away @ row(light.forward), 0.3)
     side = (away[:, 0] * -light.forward[1] + away[:, 1] * light.forward[0]) / ahead
     lift = away[:, 2] / ahead
     beam = np.exp(-((side / 0.42) ** 2)) * (0.07 + 0.93 / (1 + np.exp(np.clip((lift + 0.005) * 60, -30, 30))))
     squared = dot(away, away)
     facing = -dot(spots.normals, away) / np.sqrt(squared)
     facing = np.where(material == Material.LEAVES, np.float32(0.5), np.maximum(facing, 0.02))
-    thrown_back = np.where((material == Material.SIGN) | (material == Material.REFLECTOR), np.float32(12), np.float32(1))
+    retroreflects = (material == Material.SIGN) | (material == Material.REFLECTOR)
+    thrown_back = np.where(retroreflects, np.float32(12), np.float32(1))
     return light.condition.headlights * 9 * beam * facing * thrown_back / (squared + 9)

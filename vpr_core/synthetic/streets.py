@@ -80,7 +80,7 @@ class StreetPlan:
 
     def line(self, nodes: list[Node]) -> np.ndarray:
         """Middle line [P, 2] through these crossings, each the neighbour of the one before."""
-        pieces = []
+        pieces: list[np.ndarray] = []
         for start, end in zip(nodes, nodes[1:], strict=False):
             street = self.streets[self.graph.edges[start, end]["index"]]
             points = street.points_m if street.start == start else street.points_m[::-1]

@@ -46,8 +46,9 @@ class Surface:
     @cached_property
     def mesh(self) -> trimesh.Trimesh:
         """The same triangles for a viewer or an export, with the attributes as `face_attributes`."""
-        attributes = {"material": self.material, "colour": self.colour, "owner": self.owner}
-        return trimesh.Trimesh(self.vertices_m, self.faces, face_attributes=attributes, process=False)
+        mesh = trimesh.Trimesh(self.vertices_m, self.faces, process=False)
+        mesh.face_attributes.update(material=self.material, colour=self.colour, owner=self.owner)
+        return mesh
 
 
 @dataclass(frozen=True)
@@ -180,5 +181,7 @@ class SurfaceBuilder:
 
 def _normals(vertices_m: np.ndarray, faces: np.ndarray) -> np.ndarray:
     corners = np.asarray(vertices_m, np.float64)[faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    (ax, ay, az), (bx, by, bz) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
+    # Written out: np.cross takes ten times as long on a few triangles.
+    normals = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)

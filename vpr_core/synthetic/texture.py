@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
@@ -34,8 +35,15 @@ def blotches(u: np.ndarray, v: np.ndarray, size: float) -> np.ndarray:
 
 
 def clouds(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Smooth noise, interpolated, for float32 pictures [H, W] of cell coordinates."""
-    return cv2.remap(_smooth(), u % _SIDE, v % _SIDE, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    """Smooth noise in [-1, 1], interpolated between cells, [N] float32."""
+    maps = as_picture(u % _SIDE), as_picture(v % _SIDE)
+    found = cv2.remap(_smooth(), *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return np.asarray(found).reshape(-1)[: len(u)]
+
+
+def as_picture(values: np.ndarray) -> np.ndarray:
+    """[N] as rows of 256, filled up with zeros: cv2.remap takes no more than 32767 in a row."""
+    return np.pad(values, (0, -len(values) % 256)).reshape(-1, 256)
 
 
 def _wrapped(values: np.ndarray, cell: float) -> np.ndarray:
@@ -50,6 +58,11 @@ def hashed(*parts: np.ndarray | int) -> np.ndarray:
         state = (state ^ (state >> np.uint32(13))) * np.uint32(0xC2B2AE35)
         state = state ^ (state >> np.uint32(16))
     return (state >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
+
+
+def row(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """float32 [k], e.g. a colour to multiply with [N, k]."""
+    return np.asarray(values, np.float32)
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:

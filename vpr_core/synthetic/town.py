@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from vpr_core.synthetic import houses, props
+from vpr_core.synthetic import building, houses, props
 from vpr_core.synthetic.facades import Facade, FacadeTable
 from vpr_core.synthetic.ground import MARGIN_M, PAVEMENT_M, Ground
 from vpr_core.synthetic.routes import route_line
@@ -130,26 +130,24 @@ class Town:
             if not self.ground.claim(at, (0.0, 0.0), (house.width_m, house.depth_m), wall=True):
                 along_m += 1.0
                 continue
-            houses.add_house(self._builder, self._facades, house, at)
-            self._add_garden(rng, at, house, back_m)
-            along_m += house.width_m + (rng.uniform(2.5, 7.0) if house.detached else 0.0)
-            if not house.detached and rng.random() < 0.06:
+            building.add_house(self._builder, self._facades, house, at)
+            along_m += house.width_m
+            if house.detached:
+                self._add_garden(rng, at, house, back_m)
+                along_m += rng.uniform(2.5, 7.0)
+            elif rng.random() < 0.06:
                 along_m += rng.uniform(4, 12)
 
     def _add_garden(self, rng: np.random.Generator, at: Placement, house: houses.House, depth_m: float) -> None:
-        if not house.detached:
-            return
-        fence = at.to_map(np.array([(-1.5, -depth_m - 0.1)]))[0]
+        """A hedge with a gate in it, and now and then a tree."""
         if rng.random() < 0.75:
             half_m = house.width_m / 2
-            for begin_m in (0.0, half_m + 2.2):
-                hedge = Placement(float(fence[0]), float(fence[1]), at.yaw_rad)
-                start = hedge.to_map(np.array([(begin_m, 0.0)]))[0]
-                props.add_hedge(self._builder, rng, Placement(float(start[0]), float(start[1]), at.yaw_rad), half_m)
+            for begin_m in (-1.5, half_m + 0.7):
+                x, y = at.to_map(np.array([(begin_m, -depth_m - 0.1)]))[0]
+                props.add_hedge(self._builder, rng, Placement(float(x), float(y), at.yaw_rad), half_m)
         if rng.random() < 0.45:
-            spot = at.to_map(np.array([(rng.uniform(-1.5, house.width_m), -depth_m * 0.5)]))[0]
-            shape = TreeShape(int(rng.integers(3)))
-            self._add_tree(rng, Placement(float(spot[0]), float(spot[1])), shape)
+            x, y = at.to_map(np.array([(rng.uniform(-1.5, house.width_m), -depth_m * 0.5)]))[0]
+            self._add_tree(rng, Placement(float(x), float(y)), TreeShape(int(rng.integers(3))))
 
     def _plant_yards(self, rng: np.random.Generator) -> None:
         """Trees behind the houses and around the town, where nothing stands."""
@@ -161,19 +159,12 @@ class Town:
                 self._add_tree(rng, at, TreeShape(int(rng.integers(3))), far=True)
 
 
-def _frame(street: Street, along_m: float) -> tuple[np.ndarray, np.ndarray]:
-    """Position and the unit vector to the left of the street."""
-    position, direction = street.at(along_m)
-    return position, np.array([-direction[1], direction[0]])
-
-
-def _beside(
-    street: Street, along_m: float, side: int, across_m: float, *, facing_road: bool = False
-) -> Placement:
+def _beside(street: Street, along_m: float, side: int, across_m: float, *, facing_road: bool = False) -> Placement:
     """A place on the left (side 1) or right (side -1) of the street, x along the street or towards the road."""
-    position, left = _frame(street, along_m)
+    position, direction = street.at(along_m)
+    left = np.array([-direction[1], direction[0]])
     x, y = position + left * side * across_m
-    facing = -side * left if facing_road else np.array([left[1], -left[0]])
+    facing = -side * left if facing_road else direction
     return Placement(float(x), float(y), math.atan2(facing[1], facing[0]))
 
 
@@ -186,8 +177,6 @@ def _plot(street: Street, along_m: float, side: int, width_m: float, across_m: f
     outwards = np.array([-direction[1], direction[0]])
     x, y = ends[0] + outwards * across_m
     return Placement(float(x), float(y), math.atan2(direction[1], direction[0]))
-
-
 
 
 def _parked(rng: np.random.Generator, street: Street, along_m: float, side: int) -> Placement:

@@ -43,22 +43,28 @@ class Trajectory:
 
 
 def follow(line_m: np.ndarray, rng: np.random.Generator) -> Trajectory:
-    """A drive along a line [P, 2] with points about 1 m apart, slower in turns, never quite in the middle of its lane."""
+    """A drive along a line [P, 2] of points about 1 m apart: slower in turns, never quite in the middle of its lane."""
     along_m = _along(line_m)
     direction = np.gradient(line_m, axis=0)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     left = np.stack([-direction[:, 1], direction[:, 0]], axis=1)
-    path = line_m + left * _waves(rng, along_m, 0.28, (35.0, 120.0))[:, None]
-    heading = np.unwrap(np.arctan2(*np.gradient(path, axis=0).T[::-1]))
-    speed = _speed(along_m, heading) * (1 + _waves(rng, along_m, 0.06, (80.0, 250.0)))
+    path = line_m + left * _waves(rng, along_m, 0.35, (35.0, 120.0))[:, None]
+    course_rad = heading(path)
+    speed = _speed(along_m, course_rad) * (1 + _waves(rng, along_m, 0.06, (80.0, 250.0)))
     return Trajectory(
         time_s=np.concatenate([[0.0], np.cumsum(np.diff(_along(path)) * 2 / (speed[1:] + speed[:-1]))]),
         x_m=path[:, 0],
         y_m=path[:, 1],
-        yaw_rad=heading + _waves(rng, along_m, math.radians(1.2), (20.0, 70.0)),
+        yaw_rad=course_rad + _waves(rng, along_m, math.radians(1.5), (20.0, 70.0)),
         pitch_rad=_waves(rng, along_m, math.radians(0.4), (6.0, 30.0)),
         speed_mps=speed,
     )
+
+
+def heading(line_m: np.ndarray) -> np.ndarray:
+    """Direction of a line [P, 2] at each of its points, unwrapped, [P] rad."""
+    east, north = np.gradient(line_m, axis=0).T
+    return np.unwrap(np.arctan2(north, east))
 
 
 def _waves(

@@ -33,8 +33,8 @@ class Forest:
 
     @classmethod
     def grow(cls, rng: np.random.Generator) -> Forest:
-        near = {shape: [_model(rng, shape, 0.13, 1400) for _ in range(4)] for shape in TreeShape}
-        far = {shape: [_model(rng, shape, 0.28, 220) for _ in range(3)] for shape in TreeShape}
+        near = {shape: [_model(rng, shape, 0.15, 950) for _ in range(4)] for shape in TreeShape}
+        far = {shape: [_model(rng, shape, 0.28, 200) for _ in range(3)] for shape in TreeShape}
         return cls(near, far)
 
     def plant(

@@ -9,9 +9,11 @@ import numpy as np
 from vpr_core.synthetic.conditions import Condition
 from vpr_core.synthetic.facades import FacadeTable
 from vpr_core.synthetic.materials import Spots, mirrored_sky, window_lamps
-from vpr_core.synthetic.texture import bar, blotches, dot, grain, hashed, mixed
+from vpr_core.synthetic.texture import bar, blotches, dot, grain, hashed, mixed, row
 
 _WARM = (1.0, 0.72, 0.38)
+_CURTAIN = (1.0, 0.97, 0.92)
+_GOODS = (1.0, 0.9, 0.8)
 _UP = np.array([0.0, 0.0, 1.0], np.float32)
 
 
@@ -121,21 +123,19 @@ def _windows(
         beside = bar(cell.across, -half - margin, half + margin, cell.u_px)
         return beside * bar(cell.above_floor, sill - margin, top + margin, cell.v_px) * there
 
-    colour = _shutters(cell, facade, colour, half, box(0.0), there)
+    colour = _shutters(cell, facade, colour, half, there)
     ledge = bar(cell.across, -half - 0.12, half + 0.12, cell.u_px) * bar(cell.above_floor, sill - 0.14, sill, cell.v_px)
     colour = mixed(colour, facade["trim"], np.maximum(box(0.07), ledge * there))
     glass = box(-0.03) * (1 - _window_bars(cell, facade, half, sill, size[:, 1]))
     inside = _curtains(cell, facade, half, sill, top)
     recess = 1 - 0.5 * bar(cell.above_floor, top - 0.16, top + 0.1, cell.v_px)
-    colour = mixed(colour, (inside * recess)[:, None] * np.float32([1.0, 0.97, 0.92]), glass)
+    colour = mixed(colour, (inside * recess)[:, None] * row(_CURTAIN), glass)
     lamp = window_lamps(condition, seed, house, cell.column, cell.level) * (0.35 + inside)
-    shown = mirrored * 1.6 + lamp[:, None] * np.float32(_WARM)
+    shown = mirrored * 1.6 + lamp[:, None] * row(_WARM)
     return colour, light + shown * glass[:, None]
 
 
-def _shutters(
-    cell: _Cell, facade: _Rows, colour: np.ndarray, half: np.ndarray, window: np.ndarray, there: np.ndarray
-) -> np.ndarray:
+def _shutters(cell: _Cell, facade: _Rows, colour: np.ndarray, half: np.ndarray, there: np.ndarray) -> np.ndarray:
     fits = facade["shutters"] * (half + 0.55 < cell.pitch / 2) * there
     beside = bar(np.abs(cell.across), half + 0.08, half + 0.5, cell.u_px)
     upright = bar(cell.above_floor, facade["sill_m"], facade["sill_m"] + facade["window_m"][:, 1], cell.v_px)
@@ -197,10 +197,10 @@ def _shops(
     glass = shop * upright * bar(cell.v, sill, 2.65, cell.v_px)
     goods = 0.05 + 0.22 * hashed(facade["seed"], np.floor(cell.u / 0.7).astype(np.int32), 5) * (cell.v < 1.5)
     colour = mixed(colour, facade["accent"], shop * bar(cell.v, -1.0, 3.5, cell.v_px))
-    colour = mixed(colour, goods[:, None] * np.float32([1, 0.9, 0.8]), glass)
+    colour = mixed(colour, goods[:, None] * row(_GOODS), glass)
     colour = mixed(colour, facade["trim"], shop * _lettering(cell, facade))
     lamp = window_lamps(condition, seed, facade["seed"]) * (0.5 + 2 * goods)
-    shown = mirrored * 1.3 + lamp[:, None] * np.float32(_WARM)
+    shown = mirrored * 1.3 + lamp[:, None] * row(_WARM)
     return colour, light + shown * glass[:, None]
 
 

@@ -34,8 +34,8 @@ class Recipe:
     normalize: bool = False
     image_height: int = 120
     batch_size: int = 48
-    steps: int = 160
-    learning_rate: float = 5e-4
+    steps: int = 140
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     margin: float = 0.2
     positive_m: float = 10.0

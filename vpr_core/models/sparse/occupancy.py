@@ -9,6 +9,7 @@ coarse sites to their neighbours, are those of the layers that follow in MinkFPN
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -87,6 +88,7 @@ def _bits(like: Tensor) -> Tensor:
     return (numbers[:, None] >> torch.arange(8, device=like.device) & 1).to(like.dtype)
 
 
+@cache
 def _taps(kernel_size: int) -> Tensor:
     """[8, 27, 8]: kernel index under which a site of an octant meets a child of a neighbour; K^3 where it does not."""
     octant, neighbour, child = torch.meshgrid(torch.arange(8), torch.arange(27), torch.arange(8), indexing="ij")

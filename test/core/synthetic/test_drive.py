@@ -1,0 +1,224 @@
+"""Recorded drives: topics, stamps, frames, odometry; the same bytes for the same arguments; nothing half left."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+
+from vpr_core.errors import BagError, VprError
+from vpr_core.synthetic.drive import Drive, record_drive, record_drives
+from vpr_core.synthetic.routes import ROUTES
+from vpr_core.synthetic.town import Town
+from vpr_core.synthetic.trajectory import drifted, follow
+
+TYPES = {
+    "/camera/image/compressed": "sensor_msgs/msg/CompressedImage",
+    "/camera/camera_info": "sensor_msgs/msg/CameraInfo",
+    "/lidar/points": "sensor_msgs/msg/PointCloud2",
+    "/odom": "nav_msgs/msg/Odometry",
+    "/ground_truth/odom": "nav_msgs/msg/Odometry",
+}
+FRAMES = {
+    "/camera/image/compressed": "camera_optical",
+    "/camera/camera_info": "camera_optical",
+    "/lidar/points": "lidar",
+    "/odom": "odom",
+    "/ground_truth/odom": "map",
+}
+
+
+def read(path: Path) -> dict[str, list[Any]]:
+    """Messages by topic in the order of the bag."""
+    found: dict[str, list[Any]] = {}
+    with AnyReader([path]) as reader:
+        assert {connection.topic: connection.msgtype for connection in reader.connections} == TYPES
+        for connection, log_ns, data in reader.messages():
+            message = reader.deserialize(data, connection.msgtype)
+            assert stamp_ns(message) == log_ns
+            found.setdefault(connection.topic, []).append(message)
+    return found
+
+
+def stamp_ns(message: Any) -> int:
+    return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
+
+
+def positions_m(messages: list[Any]) -> np.ndarray:
+    points = (message.pose.pose.position for message in messages)
+    return np.array([(point.x, point.y) for point in points])
+
+
+def digest(path: Path) -> str:
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def recorded(noon_bag: Path) -> dict[str, list[Any]]:
+    return read(noon_bag)
+
+
+def test_topics_frames_and_stamps(recorded: dict[str, list[Any]]) -> None:
+    assert set(recorded) == set(TYPES)
+    for topic, messages in recorded.items():
+        stamps = [stamp_ns(message) for message in messages]
+        assert stamps == sorted(stamps) and len(set(stamps)) == len(stamps)
+        assert {message.header.frame_id for message in messages} == {FRAMES[topic]}
+    assert {message.child_frame_id for message in recorded["/odom"]} == {"base_link"}
+
+
+def test_odometry_surrounds_every_frame_at_its_rate(recorded: dict[str, list[Any]]) -> None:
+    odometry = np.array([stamp_ns(message) for message in recorded["/ground_truth/odom"]])
+    assert np.diff(odometry).max() <= 0.1e9
+    for topic in ("/camera/image/compressed", "/lidar/points"):
+        frames = [stamp_ns(message) for message in recorded[topic]]
+        assert odometry[0] < frames[0] and frames[-1] < odometry[-1]
+
+
+def test_camera_and_lidar_are_a_few_milliseconds_apart(recorded: dict[str, list[Any]]) -> None:
+    images, clouds = (
+        np.array([stamp_ns(message) for message in recorded[topic]])
+        for topic in ("/camera/image/compressed", "/lidar/points")
+    )
+    apart_s = (clouds - images) / 1e9
+    assert len(images) == len(clouds)
+    assert (apart_s != 0).all() and np.abs(apart_s).max() < 0.03
+    assert len(set(apart_s.round(6))) > 1
+
+
+def test_pictures_decode_to_the_stated_size_and_lie_about_four_metres_apart(recorded: dict[str, list[Any]]) -> None:
+    images, infos = recorded["/camera/image/compressed"], recorded["/camera/camera_info"]
+    for image, info in zip(images, infos, strict=True):
+        assert stamp_ns(image) == stamp_ns(info)
+        assert cv2.imdecode(image.data, cv2.IMREAD_COLOR).shape == (info.height, info.width, 3) == (240, 320, 3)
+    truth = recorded["/ground_truth/odom"]
+    path_m, times = positions_m(truth), [stamp_ns(message) for message in truth]
+    at_m = np.stack([np.interp([stamp_ns(image) for image in images], times, path_m[:, axis]) for axis in (0, 1)], 1)
+    steps_m = np.linalg.norm(np.diff(at_m, axis=0), axis=1)
+    assert 3.0 < np.median(steps_m) < 5.0
+
+
+def test_clouds_hold_finite_points(recorded: dict[str, list[Any]]) -> None:
+    for cloud in recorded["/lidar/points"]:
+        assert [field.name for field in cloud.fields] == ["x", "y", "z", "intensity"]
+        points = np.frombuffer(cloud.data, np.float32).reshape(-1, 4)
+        assert len(points) == cloud.width > 5000 and np.isfinite(points).all()
+
+
+def test_same_arguments_same_bytes(town: Town, noon_bag: Path, tmp_path: Path) -> None:
+    again = record_drive(tmp_path / "noon", town=town.seed, condition="noon", route="loop", seed=1, max_length_m=40.0)
+    assert digest(again) == digest(noon_bag)
+
+
+def test_the_image_size_and_rate_asked_for_are_recorded(town: Town, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"image_size": (160, 120), "camera_hz": 4.0, "max_length_m": 20.0}
+    bag = read(record_drive(tmp_path / "bag", town=town, condition="fog", route="lane", seed=2, **options))
+    image, info = bag["/camera/image/compressed"][0], bag["/camera/camera_info"][0]
+    assert cv2.imdecode(image.data, cv2.IMREAD_COLOR).shape == (120, 160, 3)
+    assert (info.width, info.height) == (160, 120)
+    assert np.diff([stamp_ns(message) for message in bag["/lidar/points"]]).mean() == pytest.approx(0.25e9, rel=0.05)
+
+
+@pytest.mark.parametrize("wrong", [{"condition": "rain"}, {"route": "home"}])
+def test_unknown_names_are_errors_before_anything_is_built(tmp_path: Path, wrong: dict[str, str]) -> None:
+    arguments = {"condition": "noon", "route": "loop"} | wrong
+    with pytest.raises(VprError, match=next(iter(wrong.values()))):
+        record_drive(tmp_path / "bag", town=0, seed=0, **arguments)
+    with pytest.raises(VprError, match=next(iter(wrong.values()))):
+        record_drives([Drive(tmp_path / "bag", 0, arguments["condition"], arguments["route"], 0)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_progress_raises_ends_the_drive_and_leaves_no_bag(town: Town, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        assert 0 < done <= total
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record_drive(tmp_path / "bag", town=town, condition="fog", route="loop", seed=1, progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_vehicles_keep_to_their_line_and_speed(town: Town, route: str) -> None:
+    line_m = town.route(route)
+    trajectory = follow(line_m, np.random.default_rng(0))
+    path_m = np.stack([trajectory.x_m, trajectory.y_m], axis=1)
+    aside_m = np.linalg.norm(path_m - line_m, axis=1)
+    assert aside_m.std() > 0.1 and aside_m.max() < 1.5
+    assert np.isfinite([trajectory.yaw_rad, trajectory.pitch_rad, trajectory.time_s]).all()
+    assert (np.diff(trajectory.time_s) > 0).all()
+    assert 7.0 < np.median(trajectory.speed_mps) < 9.0 and trajectory.speed_mps.min() > 1.0
+    other = follow(line_m, np.random.default_rng(1))
+    assert np.hypot(other.x_m - trajectory.x_m, other.y_m - trajectory.y_m).max() > 0.3
+
+
+def test_odometry_drifts_slowly_from_identity(town: Town) -> None:
+    trajectory = follow(town.route("loop"), np.random.default_rng(0))
+    times_s = np.arange(0, trajectory.duration_s, 0.05)
+    poses = drifted(trajectory, times_s, np.random.default_rng(1))
+    start, end = trajectory.pose(0.0), trajectory.pose(float(times_s[-1]))
+    assert poses[0].position_m == (0.0, 0.0, 0.0) and poses[0].yaw_rad == 0.0
+    east, north = np.array(end.position_m[:2]) - start.position_m[:2]
+    cos, sin = math.cos(start.yaw_rad), math.sin(start.yaw_rad)
+    exact_m = np.array([cos * east + sin * north, cos * north - sin * east])
+    error_m = np.linalg.norm(np.array(poses[-1].position_m[:2]) - exact_m)
+    assert 0.5 < error_m < 0.1 * len(town.route("loop"))
+
+
+def test_drives_recorded_in_parallel_equal_those_recorded_alone(town: Town, noon_bag: Path, tmp_path: Path) -> None:
+    drives = [
+        Drive(tmp_path / "parallel" / "noon", town.seed, "noon", "loop", 1, 40.0),
+        Drive(tmp_path / "parallel" / "fog", town.seed, "fog", "loop", 1, 12.0),
+    ]
+    assert record_drives(drives, workers=2) == [drive.out for drive in drives]
+    assert digest(drives[0].out) == digest(noon_bag)
+    assert sorted(file.name for file in (tmp_path / "parallel").iterdir()) == ["fog", "noon"]
+
+
+def test_one_drive_that_fails_stops_the_others(town: Town, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    drives = [
+        Drive(tmp_path / "long", town.seed, "fog", "loop", 1),
+        Drive(tmp_path / "taken", town.seed, "fog", "loop", 1),
+    ]
+    with pytest.raises(BagError, match="taken"):
+        record_drives(drives, workers=2)
+    assert [file.name for file in tmp_path.iterdir()] == ["taken"]
+
+
+def test_an_interrupt_leaves_nothing_half(town: Town, tmp_path: Path) -> None:
+    """Ctrl-C as a terminal sends it: to the whole process group, while two drives are being recorded."""
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom vpr_core.synthetic.drive import Drive, record_drives\n"
+        "if __name__ == '__main__':\n"
+        f"    record_drives([Drive(Path(sys.argv[1]) / str(i), {town.seed}, 'fog', 'loop', i) for i in range(2)])\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    out = tmp_path / "out"
+    root = Path(__file__).parents[3]
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py"), str(out)],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+    )
+    while len(list(out.glob(".*.partial/*/*.mcap"))) < 2 and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert b"KeyboardInterrupt" in errors
+    assert process.returncode != 0
+    assert list(out.iterdir()) == []
