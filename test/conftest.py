@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,7 +61,7 @@ def frames(workshop: Path, bag: Path) -> Path:
 @pytest.fixture(scope="session")
 def bundle(workshop: Path, frames: Path) -> Path:
     """A network with ImageNet weights that was not trained further."""
-    return make_bundle(workshop / "pretrained", frames, pretrained=True)
+    return _make_bundle(workshop / "pretrained", frames, pretrained=True)
 
 
 @pytest.fixture(scope="session")
@@ -77,12 +77,17 @@ def other_map(workshop: Path, frames: Path) -> Path:
     """A map of the same drive, made with another bundle."""
     from vpr_core.retrieval.mapping import build_map
 
-    build_map(make_bundle(workshop / "random", frames, pretrained=False), frames, workshop / "other_map")
+    build_map(_make_bundle(workshop / "random", frames, pretrained=False), frames, workshop / "other_map")
     return workshop / "other_map"
 
 
-def make_bundle(folder: Path, frames: Path, pretrained: bool) -> Path:
-    """A bundle of a network as it is before any training."""
+@pytest.fixture(scope="session")
+def make_bundle() -> Callable[[Path, Path, bool], Path]:
+    """Makes, in a folder, a bundle of a network as it is before any training on a drive's frames."""
+    return _make_bundle
+
+
+def _make_bundle(folder: Path, frames: Path, pretrained: bool) -> Path:
     from vpr_core.export import export
     from vpr_core.training.recipe import Recipe
     from vpr_core.training.train import train_encoder
@@ -137,4 +142,4 @@ def trained(workshop: Path, drives: dict[str, Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def untrained(workshop: Path, drives: dict[str, Path]) -> Path:
-    return make_bundle(workshop / "untrained", drives["noon"], pretrained=True)
+    return _make_bundle(workshop / "untrained", drives["noon"], pretrained=True)

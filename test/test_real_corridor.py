@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +61,15 @@ def recall_at(k: int, records: list[dict], truth: dict[int, set[int]]) -> float:
 
 @pytest.fixture(scope="module")
 def maps(
-    laps: dict[str, Path], trained: Path, tmp_path_factory: pytest.TempPathFactory
+    laps: dict[str, Path],
+    trained: Path,
+    make_bundle: Callable[[Path, Path, bool], Path],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, tuple[Path, Path]]:
     """Bundle and map of lap 1 for the network trained on the town and for one with random weights."""
-    from conftest import make_bundle
-
     folder = tmp_path_factory.mktemp("corridor_maps")
     frames = ingest(laps["lap1"], folder / "frames")
-    bundles = {"trained": trained, "random": make_bundle(folder / "random", frames, pretrained=False)}
+    bundles = {"trained": trained, "random": make_bundle(folder / "random", frames, False)}
     for name, bundle in bundles.items():
         built = build_map(bundle, frames, folder / f"{name}_map")
         assert len(built) == 40 and not built.has_poses

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
@@ -17,6 +16,7 @@ from vpr_core.errors import BundleError
 from vpr_core.models.encoder import ImageEncoder
 from vpr_core.preprocess import resize_image
 from vpr_core.retrieval.bundle import write_bundle
+from vpr_core.retrieval.runtime import open_session
 from vpr_core.training.checkpoint import load_checkpoint
 
 PARITY = 1e-4
@@ -88,5 +88,5 @@ def _trace(model: ImageEncoder, example: np.ndarray, buffer: io.BytesIO) -> None
 @torch.no_grad()
 def _largest_difference(model: ImageEncoder, onnx: bytes, images: np.ndarray) -> float:
     expected = _FromBytes(model)(torch.from_numpy(images)).numpy()
-    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    session = open_session(onnx)
     return float(np.abs(np.asarray(session.run(None, {"image": images})[0]) - expected).max())

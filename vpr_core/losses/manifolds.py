@@ -1,9 +1,9 @@
 """Distances between descriptors in Euclidean space, on the sphere and on the Poincaré ball.
 
-The ball of curvature -c is {x : c |x|^2 < 1}; names and guards are those of hyptorch, which DistilVPR trains with
-(DistilVPR Eqs. (12)-(15)). Points and tangent vectors are [..., D], matrices [N, M]. Every function widens half precision to float32
-and ignores autocast. The matrix forms hold N x M numbers, never N x M x D; they need the whole float32 mantissa, so
-leave torch.backends.cuda.matmul.allow_tf32 at False.
+The ball of curvature -c is {x : c |x|^2 < 1} (DistilVPR Eqs. (12)-(15)); names and guards are those of hyptorch, which
+DistilVPR trains with. Points and tangent vectors are [..., D], matrices [N, M]. Every function widens half precision to
+float32 and ignores autocast. The matrix forms hold N x M numbers, never N x M x D; they need the whole float32
+mantissa, so leave torch.backends.cuda.matmul.allow_tf32 at False.
 """
 
 import math

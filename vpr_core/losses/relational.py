@@ -89,14 +89,14 @@ def _relation(rows: dict[str, Tensor], pair: str, manifold: Manifold, curvature:
 
 @in_full_precision
 def self_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """RKD's distance term, as the published code has it: smooth L1 between distance matrices, each over its own mean; a scalar."""
+    """RKD's distance term in the published code: smooth L1 between distances over their mean; a scalar."""
     check_rows(student, teacher)
     return functional.smooth_l1_loss(_mean_distances(student), _mean_distances(teacher.detach()))
 
 
 @in_full_precision
 def self_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """RKD's angle term, as the published code has it: smooth L1 between the cosines at i of all triples (j, i, k); a scalar.
+    """RKD's angle term in the published code: smooth L1 between the cosines at i of all triples (j, i, k); a scalar.
 
     Out of squared distances, in slices: N^2 memory and no N x N x D tensor.
     """
@@ -113,7 +113,7 @@ def self_cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 @in_full_precision
 def self_geodesic_loss(student: Tensor, teacher: Tensor, curvature: float = 0.1) -> Tensor:
-    """The published code's geodesic term: smooth L1 between geodesic matrices, each over its off-diagonal mean; a scalar.
+    """The published code's geodesic term: smooth L1 between geodesics over their off-diagonal mean; a scalar.
 
     The published code also averages those diagonal entries that rounding lifts above 0, which cannot be reproduced.
     """

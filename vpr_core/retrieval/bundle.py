@@ -9,26 +9,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 
 from vpr_core.errors import BundleError
 from vpr_core.files import commit, read_checked, read_manifest, sha256_json
 from vpr_core.preprocess import check_image, resize_image
+from vpr_core.retrieval.runtime import open_session
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 SCHEMA = 1
 MANIFEST = "bundle.json"
 MADE_BY = "vpr-distill export"
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 @dataclass(frozen=True)
 class Bundle:
     """A camera encoder ready to run."""
 
-    session: onnxruntime.InferenceSession
+    session: InferenceSession
     input_size: tuple[int, int]
     """Width and height of the network's input [px]."""
     dim: int
@@ -48,7 +50,7 @@ class Bundle:
         manifest = read_manifest(folder, MANIFEST, SCHEMA, BundleError, MADE_BY)
         if manifest["modality"] != "camera":
             raise BundleError(f"{folder} is a {manifest['modality']} bundle, this version runs camera bundles")
-        session = _session(read_checked(folder, manifest["encoder"], BundleError, MADE_BY), device, threads, folder)
+        session = open_session(read_checked(folder, manifest["encoder"], BundleError, MADE_BY), device, threads)
         width, height = manifest["input_size"]
         return cls(session, (width, height), manifest["dim"], manifest["accept_similarity"], _hash(manifest),
                    manifest["card"])  # fmt: skip
@@ -91,19 +93,3 @@ def write_bundle(
 
 def _hash(manifest: dict[str, Any]) -> str:
     return sha256_json([manifest[key] for key in ("modality", "encoder", "input_size", "dim")])[:16]
-
-
-def _session(onnx: bytes, device: str, threads: int, folder: Path) -> onnxruntime.InferenceSession:
-    if device not in _PROVIDERS:
-        raise BundleError(f"device is {device!r}, expected one of {', '.join(_PROVIDERS)}")
-    if _PROVIDERS[device] not in onnxruntime.get_available_providers():
-        raise BundleError(f"this ONNX Runtime has no {_PROVIDERS[device]}: install onnxruntime-gpu, or use device cpu")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(onnx, options, providers=[_PROVIDERS[device]])
-    except Exception as error:  # ONNX Runtime's errors share no public base class
-        raise BundleError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load the encoder of {folder}: {error}"
-        ) from error
