@@ -134,9 +134,9 @@ def trained(workshop: Path, drives: dict[str, Path]) -> Path:
     from vpr_core.training.train import train_encoder
 
     folder = workshop / "trained"
-    recipe = Recipe(steps=40, batch_size=32, image_height=96)
+    recipe = Recipe(steps=50, batch_size=32, image_height=96, augment=False)
     train_encoder([drives["noon"], drives["night"]], folder / "checkpoint", recipe,
-                  (drives["other_noon"], drives["other_night"]))  # fmt: skip
+                  [drives["other_noon"], drives["other_night"]])  # fmt: skip
     return export(folder / "checkpoint", drives["noon"], folder / "bundle")
 
 

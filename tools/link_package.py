@@ -27,9 +27,10 @@ SCRIPT = """#!/bin/sh
 ' '''
 import sys
 
-from {module} import {function}
+if __name__ == "__main__":  # a process that this one spawns imports the file again
+    from {module} import {function}
 
-sys.exit({function}())
+    sys.exit({function}())
 """
 
 

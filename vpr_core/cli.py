@@ -99,9 +99,13 @@ def _define_train(command: ArgumentParser) -> None:
     """Train a camera encoder on drives of one area by batch-hard triplet."""
     command.add_argument("--frames", type=Path, nargs="+", required=True, help="frames folders to train on")
     command.add_argument(
-        "--validation", type=Path, nargs=2, default=None, metavar=("DATABASE", "QUERIES"),
-        help="two frames folders kept out of training, on which the acceptance threshold is chosen",
-    )  # fmt: skip
+        "--validation",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="frames folders kept out of training, on which the acceptance threshold is chosen: first the drive that "
+        "is the map, then one or more that query it",
+    )
     command.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     command.add_class_arguments(Recipe)
 
@@ -184,7 +188,6 @@ def _train(options: dict[str, Any]) -> None:
 
     names = [field.name for field in fields(Recipe)]
     recipe = Recipe(**{name: options.pop(name) for name in names})
-    options["validation"] = options["validation"] and tuple(options["validation"])
     with tqdm(total=recipe.steps, desc="train", unit="step") as bar:
 
         def progress(step: int, _total: int, figures: dict[str, float]) -> None:

@@ -6,9 +6,12 @@ give the same array. Everything that a sensor can get wrong is checked before ei
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib.util
 import re
-from collections.abc import Callable
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,11 +63,12 @@ def image_to_rgb(message: Any) -> np.ndarray:
     compressed = hasattr(message, "format")
     image = _checked_format(message) if compressed else _packed(message)
     # cv_bridge rounds 16 bits to 8 where rosbags-image truncates, and fails on a grey JPEG.
-    by_cv_bridge = not compressed and image.encoding != "mono16" and cv_bridge_works()
-    convert: Callable[[Any], np.ndarray] = convert_by_cv_bridge if by_cv_bridge else image_from_message
+    if not compressed and image.encoding != "mono16" and cv_bridge_works():
+        with contextlib.suppress(Exception):  # an older one lacks some encodings
+            return np.ascontiguousarray(convert_by_cv_bridge(image))
     try:
-        return np.ascontiguousarray(convert(image))
-    except Exception as error:  # cv_bridge and OpenCV raise several unrelated classes
+        return np.ascontiguousarray(image_from_message(image))
+    except Exception as error:  # OpenCV raises several unrelated classes
         raise ImageRefusedError("undecodable", f"image cannot be decoded: {error}") from error
 
 
@@ -117,13 +121,23 @@ def convert_by_cv_bridge(image: Any) -> np.ndarray:
 
 @functools.cache
 def cv_bridge_works() -> bool:
-    """Whether cv_bridge is there and converts.
+    """Whether cv_bridge is there and converts; the first call may take a second.
 
-    A cv_bridge built for NumPy 1 fails under NumPy 2 with AttributeError on import, or hides that and fails at the
-    first conversion: only a conversion tells.
+    A cv_bridge built for NumPy 1 imports under NumPy 2 and takes the process down at its first conversion
+    (vision_opencv#535). Only a conversion tells, and only in another process is it safe.
     """
-    pixel = _PackedImage(1, 1, "bgr8", False, 3, np.array([[10, 20, 30]], np.uint8))
-    try:
-        return convert_by_cv_bridge(pixel).tolist() == [[[30, 20, 10]]]
-    except Exception:
+    if importlib.util.find_spec("cv_bridge") is None:
         return False
+    try:
+        tried = subprocess.run([sys.executable, "-c", _TRY_CV_BRIDGE], capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
+
+
+_TRY_CV_BRIDGE = """
+from types import SimpleNamespace
+from cv_bridge import CvBridge
+pixel = SimpleNamespace(height=1, width=1, encoding="bgr8", is_bigendian=False, step=3, data=bytes([10, 20, 30]))
+assert CvBridge().imgmsg_to_cv2(pixel, "rgb8").tolist() == [[[30, 20, 10]]]
+"""

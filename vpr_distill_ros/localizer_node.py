@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -17,14 +16,15 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 
-from vpr_core.errors import BundleError, InputError, MapError, VprError
+from vpr_core.errors import InputError
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.types import Recognition
 from vpr_distill_ros import conversions, diagnostics, parameters
 from vpr_distill_ros.counters import FrameCounters
 from vpr_distill_ros.image_input import ImageInput
-from vpr_distill_ros.images import image_to_rgb
+from vpr_distill_ros.images import cv_bridge_works, image_to_rgb
 from vpr_distill_ros.interfaces import LoadMap, PlaceMatchArray, QueryPlace
+from vpr_distill_ros.loading import load_map, load_recognizer, one_line
 from vpr_distill_ros.stamps import stamp_to_ns
 from vpr_distill_ros.worker import LatestWorker
 
@@ -97,17 +97,18 @@ class Localizer(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         values = parameters.read(self)
         try:
-            self._recognizer = _load(values)
+            self._recognizer = load_recognizer(values)
         except Exception as error:  # rclpy would swallow whatever else a library raises
-            self._load_error = _one_line(error)
+            self._load_error = one_line(error)
             self.get_logger().error(f"cannot configure: {self._load_error}")
             return TransitionCallbackReturn.FAILURE
         self._load_error = ""
         self._loaded_map = values.map
         self._stage = "inactive"
-        places = self._recognizer.num_places
+        converter = "cv_bridge" if cv_bridge_works() else "rosbags-image"
         self.get_logger().info(
-            f"model {self._recognizer.model_hash}, map {self._recognizer.map_hash} of {places} places"
+            f"model {self._recognizer.model_hash}, map {self._recognizer.map_hash} of {self._recognizer.num_places} "
+            f"places, images through {converter}"
         )
         return super().on_configure(state)
 
@@ -198,7 +199,7 @@ class Localizer(LifecycleNode):
     def _drop(self, error: Exception) -> None:
         reason = "refused" if isinstance(error, InputError) else "internal"
         self._frames.drop(getattr(error, "kind", reason))
-        self._last_outcome = _one_line(error)
+        self._last_outcome = one_line(error)
         self.get_logger().warning(f"image dropped: {self._last_outcome}", throttle_duration_sec=_LOG_PERIOD_S)
 
     # Services
@@ -211,7 +212,7 @@ class Localizer(LifecycleNode):
         try:
             answer = self._recognize(image, request.max_candidates or self.get_parameter("top_k").value)
         except Exception as error:
-            response.message = _one_line(error)
+            response.message = one_line(error)
             return response
         response.success = True
         response.result = _to_message(answer, image)
@@ -227,9 +228,9 @@ class Localizer(LifecycleNode):
             response.message = "no model is loaded: set the parameters bundle and map and configure the node"
             return response
         try:
-            replacement = recognizer.with_map(_map_folder(request.folder))
+            replacement = load_map(recognizer, request.folder)
         except Exception as error:
-            response.message = _one_line(error)
+            response.message = one_line(error)
             self.get_logger().error(f"map not replaced: {response.message}")
             return response
         self._replace(replacement, request.folder)
@@ -269,30 +270,6 @@ class Localizer(LifecycleNode):
             return {"map_hash": "", "model_hash": "", "places": "0"}
         places = str(recognizer.num_places)
         return {"map_hash": recognizer.map_hash, "model_hash": recognizer.model_hash, "places": places}
-
-
-def _load(values: parameters.LocalizerParameters) -> PlaceRecognizer:
-    return PlaceRecognizer.load(
-        _folder(values.bundle, BundleError, "bundle", "vpr-distill export"),
-        _map_folder(values.map),
-        top_k=values.top_k,
-        min_similarity=values.threshold,
-        device=values.device,
-    )
-
-
-def _one_line(error: Exception) -> str:
-    return str(error) if isinstance(error, VprError) else f"{type(error).__name__}: {error}"
-
-
-def _map_folder(value: str) -> Path:
-    return _folder(value, MapError, "map", "vpr-distill map")
-
-
-def _folder(value: str, error: type[VprError], what: str, made_by: str) -> Path:
-    if not value:
-        raise error(f"no {what} is given: expected the folder that `{made_by}` wrote")
-    return Path(value).expanduser()
 
 
 def _to_message(answer: _Answer, query: Image | CompressedImage) -> PlaceMatchArray:

@@ -34,8 +34,9 @@ class MatchRecorder(Node):
         self._written = 0
         self._last_s = time.monotonic()
         self._file = _open(self.get_parameter("out").value)
-        topic = self.get_parameter("topic").value
-        self.create_subscription(PlaceMatchArray, topic, self._write, QoSProfile(depth=100))
+        self._topic = self.get_parameter("topic").value
+        self._connected = False
+        self.create_subscription(PlaceMatchArray, self._topic, self._write, QoSProfile(depth=100))
 
     def record(self) -> None:
         """Write until a signal comes, or the topic has gone silent for `idle_s` after a message."""
@@ -45,10 +46,16 @@ class MatchRecorder(Node):
         try:
             while rclpy.ok() and not self._is_idle(idle_s):
                 executor.spin_once(timeout_sec=_POLL_S)
+                self._tell_when_connected()
         finally:
             self._file.close()
         if rclpy.ok():
             self.get_logger().info(f"{self._written} matches written to {self._file.name}")
+
+    def _tell_when_connected(self) -> None:
+        if not self._connected and self.count_publishers(self._topic):
+            self._connected = True
+            self.get_logger().info(f"recording {self._topic}")
 
     def _is_idle(self, idle_s: float) -> bool:
         return bool(idle_s and self._written and time.monotonic() - self._last_s > idle_s)

@@ -16,6 +16,7 @@ from vpr_core.retrieval.recognizer import DEFAULT_TOP_K
 
 MODALITIES = ("camera",)
 IMAGE_TRANSPORTS = ("auto", "raw", "compressed")
+DEVICES = ("cpu", "cuda")
 BUNDLE_THRESHOLD = -1.0
 """The value of min_similarity that stands for the threshold stored in the bundle."""
 
@@ -24,7 +25,7 @@ MAX_TOP_K = 1000
 _READ_ON_CONFIGURE = frozenset(
     {"modality", "bundle", "min_similarity", "device", "image_topic", "image_transport"}
 )  # fmt: skip
-_CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS}
+_CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device": DEVICES}
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def declare(node: Node) -> None:
         ("min_similarity", BUNDLE_THRESHOLD,
          number("cosine similarity from which the best place is accepted; -1.0 takes the bundle's own threshold",
                 -1.0, 1.0)),
-        ("device", "cpu", text("where the model and the search run: cpu, cuda or cuda:N", constraints=UNCONFIGURED)),
+        ("device", "cpu", text("where the model and the search run", constraints=choices["device"])),
         ("position_stddev_m", 5.0,
          number("standard deviation per axis written into the covariance of ~/pose [m]: a match tells the place, not "
                 "where beside it the vehicle is; the default is half of the 10 m within which a match counts as right",

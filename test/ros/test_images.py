@@ -148,19 +148,31 @@ def test_a_refused_encoding_names_those_accepted() -> None:
 
 @pytest.mark.parametrize("encoding", [name for name in ACCEPTED_ENCODINGS if name not in ("mono16", "uyvy", "yuyv")])
 def test_cv_bridge_and_rosbags_image_give_the_same_array(encoding: str) -> None:
-    pytest.importorskip("cv_bridge", exc_type=Exception)
-    assert cv_bridge_works()
+    if not cv_bridge_works():
+        pytest.skip("cv_bridge is absent, or was built for another NumPy")
+    from cv_bridge import CvBridgeError
+
     bytes_per_pixel = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "yuv422": 2, "yuv422_yuy2": 2}.get(encoding, 1)
     data = np.random.default_rng(1).integers(0, 256, (48, 64 * bytes_per_pixel), np.uint8)
     message = image(data, encoding, 64, 48)
-    assert np.array_equal(convert_by_cv_bridge(message), image_from_message(message))
+    try:
+        by_cv_bridge = convert_by_cv_bridge(message)
+    except CvBridgeError as error:
+        pytest.skip(str(error))  # an older one lacks yuv422_yuy2; the node then takes the other way
+    assert np.array_equal(by_cv_bridge, image_from_message(message))
 
 
 @pytest.mark.parametrize(
-    "source", ["raise AttributeError('_ARRAY_API not found')", "raise ImportError('numpy.core.multiarray')", ""]
+    "source",
+    [
+        "raise AttributeError('_ARRAY_API not found')",
+        "raise ImportError('numpy.core.multiarray')",
+        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+        "",
+    ],
 )
 def test_a_cv_bridge_that_does_not_work_is_passed_over(source: str, tmp_path: Path) -> None:
-    """Built for NumPy 1 it fails under NumPy 2 with these errors, or imports and then lacks its parts."""
+    """Built for NumPy 1 it fails under NumPy 2 in each of these ways."""
     (tmp_path / "cv_bridge").mkdir()
     (tmp_path / "cv_bridge" / "__init__.py").write_text(source)
     code = (

@@ -72,6 +72,7 @@ def test_the_shipped_file_gives_every_parameter_its_default(
         ("diagnostics_period_s", 1000.0),
         ("modality", "lidar"),
         ("image_transport", "theora"),
+        ("device", "tpu"),
         ("image_topic", ""),
         ("image_topic", "two words"),
         ("top_k", 2.5),

@@ -36,10 +36,11 @@ from vpr_core.training.recipe import Recipe
 from vpr_core.training.train import train_encoder
 
 TRAIN_TOWN, TEST_TOWN = 1, 2
-RECIPE = Recipe()
+RECIPE = Recipe(steps=120, augment=False)  # in so few steps, augmentation costs more than it gives
 LIVE_RATE = 8.0
 TRAINING = ("noon", "dusk", "night", "fog")
 QUERIES = ("noon", "dusk", "night", "fog")
+VALIDATION = ("dusk", "night")
 LIVE = "live_dusk"
 
 
@@ -51,8 +52,11 @@ def planned_drives(folder: Path) -> dict[str, Drive]:
 
     drives = [
         *(drive(f"train_{name}", TRAIN_TOWN, name, "loop", seed) for seed, name in enumerate(TRAINING, 10)),
-        drive("validation_map", TRAIN_TOWN, "noon", "offmap", 20, 500.0),
-        drive("validation_query", TRAIN_TOWN, "night", "offmap", 21, 700.0),
+        drive("validation_map", TRAIN_TOWN, "noon", "offmap", 20, 350.0),
+        *(
+            drive(f"validation_{name}", TRAIN_TOWN, name, "offmap", seed, 500.0)
+            for seed, name in enumerate(VALIDATION, 21)
+        ),
         drive("map_noon", TEST_TOWN, "noon", "loop", 30),
         *(drive(f"query_{name}", TEST_TOWN, name, "loop", seed) for seed, name in enumerate(QUERIES, 31)),
         drive(LIVE, TEST_TOWN, "dusk", "mixed", 40),
@@ -122,7 +126,7 @@ def _clear(out: Path) -> None:
 
 def _train(demo: Demo, name: str, recipe: Recipe) -> None:
     drives = [demo.path("frames", f"train_{condition}") for condition in TRAINING]
-    validation = (demo.path("frames", "validation_map"), demo.path("frames", "validation_query"))
+    validation = [demo.path("frames", f"validation_{name}") for name in ("map", *VALIDATION)]
     checkpoint = demo.path("checkpoints", name)
     with tqdm(total=recipe.steps, desc=name, unit="step", disable=recipe.steps == 0) as bar:
 

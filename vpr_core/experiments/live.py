@@ -39,6 +39,7 @@ def run_live(
         _process("localizer", localizer, environment, folder) as node,
         _process("match_recorder", _parameters(out=matches), environment, folder) as recorder,
     ):
+        _await_log(folder / "match_recorder.log", "recording", (node, recorder), folder)
         replay = _parameters(bag=bag, rate=rate, wait_for_subscribers_s=60.0)
         with _process("bag_replay", replay, environment, folder) as player:
             _wait(player, (node, recorder), folder)
@@ -96,11 +97,27 @@ def _process(
                 process.wait()
 
 
+def _await_log(
+    log: Path, text: str, processes: tuple[subprocess.Popen[bytes], ...], folder: Path, timeout_s: float = 60.0
+) -> None:
+    """Wait until `text` stands in a process's log; until then what another publishes could be lost."""
+    deadline = time.monotonic() + timeout_s
+    while text not in log.read_text(errors="replace"):
+        if time.monotonic() > deadline:
+            raise LiveError(f"{log} does not say {text!r} after {timeout_s:g} s: does DDS discovery work here?")
+        _check_alive(processes, folder)
+        time.sleep(0.1)
+
+
+def _check_alive(processes: tuple[subprocess.Popen[bytes], ...], folder: Path) -> None:
+    for process in processes:
+        if process.poll() is not None:
+            raise LiveError(_failure(process, folder))
+
+
 def _wait(player: subprocess.Popen[bytes], others: tuple[subprocess.Popen[bytes], ...], folder: Path) -> None:
     while player.poll() is None:
-        for process in others:
-            if process.poll() is not None:
-                raise LiveError(_failure(process, folder))
+        _check_alive(others, folder)
         time.sleep(0.1)
     if player.returncode != 0:
         raise LiveError(_failure(player, folder))

@@ -45,21 +45,26 @@ def train_encoder(
     frames: Sequence[str | Path],
     out: str | Path,
     recipe: Recipe,
-    validation: tuple[str | Path, str | Path] | None = None,
+    validation: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Path:
     """Train on the drives in `frames` (one area, one map frame) and write the checkpoint folder `out`.
 
-    validation: a database drive and a query drive that training does not see; the similarity from which a match is
-    accepted is chosen on them (`acceptance`). Without them no threshold is stored.
+    validation: a database drive and one or more query drives that training does not see; the similarity from which a
+    match is accepted is chosen on them (`acceptance`). Without them no threshold is stored.
     Raises FramesError for a bad folder and RecipeError where the drives cannot train anything.
     """
+    if len(validation) == 1:
+        raise RecipeError(
+            f"validation is {validation[0]} alone: expected a database drive and one or more query drives"
+        )
     drives = [Frames.load(folder) for folder in frames]
     image_size = network_input(drives, recipe.image_height)
     torch.manual_seed(recipe.seed)
     model = build_image_encoder(recipe.backbone, recipe.dim, recipe.pretrained, recipe.normalize)
     started = time.monotonic()
-    losses = _optimise(model, TrainingImages(drives, image_size), recipe, progress)
+    # An untrained network needs no poses.
+    losses = _optimise(model, TrainingImages(drives, image_size), recipe, progress) if recipe.steps else []
     card: dict[str, Any] = {
         "drives": [{"session": drive.session, "frames": len(drive), "bag": drive.card["bag"]} for drive in drives],
         "steps": recipe.steps,
@@ -67,7 +72,8 @@ def train_encoder(
         "seconds": round(time.monotonic() - started, 1),
     }
     if validation:
-        card["acceptance"] = acceptance(model.eval(), image_size, *map(Frames.load, validation))
+        database, *queries = map(Frames.load, validation)
+        card["acceptance"] = acceptance(model.eval(), image_size, database, queries)
     return save_checkpoint(Path(out), model, recipe, image_size, card)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -26,27 +28,27 @@ def describe(model: ImageEncoder, drive: Frames, image_size: tuple[int, int]) ->
 
 
 def acceptance(
-    model: ImageEncoder, image_size: tuple[int, int], database: Frames, queries: Frames
+    model: ImageEncoder, image_size: tuple[int, int], database: Frames, queries: Sequence[Frames]
 ) -> dict[str, float | int]:
-    """The similarity from which best matches of a validation drive are right with TARGET_PRECISION.
+    """The similarity from which best matches of validation drives are right with TARGET_PRECISION.
 
     Queries away from every place of the database count as wrong, so a validation drive should leave the map.
     """
-    result = recall(
-        describe(model, database, image_size),
-        database.positions_m,
-        describe(model, queries, image_size),
-        queries.positions_m,
-    )
-    correct = result.first_hit == 1
-    similarity = threshold_for_precision(result.best_similarity, correct, TARGET_PRECISION)
-    accepted = result.best_similarity >= similarity
+    known = describe(model, database, image_size)
+    results = [
+        recall(known, database.positions_m, describe(model, drive, image_size), drive.positions_m) for drive in queries
+    ]
+    similarities = np.concatenate([result.best_similarity for result in results])
+    correct = np.concatenate([result.first_hit == 1 for result in results])
+    similarity = threshold_for_precision(similarities, correct, TARGET_PRECISION)
+    accepted = similarities >= similarity
+    skipped = sum(result.skipped for result in results)
     return {
-        "similarity": round(similarity, 4),
+        "similarity": round(similarity, 6),
         "target_precision": TARGET_PRECISION,
         "precision": round(float(correct[accepted].mean()), 4),
-        "recall_at_1": round(result.at[1], 4),
+        "recall_at_1": round(float(correct.sum() / max(len(correct) - skipped, 1)), 4),
         "accepted": int(accepted.sum()),
-        "queries": len(queries),
-        "queries_without_place": result.skipped,
+        "queries": len(correct),
+        "queries_without_place": skipped,
     }

@@ -1,0 +1,36 @@
+"""From the localizer's parameters to a recognizer, and what to say where that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vpr_core.errors import BundleError, MapError, VprError
+from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_distill_ros.parameters import LocalizerParameters
+
+
+def load_recognizer(values: LocalizerParameters) -> PlaceRecognizer:
+    """Load bundle and map; raises BundleError and MapError."""
+    return PlaceRecognizer.load(
+        _folder(values.bundle, BundleError, "bundle", "vpr-distill export"),
+        _folder(values.map, MapError, "map", "vpr-distill map"),
+        top_k=values.top_k,
+        min_similarity=values.threshold,
+        device=values.device,
+    )
+
+
+def load_map(recognizer: PlaceRecognizer, folder: str) -> PlaceRecognizer:
+    """The same model on another map; raises MapError."""
+    return recognizer.with_map(_folder(folder, MapError, "map", "vpr-distill map"))
+
+
+def _folder(value: str, error: type[VprError], what: str, made_by: str) -> Path:
+    if not value:
+        raise error(f"no {what} is given: expected the folder that `{made_by}` wrote")
+    return Path(value).expanduser()
+
+
+def one_line(error: Exception) -> str:
+    """What a log or a response says of an error: its own words, with its class where it is none of ours."""
+    return str(error) if isinstance(error, VprError) else f"{type(error).__name__}: {error}"
