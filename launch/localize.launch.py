@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-
-from launch import LaunchContext, LaunchDescription
 
 SHIPPED_PARAMETERS = Path(__file__).resolve().parents[1] / "config" / "nodes" / "localizer.yaml"
 

@@ -10,6 +10,7 @@ lib/vpr_distill_ros/, where `ros2 run` and launch files look, and those for a sh
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
@@ -51,6 +52,22 @@ def replace_link(link: Path, target: Path) -> None:
     link.symlink_to(target)
 
 
+def shared_files(folder: str) -> list[str]:
+    return [
+        str(path.relative_to(ROOT)) for path in sorted((ROOT / folder).rglob("*")) if path.suffix in SHARED_SUFFIXES
+    ]
+
+
+def link_files(target: Path, names: list[str]) -> None:
+    """File by file: `ros2 launch` looks for launch files without following links to folders."""
+    for name in ("launch", "config"):
+        if (target / name).is_symlink():
+            (target / name).unlink()
+        shutil.rmtree(target / name, ignore_errors=True)
+    for name in names:
+        replace_link(target / name, ROOT / name)
+
+
 def write_scripts(prefix: Path) -> None:
     for name, (module, function) in console_scripts().items():
         script = prefix / "lib" / PACKAGE / name
@@ -67,8 +84,7 @@ def main(arguments: list[str]) -> None:
         replace_link(Path(sysconfig.get_path("purelib"), name), ROOT / name)
     share = prefix / "share"
     replace_link(share / "ament_index" / "resource_index" / "packages" / PACKAGE, ROOT / "resource" / PACKAGE)
-    for name in ("package.xml", "launch", "config"):
-        replace_link(share / PACKAGE / name, ROOT / name)
+    link_files(share / PACKAGE, ["package.xml", *shared_files("launch"), *shared_files("config")])
     write_scripts(prefix)
 
 

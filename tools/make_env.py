@@ -80,13 +80,14 @@ class Environment:
         lock, ros_lock = (locks.REQUIREMENTS / name for name in (self.lock, "ros.txt"))
         package = ROOT / "vpr_distill_msgs"
         sources = [package / "CMakeLists.txt", package / "package.xml", *sorted(package.glob("[ms][sr][gv]/*"))]
+        shared = [str(path) for folder in ("launch", "config") for path in sorted((ROOT / folder).rglob("*.*"))]
         steps = [
             Step("virtual environment", self.create, [base]),
             Step("torch", self.install_torch, [*same, *locks.pins(self.lock)["torch"]]),
             Step("Python packages", self.install_packages, [*same, lock]),
             Step("ROS 2 Kilted as wheels", self.install_ros, [*same, ros_lock]),
             Step("vpr_distill_msgs", self.build_messages, [*same, ros_lock, BUILDER, *sources]),
-            Step("vpr_distill_ros", self.link, [*same, str(ROOT), ROOT / "setup.py", LINKER]),
+            Step("vpr_distill_ros", self.link, [*same, str(ROOT), ROOT / "setup.py", LINKER, *shared]),
         ]
         if self.ros:
             steps = [step for step in steps if step.run != self.install_ros]

@@ -26,7 +26,14 @@ class MapError(VprError):
 
 
 class InputError(VprError):
-    """One sensor message cannot be used: unknown encoding, broken JPEG, another image shape, no points."""
+    """One sensor message cannot be used: unknown encoding, broken JPEG, another image shape, no points.
+
+    `kind` is a short word under which a node counts it.
+    """
+
+    def __init__(self, message: str, kind: str = "refused") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class RecipeError(VprError):

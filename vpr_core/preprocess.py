@@ -12,12 +12,25 @@ ASPECT_TOLERANCE = 0.02
 
 
 def decode_image(data: bytes) -> np.ndarray:
-    """A JPEG or PNG file's bytes to RGB uint8 [H, W, 3]; raises InputError where they do not decode."""
-    array = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(array, cv2.IMREAD_COLOR) if array.size else None
+    """A JPEG or PNG file's bytes to RGB uint8 [H, W, 3]; raises InputError where they are cut off or no picture."""
+    if not data:
+        raise InputError("compressed image without data", kind="empty")
+    if _is_cut_off(data):
+        raise InputError(f"JPEG was cut off after {len(data)} bytes", kind="truncated")
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(f"{len(data)} bytes do not decode as an image: expected a whole JPEG or PNG file")
+        raise InputError(
+            f"{len(data)} bytes do not decode as an image: expected a JPEG or PNG file", kind="undecodable"
+        )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether a JPEG lacks its end; OpenCV would decode the part that came and fill up with grey.
+
+    The marker of the end (FF D9) cannot occur in a scan (FF DA) [ITU-T T.81 B.1.1.2]; a thumbnail's precedes it.
+    """
+    return data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda")
 
 
 def check_image(image: np.ndarray) -> None:

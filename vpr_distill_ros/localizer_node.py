@@ -197,8 +197,7 @@ class Localizer(LifecycleNode):
             self._pose.publish(conversions.pose_with_covariance(best.pose, stamp, map_frame, *spread))
 
     def _drop(self, error: Exception) -> None:
-        reason = "refused" if isinstance(error, InputError) else "internal"
-        self._frames.drop(getattr(error, "kind", reason))
+        self._frames.drop(error.kind if isinstance(error, InputError) else "internal")
         self._last_outcome = one_line(error)
         self.get_logger().warning(f"image dropped: {self._last_outcome}", throttle_duration_sec=_LOG_PERIOD_S)
 

@@ -2,58 +2,85 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import re
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from rosbags.image import ImageError, message_to_cvimage
-from rosbags.image.image import to_cvtype
 
 from vpr_core.errors import InputError
 from vpr_core.preprocess import decode_image
 
-# Depth and disparity have no colour to recognise a place by.
-_NOT_COLOUR = ("16SC", "16UC", "32SC", "32FC", "64FC")
+_BYTES_PER_PIXEL = {
+    "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "mono16": 2, "8UC1": 1, "8UC3": 3,
+    "bayer_rggb8": 1, "bayer_bggr8": 1, "bayer_gbrg8": 1, "bayer_grbg8": 1,
+    "yuv422": 2, "yuv422_yuy2": 2, "uyvy": 2, "yuyv": 2,
+}  # fmt: skip
+ACCEPTED_ENCODINGS = tuple(_BYTES_PER_PIXEL)
+
+# Names that Jazzy gave to what Humble knows only by the older one, and what OpenCV's bare types mean by convention.
+_COMMON_NAME = {"uyvy": "yuv422", "yuyv": "yuv422_yuy2", "8UC1": "mono8", "8UC3": "bgr8"}
+
+# image_transport writes "bgr8; jpeg compressed bgr8", or only "jpeg"; depth is announced in the same field.
+_DEPTH_FORMAT = re.compile(r"compresseddepth|^(16UC1|32FC1)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class PackedImage:
+    """What a converter reads of sensor_msgs/Image, checked, its rows without padding."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: bool
+    step: int
+    data: np.ndarray
 
 
 def image_from_message(message: Any) -> np.ndarray:
-    """RGB uint8 [H, W, 3] of an Image or CompressedImage message.
+    """RGB uint8 [H, W, 3] of an Image, a PackedImage or a CompressedImage.
 
-    Raises InputError on an encoding that holds no colour or grey picture, and on data that does not decode.
+    Raises InputError, whose `kind` says which: "encoding" (no colour or grey picture), "empty" (no pixels),
+    "truncated" (less data than height, width and step promise), "undecodable".
     """
     if hasattr(message, "format"):
-        return decode_image(bytes(message.data))
-    if message.encoding.startswith(_NOT_COLOUR):
-        raise InputError(f"image encoding {message.encoding} is not a colour or grey picture; send rgb8, bgr8 or mono8")
+        return _decoded(message)
+    packed = message if isinstance(message, PackedImage) else packed_image(message)
     try:
-        bgr = message_to_cvimage(_without_padding(message), "bgr8")
-    except (ImageError, ValueError, KeyError, TypeError, cv2.error) as error:
+        bgr = message_to_cvimage(packed, "bgr8")  # type: ignore[arg-type]  # it reads no other fields
+    except (ImageError, ValueError, TypeError, cv2.error) as error:
         raise InputError(
-            f"image {message.width}x{message.height} with encoding {message.encoding!r} cannot be read ({error}); "
-            "expected rgb8, bgr8, rgba8, bgra8, mono8, mono16, a Bayer or a YUV 4:2:2 encoding"
+            f"image {packed.width}x{packed.height} with encoding {packed.encoding} cannot be converted ({error})",
+            kind="undecodable",
         ) from error
     return cv2.cvtColor(np.ascontiguousarray(bgr), cv2.COLOR_BGR2RGB)
 
 
-def _without_padding(message: Any) -> Any:
-    """The message with rows that follow each other directly; drivers may pad each row to a multiple of some bytes."""
-    bytes_per_row = len(message.data) // message.height if message.height else 0
-    if message.step <= 0 or bytes_per_row < message.step:
-        return message
-    rows = np.frombuffer(message.data, np.uint8)[: message.height * message.step].reshape(message.height, message.step)
-    packed = _packed_row_bytes(message)
-    if packed >= message.step:
-        return message
-    return SimpleNamespace(
-        height=message.height,
-        width=message.width,
-        encoding=message.encoding,
-        is_bigendian=message.is_bigendian,
-        data=np.ascontiguousarray(rows[:, :packed]),
-    )
+def packed_image(message: Any) -> PackedImage:
+    """A sensor_msgs/Image checked and without padding; raises InputError as `image_from_message` does."""
+    pixel_bytes = _BYTES_PER_PIXEL.get(message.encoding)
+    if pixel_bytes is None:
+        accepted = ", ".join(ACCEPTED_ENCODINGS)
+        raise InputError(f"image encoding {message.encoding!r} is not one of {accepted}", kind="encoding")
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    if height == 0 or width == 0:
+        raise InputError(f"image is of {width}x{height} pixels", kind="empty")
+    row = width * pixel_bytes
+    data = np.frombuffer(message.data, np.uint8)
+    if step < row or data.size < height * step:
+        raise InputError(
+            f"{width}x{height} {message.encoding} image needs {height} rows of at least {row} bytes; "
+            f"its step is {step} and {data.size} bytes came",
+            kind="truncated",
+        )
+    rows = np.ascontiguousarray(data[: height * step].reshape(height, step)[:, :row])
+    encoding = _COMMON_NAME.get(message.encoding, message.encoding)
+    return PackedImage(height, width, encoding, bool(message.is_bigendian), row, rows)
 
 
-def _packed_row_bytes(message: Any) -> int:
-    _, _, dtype, channels = to_cvtype(message.encoding)
-    return int(message.width * channels * np.dtype(dtype).itemsize)
+def _decoded(message: Any) -> np.ndarray:
+    if _DEPTH_FORMAT.search(message.format):
+        raise InputError(f"compressed image {message.format!r} is depth, expected a picture", kind="encoding")
+    return decode_image(bytes(message.data))

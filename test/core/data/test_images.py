@@ -12,6 +12,7 @@ from vpr_core.data.images import image_from_message
 from vpr_core.errors import InputError
 
 RGB = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
+JPEG = cv2.imencode(".jpg", RGB)[1].tobytes()
 
 
 def message(data: np.ndarray, encoding: str, padding: int = 0) -> SimpleNamespace:
@@ -45,13 +46,15 @@ def test_a_jpeg_is_decoded() -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (message(RGB[..., 0].astype(np.uint16), "16UC1"), "16UC1 is not a colour"),
-        (message(RGB[..., 0].astype(np.float32), "32FC1"), "32FC1 is not a colour"),
+        (message(RGB[..., 0].astype(np.uint16), "16UC1"), "encoding .16UC1. is not one of"),
+        (message(RGB[..., 0].astype(np.float32), "32FC1"), "encoding .32FC1. is not one of"),
         (message(RGB, "klingon8"), "klingon8"),
-        (SimpleNamespace(height=24, width=32, encoding="rgb8", is_bigendian=0, step=96, data=b"short"), "cannot be"),
-        (SimpleNamespace(height=0, width=0, encoding="rgb8", is_bigendian=0, step=0, data=b""), "0x0"),
-        (SimpleNamespace(format="jpeg", data=b"\xff\xd8 half a file"), "do not decode"),
-        (SimpleNamespace(format="jpeg", data=b""), "0 bytes do not decode"),
+        (SimpleNamespace(height=24, width=32, encoding="rgb8", is_bigendian=0, step=96, data=b"short"), "5 bytes came"),
+        (SimpleNamespace(height=0, width=0, encoding="rgb8", is_bigendian=0, step=0, data=b""), "0x0 pixels"),
+        (SimpleNamespace(format="jpeg", data=JPEG[:400]), "cut off after 400 bytes"),
+        (SimpleNamespace(format="jpeg", data=b"no picture"), "10 bytes do not decode"),
+        (SimpleNamespace(format="16UC1; png compressedDepth", data=b"x"), "is depth"),
+        (SimpleNamespace(format="jpeg", data=b""), "without data"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_its_reason(bad: SimpleNamespace, reason: str) -> None:
