@@ -53,9 +53,8 @@ def replace_link(link: Path, target: Path) -> None:
 
 
 def shared_files(folder: str) -> list[str]:
-    return [
-        str(path.relative_to(ROOT)) for path in sorted((ROOT / folder).rglob("*")) if path.suffix in SHARED_SUFFIXES
-    ]
+    found = sorted((ROOT / folder).rglob("*"))
+    return [str(path.relative_to(ROOT)) for path in found if path.is_file() and "__pycache__" not in path.parts]
 
 
 def link_files(target: Path, names: list[str]) -> None:

@@ -39,7 +39,7 @@ ADVICE = (
      "them all; elsewhere source a ROS 2 before `make env`"),
 )  # fmt: skip
 
-LOADED = ("cv2", "embreex", "faiss", "numpy", "onnx", "onnxruntime", "pyarrow", "rclpy", "small_gicp", "torch")
+LOADED = ("cv2", "faiss", "numpy", "onnx", "onnxruntime", "pyarrow", "rclpy", "small_gicp", "torch")
 
 
 @dataclass(frozen=True)
