@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from vpr_core.data.bag_writer import BagWriter
@@ -230,7 +231,10 @@ _worker: dict[str, Any] = {}
 def _start_worker(frames: Any, stop: Any) -> None:
     # The parent decides what an interrupt means and tells the workers through `stop`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # One thread each: the small products here gain nothing from more, and idle BLAS threads would spin on the other
+    # workers' cores.
     cv2.setNumThreads(1)
+    threadpool_limits(1)
     _worker.update(frames=frames, stop=stop)
 
 
