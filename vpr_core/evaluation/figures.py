@@ -93,7 +93,8 @@ def match_pairs(evaluation: Evaluation, right: bool, count: int = 3) -> list[tup
     """Evenly chosen queries whose best match is right, or wrong, each as (JPEG data URI query | match, caption)."""
     hits = evaluation.result.first_hit
     chosen = np.flatnonzero(hits == 1 if right else (hits >= 0) & (hits != 1))
-    chosen = chosen[np.linspace(0, len(chosen) - 1, min(count, len(chosen))).astype(int)]
+    count = min(count, len(chosen))
+    chosen = chosen[((np.arange(count) + 0.5) * len(chosen) / max(count, 1)).astype(int)]
     return [_pair(evaluation, int(index)) for index in chosen]
 
 

@@ -207,8 +207,10 @@ def _report(demo: Demo, evaluations: list[Evaluation], records: list[dict[str, A
     )
     trained = [evaluation for evaluation in evaluations if evaluation.method == "trained"]
     hardest = min(trained, key=lambda evaluation: evaluation.result.at[1])
+    picture = overview(trained)
+    picture.savefig(demo.folder / "overview.jpg", dpi=120)
     sections = [
-        Section("Queries, and the places they were matched to", picture=data_uri(overview(trained))),
+        Section("Queries, and the places they were matched to", picture=data_uri(picture)),
         Section("Recall@1 by condition", _explain(evaluations[0]), recall_bars(rows), table),
         Section("Live, over ROS 2", LIVE_TEXT, rows=[live] if live else []),
         Section(f"Map and matches: {hardest.queries.session}", picture=match_map(hardest)),
