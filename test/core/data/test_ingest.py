@@ -11,7 +11,8 @@ import pytest
 from vpr_core.data.bag import BagReader
 from vpr_core.data.bag_writer import BagWriter
 from vpr_core.data.frames import Frames
-from vpr_core.data.ingest import ingest, interpolate, stamp_of
+from vpr_core.data.ingest import ingest, stamp_of
+from vpr_core.data.synchronise import interpolate
 from vpr_core.errors import BagError, FramesError
 from vpr_core.types import Pose
 
