@@ -47,28 +47,30 @@ def run_live(
     return list(read_records(matches))
 
 
-def executable(name: str) -> Path:
-    """The file that `ros2 run vpr_distill_ros NAME` starts; raises LiveError where the package is not installed."""
+def installed_prefix() -> Path:
+    """The folder under which the nodes are installed, as `ros2 run` finds it; raises LiveError where they are not."""
     prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
     for prefix in prefixes:
-        path = Path(prefix) / "lib" / PACKAGE / name
-        if path.exists():
-            return path
-    raise LiveError(f"no executable {name} of {PACKAGE} under {', '.join(prefixes)}: run `make env`, or colcon build")
+        if (Path(prefix) / "lib" / PACKAGE).is_dir():
+            return Path(prefix)
+    raise LiveError(
+        f"{PACKAGE} is not installed under {', '.join(prefixes)}: run `make env`, or colcon build and source"
+    )
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    profile = Path(__file__).parents[2] / "config" / "dds" / "localhost_large_messages.xml"
-    # A domain of its own keeps the demo and a robot in the same room apart.
+    profile = str(installed_prefix() / "share" / PACKAGE / "config" / "dds" / "localhost_large_messages.xml")
     environment = {
+        # A domain of its own keeps the demo and a robot in the same room apart.
         "ROS_DOMAIN_ID": str(random.randint(1, 100)),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(folder / "log"),
         "AMENT_PREFIX_PATH": os.environ.get("AMENT_PREFIX_PATH") or sys.prefix,
+        "FASTDDS_DEFAULT_PROFILES_FILE": profile,
+        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # its name in Humble
     }
-    if profile.is_file():
-        environment |= {"FASTDDS_DEFAULT_PROFILES_FILE": str(profile), "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
-    return os.environ | environment
+    humble = os.environ.get("ROS_DISTRO") == "humble"
+    only_here = {"ROS_LOCALHOST_ONLY": "1"} if humble else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    return os.environ | environment | only_here
 
 
 def _parameters(**values: Any) -> list[str]:
@@ -83,8 +85,9 @@ def _parameters(**values: Any) -> list[str]:
 def _process(
     name: str, arguments: list[str], environment: dict[str, str], folder: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
+    program = installed_prefix() / "lib" / PACKAGE / name
     with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([executable(name), *arguments], env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen([program, *arguments], env=environment, stdout=log, stderr=log)
         process.name = name  # type: ignore[attr-defined]
         try:
             yield process

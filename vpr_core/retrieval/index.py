@@ -33,6 +33,7 @@ def build_index(descriptors: np.ndarray, device: str = "cpu") -> Index:
         return _FaissIndex(_gpu_index(descriptors))
     if _faiss is None:
         return NumpyIndex(descriptors)
+    _faiss.omp_set_num_threads(1)  # a robot asks with one query at a time, for which threads cost more than they give
     index = _faiss.IndexFlatIP(descriptors.shape[1])
     index.add(descriptors)
     return _FaissIndex(index)

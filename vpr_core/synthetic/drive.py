@@ -89,7 +89,8 @@ def record_drive(
     drive = Drive(Path(out), town_seed, condition, route, seed, max_length_m, image_size, camera_hz)
     weather = condition_named(condition)
     checked_route(route)
-    with BagWriter(drive.out, overwrite=overwrite) as bag:
+    # The small products here gain nothing from several BLAS threads, which would spin on other drives' cores.
+    with threadpool_limits(1), BagWriter(drive.out, overwrite=overwrite) as bag:
         place = town if isinstance(town, Town) else Town(town)
         _Recorder(drive, place, weather, bag).run(progress)
     return drive.out
@@ -231,10 +232,7 @@ _worker: dict[str, Any] = {}
 def _start_worker(frames: Any, stop: Any) -> None:
     # The parent decides what an interrupt means and tells the workers through `stop`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # One thread each: the small products here gain nothing from more, and idle BLAS threads would spin on the other
-    # workers' cores.
     cv2.setNumThreads(1)
-    threadpool_limits(1)
     _worker.update(frames=frames, stop=stop)
 
 
