@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from vpr_core.data.frames import Frames
 from vpr_core.data.ingest import ingest
 from vpr_core.data.places import within
-from vpr_core.errors import FramesError
+from vpr_core.errors import FramesError, RecipeError
 from vpr_core.evaluation.evaluate import (
     Evaluation,
     bundle_describer,
@@ -87,7 +88,8 @@ class Demo:
 def run_demo(out: Path, steps: int | None = None, live: bool = True) -> Path:
     """Run everything and write `out`/report.html and `out`/demo.json; returns the report's path.
 
-    Raises FramesError where `out` holds something that is not an older demo.
+    Raises FramesError where `out` holds something that is not an older demo, and RecipeError, when all is written,
+    where the trained network stays below a floor.
     """
     _clear(out)
     demo = Demo(out)
@@ -114,6 +116,10 @@ def run_demo(out: Path, steps: int | None = None, live: bool = True) -> Path:
     with demo.stage("report"):
         report = _report(demo, evaluations, records)
     print(f"[demo] {report}")
+    if missed := [
+        floor["floor"] for floor in json.loads((out / "demo.json").read_text())["floors"] if not floor["met"]
+    ]:
+        raise RecipeError(f"below its floor: {', '.join(missed)}; {report} shows where, more --steps may help")
     return report
 
 
@@ -163,32 +169,45 @@ def _live(demo: Demo) -> list[dict[str, Any]]:
 def live_figures(records: list[dict[str, Any]], drive: Frames, places_m: np.ndarray) -> dict[str, Any]:
     """What the live matches were worth, by the drive's true poses.
 
-    A frame has a place where one lies within DEFAULT_RADIUS_M. `hit_rate`: of the frames that have a place and were
-    answered, the share whose best match is one of those; `precision`: of the accepted matches, the share that is
-    right; `accepted_off_map`: accepted matches of frames without a place.
+    A frame has a place where one lies within DEFAULT_RADIUS_M. `hit_rate`: of the frames that have a place, the share
+    that was answered with one of those first; `precision`: of the accepted matches, the share that is right;
+    `accepted_off_map`: accepted matches of frames without a place.
     """
-    truth = dict(zip((f.stamp_ns for f in drive.frames), within(places_m, drive.positions_m, DEFAULT_RADIUS_M),
-                     strict=True))  # fmt: skip
+    near = within(places_m, drive.positions_m, DEFAULT_RADIUS_M)
+    truth = {frame.stamp_ns: found for frame, found in zip(drive.frames, near, strict=True)}
     answered = [record for record in records if record["stamp_ns"] in truth and record["matches"]]
     right = [record["matches"][0]["place_id"] in truth[record["stamp_ns"]] for record in answered]
-    has_place = [len(truth[record["stamp_ns"]]) > 0 for record in answered]
     accepted = [record["accepted"] for record in answered]
+    off_map = [not len(truth[record["stamp_ns"]]) for record in answered]
+    with_place = sum(len(found) > 0 for found in near)
     return {
         "frames": len(drive),
         "answered": len(answered),
-        "with_place": sum(has_place),
-        "hit_rate": _share([r for r, has in zip(right, has_place, strict=True) if has]),
+        "with_place": with_place,
+        "hit_rate": round(sum(right) / with_place, 4) if with_place else None,
         "accepted": sum(accepted),
-        "precision": _share([r for r, is_accepted in zip(right, accepted, strict=True) if is_accepted]),
-        "accepted_off_map": sum(a and not has for a, has in zip(accepted, has_place, strict=True)),
+        "precision": round(sum(np.logical_and(right, accepted)) / sum(accepted), 4) if any(accepted) else None,
+        "accepted_off_map": int(sum(np.logical_and(off_map, accepted))),
         "median_processing_ms": round(float(np.median([r["processing_ms"] for r in answered])), 2)
         if answered
         else None,
     }
 
 
-def _share(values: list[bool]) -> float | None:
-    return round(sum(values) / len(values), 4) if values else None
+def check_floors(rows: list[dict[str, Any]], live: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the trained network must reach in this town; an untrained one does not."""
+    recall = {row["queries"]: row["recall_at_1"] for row in rows if row["method"] == "trained"}
+    noon = recall.pop("query_noon")
+    measured = [
+        ("Recall@1 noon to noon", noon, 0.9),
+        ("Recall@1 mean of the other conditions", float(np.mean(list(recall.values()))), 0.5),
+    ]
+    if live:
+        measured.append(("live hit rate", live["hit_rate"] or 0.0, 0.7))
+    return [
+        {"floor": name, "at_least": floor, "measured": round(value, 4), "met": value >= floor}
+        for name, value, floor in measured
+    ]
 
 
 def _report(demo: Demo, evaluations: list[Evaluation], records: list[dict[str, Any]]) -> Path:
@@ -201,9 +220,11 @@ def _report(demo: Demo, evaluations: list[Evaluation], records: list[dict[str, A
         drive = Frames.load(demo.path("frames", LIVE))
         live = live_figures(records, drive, evaluations[0].database.positions_m)
         print(table_text([live], list(live)))
+    floors = check_floors(rows, live)
+    print(table_text(floors, list(floors[0])))
     write_json(
         demo.folder / "demo.json",
-        {"table": rows, "live_hit_rate": live.get("hit_rate"), "live": live, "seconds": demo.seconds},
+        {"table": rows, "live_hit_rate": live.get("hit_rate"), "live": live, "floors": floors, "seconds": demo.seconds},
     )
     trained = [evaluation for evaluation in evaluations if evaluation.method == "trained"]
     hardest = min(trained, key=lambda evaluation: evaluation.result.at[1])
