@@ -13,7 +13,7 @@ class Recipe:
 
     Args:
         backbone: a file name in vpr_core/models/backbones.
-        dim: width of the descriptor; empty keeps the backbone's own.
+        dim: width of the descriptor; null keeps the backbone's own.
         pretrained: start from ImageNet weights.
         normalize: unit-length descriptors in training; retrieval compares unit descriptors in any case.
         image_height: network input [px]; the width follows from the camera's aspect.
