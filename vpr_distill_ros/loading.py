@@ -10,14 +10,20 @@ from vpr_distill_ros.parameters import LocalizerParameters
 
 
 def load_recognizer(values: LocalizerParameters) -> PlaceRecognizer:
-    """Load bundle and map; raises BundleError and MapError."""
-    return PlaceRecognizer.load(
+    """Load bundle and map; raises BundleError, also where the bundle is for another sensor, and MapError."""
+    recognizer = PlaceRecognizer.load(
         _folder(values.bundle, BundleError, "bundle", "vpr-distill export"),
         _folder(values.map, MapError, "map", "vpr-distill map"),
         top_k=values.top_k,
         min_similarity=values.threshold,
         device=values.device,
     )
+    if recognizer.modality != values.modality:
+        raise BundleError(
+            f"the parameter modality is {values.modality}, {values.bundle} is a {recognizer.modality} bundle: "
+            f"set modality to {recognizer.modality}, or bundle to a {values.modality} one"
+        )
+    return recognizer
 
 
 def load_map(recognizer: PlaceRecognizer, folder: str) -> PlaceRecognizer:
