@@ -53,7 +53,7 @@ def _export_camera(loaded: Checkpoint, drive: Frames, chosen: list[int], out: Pa
     with torch.no_grad():
         expected = _FromBytes(loaded.model)(torch.from_numpy(images)).numpy()
     (descriptors,) = open_session(onnx).run(None, {"image": images})
-    parity = _parity("ONNX", expected, np.asarray(descriptors))
+    parity = _parity("ONNX differs from torch", expected, np.asarray(descriptors))
     return write_camera_bundle(
         out, onnx, input_size=(width, height), dim=expected.shape[1], **_acceptance_and_card(loaded, parity)
     )
@@ -68,7 +68,7 @@ def _export_lidar(loaded: Checkpoint, drive: Frames, chosen: list[int], out: Pat
     expected, descriptors = (
         LidarEncoder(model, voxel_size_m, max_range_m).encode(clouds) for model in (loaded.model, again)
     )
-    parity = _parity("the reloaded network", expected, descriptors)
+    parity = _parity("the reloaded network differs from the checkpoint's", expected, descriptors)
     return write_lidar_bundle(
         out, weights.getvalue(), model=loaded.spec, voxel_size_m=voxel_size_m, max_range_m=max_range_m,
         dim=expected.shape[1], **_acceptance_and_card(loaded, parity),
@@ -79,9 +79,7 @@ def _parity(what: str, expected: np.ndarray, descriptors: np.ndarray) -> dict[st
     """What the card says of the comparison; raises BundleError where the descriptors [B, D] differ too much."""
     difference = float(np.abs(descriptors - expected).max())
     if not difference <= PARITY:
-        raise BundleError(
-            f"{what} differs from torch by {difference:.1e} on {len(expected)} frames, allowed is {PARITY:g}"
-        )
+        raise BundleError(f"{what} by {difference:.1e} on {len(expected)} frames, allowed is {PARITY:g}")
     return {"frames": len(expected), "largest_difference": float(f"{difference:.2g}")}
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vpr_core.errors import BundleError, InputError
+from vpr_core.errors import BundleError, InputError, VprError
 from vpr_core.files import read_checked
 from vpr_core.models.factory import build_model
 from vpr_core.models.sparse import batch_clouds, voxelize
@@ -65,17 +65,10 @@ class LidarBundle(Bundle):
         Raises BundleError as `Bundle.load` does.
         """
         _check_device(device)
-        weights = read_checked(folder, manifest["encoder"], BundleError, MADE_BY)
-        try:
-            model = load_network(manifest["model"], weights).to(device)
-        except Exception as error:  # the network's builder and torch raise whatever a wrong entry leads them into
-            raise BundleError(
-                f"{folder}: no network {manifest['model']} can be made of its weights ({error}); "
-                f"make it again with `{MADE_BY}`"
-            ) from error
+        model = load_network(manifest["model"], read_checked(folder, manifest["encoder"], BundleError, MADE_BY))
         if threads:
             torch.set_num_threads(threads)
-        encoder = LidarEncoder(model, manifest["voxel_size_m"], manifest["max_range_m"], device)
+        encoder = LidarEncoder(model.to(device), manifest["voxel_size_m"], manifest["max_range_m"], device)
         hash = identity(manifest, "model", "voxel_size_m", "max_range_m")
         return cls(manifest["dim"], manifest["accept_similarity"], hash, manifest["card"], encoder)
 
@@ -114,9 +107,22 @@ def occupied_voxels(cloud: np.ndarray, voxel_size_m: float, max_range_m: float |
 
 
 def load_network(spec: dict[str, Any], weights: bytes) -> nn.Module:
-    """The network in eval mode that `spec` (name and options for `build_model`) and a state dict's file make."""
-    model = build_model(spec["name"], **spec["options"])
-    model.load_state_dict(torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True))
+    """The network in eval mode of `spec` (name and options for `build_model`) and a state dict as `torch.save` writes.
+
+    Raises BundleError where the two do not make one.
+    """
+    try:
+        state = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's own words tell how to load it unsafely
+        raise BundleError(
+            f"the {len(weights)} bytes of weights are no state dict ({type(error).__name__}); run `{MADE_BY}` again"
+        ) from error
+    try:
+        model = build_model(spec["name"], **spec["options"])
+        model.load_state_dict(state)
+    except (VprError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BundleError(f"no network {spec} can be made of the weights: {reason}; run `{MADE_BY}` again") from error
     return model.eval()
 
 
