@@ -73,6 +73,17 @@ def test_a_camera_robot_imports_neither_torch_nor_training() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_a_library_that_a_bundle_needs_is_named_where_it_is_missing(bundle: Path, lidar_bundle: Path) -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; sys.modules[sys.argv[2]] = None; from vpr_core.retrieval.bundle import Bundle; "
+    for folder, library in ((bundle, "onnxruntime"), (lidar_bundle, "torch")):
+        command = [sys.executable, "-c", code + "Bundle.load(sys.argv[1])", str(folder), library]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert f"BundleError: {folder} is a " in result.stderr and f"bundle, which needs {library}" in result.stderr
+
+
 LOADED_BY = """
 import sys
 import numpy as np

@@ -32,6 +32,7 @@ def checkpoint(modality: str = "lidar", card: dict | None = None) -> Checkpoint:
         input={"voxel_size_m": 1.0, "max_range_m": 50.0},
         recipe=Recipe(),
         card=card or {},
+        hash="",
     )
 
 

@@ -46,20 +46,36 @@ class Bundle(ABC):
         """
         folder = Path(folder)
         manifest = read_manifest(folder, MANIFEST, SCHEMA, BundleError, MADE_BY)
-        # Here, since each brings a library that a robot with the other sensor need not have.
-        if manifest["modality"] == "camera":
-            from vpr_core.retrieval.camera_bundle import CameraBundle
+        modality = manifest["modality"]
+        if modality not in MODALITIES:
+            raise BundleError(f"{folder} is a {modality} bundle, this version runs {' and '.join(MODALITIES)}")
+        try:
+            kind = _kind(modality)
+        except ImportError as error:
+            raise BundleError(
+                f"{folder} is a {modality} bundle, which needs {error.name}: install it ({error})"
+            ) from error
+        return kind.read(folder, manifest, device, threads)
 
-            return CameraBundle.read(folder, manifest, device, threads)
-        if manifest["modality"] == "lidar":
-            from vpr_core.retrieval.lidar_bundle import LidarBundle
-
-            return LidarBundle.read(folder, manifest, device, threads)
-        raise BundleError(f"{folder} is a {manifest['modality']} bundle, this version runs {' and '.join(MODALITIES)}")
+    @classmethod
+    @abstractmethod
+    def read(cls, folder: Path, manifest: dict[str, Any], device: str, threads: int) -> Bundle:
+        """The bundle of a folder whose manifest was read; raises BundleError as `load` does."""
 
     @abstractmethod
     def encode(self, observations: Sequence[np.ndarray]) -> np.ndarray:
         """Images or clouds, as the modality is, to unit descriptors float32 [B, D]; raises InputError."""
+
+
+def _kind(modality: str) -> type[Bundle]:
+    """Imported here, since each brings a library that a robot with the other sensor need not have."""
+    if modality == "lidar":
+        from vpr_core.retrieval.lidar_bundle import LidarBundle
+
+        return LidarBundle
+    from vpr_core.retrieval.camera_bundle import CameraBundle
+
+    return CameraBundle
 
 
 def write_bundle(

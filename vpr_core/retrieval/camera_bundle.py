@@ -35,7 +35,6 @@ class CameraBundle(Bundle):
 
     @classmethod
     def read(cls, folder: Path, manifest: dict[str, Any], device: str, threads: int) -> CameraBundle:
-        """The bundle of a folder whose manifest was read; raises BundleError as `Bundle.load` does."""
         session = open_session(read_checked(folder, manifest["encoder"], BundleError, MADE_BY), device, threads)
         width, height = manifest["input_size"]
         return cls(

@@ -60,10 +60,7 @@ class LidarBundle(Bundle):
 
     @classmethod
     def read(cls, folder: Path, manifest: dict[str, Any], device: str, threads: int) -> LidarBundle:
-        """The bundle of a folder whose manifest was read; `threads` above 0 is set for torch in the whole process.
-
-        Raises BundleError as `Bundle.load` does.
-        """
+        """As `Bundle.read`; `threads` above 0 is set for torch in the whole process."""
         _check_device(device)
         model = load_network(manifest["model"], read_checked(folder, manifest["encoder"], BundleError, MADE_BY))
         if threads:

@@ -35,6 +35,7 @@ class Checkpoint:
     """camera: image_size, [width, height] of the network's input [px]; lidar: voxel_size_m, max_range_m."""
     recipe: Recipe
     card: dict[str, Any]
+    hash: str = ""
 
     @property
     def image_size(self) -> tuple[int, int]:
