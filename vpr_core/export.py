@@ -53,9 +53,9 @@ def _export_camera(loaded: Checkpoint, drive: Frames, chosen: list[int], out: Pa
     with torch.no_grad():
         expected = _FromBytes(loaded.model)(torch.from_numpy(images)).numpy()
     (descriptors,) = open_session(onnx).run(None, {"image": images})
-    parity = _parity("ONNX differs from torch", expected, np.asarray(descriptors))
+    card = {"model": loaded.spec, "parity": _parity("ONNX differs from torch", expected, np.asarray(descriptors))}
     return write_camera_bundle(
-        out, onnx, input_size=(width, height), dim=expected.shape[1], **_acceptance_and_card(loaded, parity)
+        out, onnx, input_size=(width, height), dim=expected.shape[1], **_acceptance_and_card(loaded, card)
     )
 
 
@@ -68,10 +68,10 @@ def _export_lidar(loaded: Checkpoint, drive: Frames, chosen: list[int], out: Pat
     expected, descriptors = (
         LidarEncoder(model, voxel_size_m, max_range_m).encode(clouds) for model in (loaded.model, again)
     )
-    parity = _parity("the reloaded network differs from the checkpoint's", expected, descriptors)
+    card = {"parity": _parity("the reloaded network differs from the checkpoint's", expected, descriptors)}
     return write_lidar_bundle(
         out, weights.getvalue(), model=loaded.spec, voxel_size_m=voxel_size_m, max_range_m=max_range_m,
-        dim=expected.shape[1], **_acceptance_and_card(loaded, parity),
+        dim=expected.shape[1], **_acceptance_and_card(loaded, card),
     )  # fmt: skip
 
 
@@ -83,10 +83,11 @@ def _parity(what: str, expected: np.ndarray, descriptors: np.ndarray) -> dict[st
     return {"frames": len(expected), "largest_difference": float(f"{difference:.2g}")}
 
 
-def _acceptance_and_card(loaded: Checkpoint, parity: dict[str, Any]) -> dict[str, Any]:
+def _acceptance_and_card(loaded: Checkpoint, card: dict[str, Any]) -> dict[str, Any]:
+    """What both kinds of bundle take from the checkpoint's card, with further entries of their own."""
     return {
         "accept_similarity": loaded.card.get("acceptance", {}).get("similarity"),
-        "card": {**loaded.card, "model": loaded.spec, "parity": parity},
+        "card": {**loaded.card, **card},
     }
 
 

@@ -40,7 +40,7 @@ def test_the_bundle_gives_the_checkpoint_s_descriptors(frames: Path, tmp_path: P
     trained = checkpoint(card={"steps": 3, "acceptance": {"similarity": 0.75}})
     bundle = Bundle.load(export_network(trained, frames, tmp_path / "bundle", compare=4))
     assert (bundle.modality, bundle.dim, bundle.accept_similarity) == ("lidar", 24, 0.75)
-    assert bundle.card["steps"] == 3 and bundle.card["model"] == SPEC
+    assert bundle.card["steps"] == 3
     assert bundle.card["parity"]["frames"] == 4 and bundle.card["parity"]["largest_difference"] <= 1e-4
     drive = Frames.load(frames)
     clouds = [drive.cloud(index) for index in range(len(drive))]
