@@ -111,7 +111,7 @@ def _define_train(command: ArgumentParser) -> None:
 
 
 def _define_export(command: ArgumentParser) -> None:
-    """Export a checkpoint to a bundle: ONNX, compared with torch on real frames, that runs without torch."""
+    """Export a checkpoint to a bundle, compared with it on real frames: ONNX for a camera, weights for a LiDAR."""
     command.add_argument("--checkpoint", type=Path, required=True, help="folder written by `train`")
     command.add_argument("--frames", type=Path, required=True, help="frames folder to compare on")
     command.add_argument("--out", type=Path, required=True, help="bundle folder to write")
@@ -126,13 +126,16 @@ def _define_map(command: ArgumentParser) -> None:
 
 
 def _define_query(command: ArgumentParser) -> None:
-    """Recognise places in a bag; writes one JSON line an image, with the live node's answers."""
+    """Recognise places in a bag; writes one JSON line an image or cloud, with the live node's answers."""
     command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
     command.add_argument("--map", type=Path, required=True, help="folder written by `map`")
     command.add_argument("--bag", type=Path, required=True, help="the drive to recognise")
-    command.add_argument("--image_topic", type=str, default=None, help="needed where the bag has several")
+    for sensor, bundle in (("image", "camera"), ("cloud", "lidar")):
+        command.add_argument(
+            f"--{sensor}_topic", type=str, default=None, help=f"for a {bundle} bundle; needed where there are several"
+        )
     command.add_argument("--out", type=Path, default=None, help="file of JSON lines; standard output by default")
-    command.add_argument("--top_k", type=int, default=5, help="places for each image")
+    command.add_argument("--top_k", type=int, default=5, help="places for each image or cloud")
     command.add_argument(
         "--min_similarity", type=float, default=None, help="accept a match from here up; the bundle's by default"
     )
@@ -140,7 +143,7 @@ def _define_query(command: ArgumentParser) -> None:
 
 
 def _define_evaluate(command: ArgumentParser) -> None:
-    """Print Recall@N of query drives against a database drive, beside a grey thumbnail's."""
+    """Print Recall@N of query drives against a database drive, beside a grey thumbnail's where there are images."""
     command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
     command.add_argument("--database", type=Path, required=True, help="frames folder of the map drive")
     command.add_argument("--queries", type=Path, nargs="+", required=True, help="frames folders of query drives")
@@ -217,28 +220,32 @@ def _query(options: dict[str, Any]) -> None:
     from vpr_core.retrieval.query import query_bag
     from vpr_core.retrieval.recognizer import PlaceRecognizer
 
-    out, bag, image_topic = options.pop("out"), options.pop("bag"), options.pop("image_topic")
+    out, bag = options.pop("out"), options.pop("bag")
+    topics = {"camera": options.pop("image_topic"), "lidar": options.pop("cloud_topic")}
     recognizer = PlaceRecognizer.load(options.pop("bundle"), options.pop("map"), **options)
     drops: Counter[str] = Counter()
-    records = list(query_bag(recognizer, bag, image_topic, drops, progress_bar))
+    records = list(query_bag(recognizer, bag, topics[recognizer.modality], drops, progress_bar))
     text = "".join(json.dumps(record) + "\n" for record in records)
     if out is None:
         sys.stdout.write(text)
         return
     write_atomic(out, text.encode())
     accepted = sum(record["accepted"] for record in records)
-    print(f"{out}: {len(records)} images, {accepted} accepted, {sum(drops.values())} dropped")
+    what = {"camera": "images", "lidar": "clouds"}[recognizer.modality]
+    print(f"{out}: {len(records)} {what}, {accepted} accepted, {sum(drops.values())} dropped")
     for reason, count in drops.most_common():
         print(f"  dropped {count} x {reason}")
 
 
 def _evaluate(options: dict[str, Any]) -> None:
     from vpr_core.data.frames import Frames
-    from vpr_core.evaluation.evaluate import bundle_describer, evaluate, table_text, thumbnail_describer
+    from vpr_core.evaluation.evaluate import Describe, bundle_describer, evaluate, table_text, thumbnail_describer
     from vpr_core.files import write_json
 
     database, queries = Frames.load(options["database"]), [Frames.load(folder) for folder in options["queries"]]
-    methods = {"bundle": bundle_describer(options["bundle"], options["device"]), "thumbnail": thumbnail_describer()}
+    methods: dict[str, Describe] = {"bundle": bundle_describer(options["bundle"], options["device"])}
+    if all(drive.has_images for drive in (database, *queries)):
+        methods["thumbnail"] = thumbnail_describer()
     rows = [
         evaluation.row()
         for name, describe in methods.items()

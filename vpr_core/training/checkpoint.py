@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vpr_core.errors import BundleError
 from vpr_core.files import commit, read_checked, read_manifest
-from vpr_core.models.encoder import ImageEncoder, build_image_encoder
+from vpr_core.models.encoder import ImageEncoder
+from vpr_core.models.factory import build_model
 from vpr_core.training.recipe import Recipe
 
 SCHEMA = 1
@@ -23,11 +25,23 @@ MADE_BY = "vpr-distill train"
 class Checkpoint:
     """What `load_checkpoint` read."""
 
-    model: ImageEncoder
+    model: nn.Module
+    """In eval mode."""
+    modality: str
+    """"camera", "lidar" or "fused"."""
+    spec: dict[str, Any]
+    """Name and options of the network, for `build_model`."""
+    input: dict[str, Any]
+    """camera: image_size, [width, height] of the network's input [px]; lidar: voxel_size_m, max_range_m."""
     recipe: Recipe
-    image_size: tuple[int, int]
-    """Width and height of the network's input [px]."""
     card: dict[str, Any]
+    hash: str = ""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Width and height of the network's input [px]."""
+        width, height = self.input["image_size"]
+        return width, height
 
 
 def save_checkpoint(
@@ -56,7 +70,8 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     manifest = read_manifest(folder, MANIFEST, SCHEMA, BundleError, MADE_BY)
     data = read_checked(folder, manifest["weights"], BundleError, MADE_BY)
     recipe = Recipe(**manifest["recipe"])
-    model = build_image_encoder(recipe.backbone, recipe.dim, pretrained=False, normalize=recipe.normalize)
+    options = {"backbone": recipe.backbone, "dim": recipe.dim, "pretrained": False, "normalize": recipe.normalize}
+    model = build_model("camera", **options)
     model.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
-    width, height = manifest["image_size"]
-    return Checkpoint(model.eval(), recipe, (width, height), manifest["card"])
+    spec, input = {"name": "camera", "options": options}, {"image_size": manifest["image_size"]}
+    return Checkpoint(model.eval(), "camera", spec, input, recipe, manifest["card"])
