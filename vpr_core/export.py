@@ -30,7 +30,9 @@ def export(checkpoint: str | Path, frames: str | Path, out: str | Path, compare:
     more than PARITY, BundleError is raised and nothing is written.
     """
     loaded = load_checkpoint(checkpoint)
-    width, height = loaded.image_size
+    if not isinstance(loaded.model, ImageEncoder):
+        raise BundleError(f"{checkpoint} is of modality {loaded.modality}: only a camera network is exported to ONNX")
+    width, height = loaded.input["image_size"]
     drive = Frames.load(frames)
     chosen = np.linspace(0, len(drive) - 1, min(compare, len(drive))).astype(int)
     images = np.stack([resize_image(drive.image(int(index)), height, width) for index in chosen])
@@ -46,7 +48,7 @@ def export(checkpoint: str | Path, frames: str | Path, out: str | Path, compare:
     return write_bundle(
         Path(out),
         onnx,
-        input_size=loaded.image_size,
+        input_size=(width, height),
         dim=loaded.model.dim,
         accept_similarity=loaded.card.get("acceptance", {}).get("similarity"),
         card=card,
