@@ -97,9 +97,10 @@ def check_sensors(modality: Modality, drives: Sequence[Frames]) -> None:
                 continue
             lacking = sum(getattr(frame, sensor) is None for frame in drive.frames)
             if lacking:
+                otherwise = "" if modality == "fused" else f", or train with --modality {other}"
                 raise RecipeError(
                     f"{lacking} of {len(drive)} frames of {drive.folder} have no {sensor}, which a network of modality "
-                    f"{modality} needs: ingest the bag with --{sensor}_topic, or train with --modality {other}"
+                    f"{modality} needs: ingest the bag with --{sensor}_topic{otherwise}"
                 )
 
 

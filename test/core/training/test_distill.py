@@ -31,9 +31,11 @@ def distilled(
 ) -> Callable[..., tuple[dict[str, torch.Tensor], Figures]]:
     """distilled(distillation, **recipe): weights and figures of a LiDAR student; without a teacher where None."""
 
-    def train(distillation: dict[str, Any] | None, **options: object) -> tuple[dict[str, torch.Tensor], Figures]:
+    def train(
+        distillation: dict[str, Any] | None, modality: str = "lidar", **options: object
+    ) -> tuple[dict[str, torch.Tensor], Figures]:
         figures: Figures = []
-        recipe = toy_recipe("lidar", distillation=distillation, **options)
+        recipe = toy_recipe(modality, distillation=distillation, **options)
         folder = train_encoder([toy["first"], toy["second"]], tmp_path / "student", recipe,
                                progress=lambda step, total, shown: figures.append(shown),
                                teacher=teacher if distillation else None, diagnose_every=2)  # fmt: skip
@@ -57,13 +59,17 @@ def test_task_and_teacher_both_move_the_student(distilled: Callable[..., Any]) -
     assert "gradient_ratio" in shown[2] and "gradient_ratio" not in shown[1] and "distillation" not in shown_alone[0]
 
 
-def test_a_teacher_without_weight_or_still_in_the_warm_up_changes_nothing(distilled: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("modality", ["camera", "lidar"])
+def test_a_teacher_without_weight_or_still_in_the_warm_up_changes_nothing(
+    distilled: Callable[..., Any], modality: str
+) -> None:
     """The adaptor from 24 to the teacher's 40 dimensions draws no random numbers of the student's."""
-    alone, _ = distilled(None, augment=True)
-    assert same(alone, distilled({"method": "SC", "weight": 0.0}, augment=True)[0])
-    warming, shown = distilled({"method": "SC", "warmup_steps": 4}, augment=True)
+    student = {"modality": modality, "augment": True}
+    alone, _ = distilled(None, **student)
+    assert same(alone, distilled({"method": "SC", "weight": 0.0}, **student)[0])
+    warming, shown = distilled({"method": "SC", "warmup_steps": 4}, **student)
     assert same(alone, warming) and "distillation" not in shown[-1]
-    half, shown = distilled({"method": "SC", "warmup_steps": 2}, augment=True)
+    half, shown = distilled({"method": "SC", "warmup_steps": 2}, **student)
     assert not same(alone, half) and ["distillation" in figures for figures in shown] == [False, False, True, True]
 
 

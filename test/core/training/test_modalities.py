@@ -85,13 +85,16 @@ def test_descriptors_do_not_depend_on_the_batch(toy: dict[str, Path], toy_recipe
 
 
 def test_a_drive_without_the_sensor_is_refused_with_what_to_do(
-    toy_recipe: MakeRecipe, make_drive: Callable[..., Path], tmp_path: Path
+    toy_recipe: MakeRecipe, make_drive: Callable[..., Path], teacher: Path, tmp_path: Path
 ) -> None:
     blind = make_drive(tmp_path / "blind", range(4), 1, clouds=False)
     with pytest.raises(RecipeError, match="8 of 8 frames of .*blind have no cloud.*--cloud_topic, or train with "
                        "--modality camera"):  # fmt: skip
         train_encoder([blind], tmp_path / "c", toy_recipe("lidar"))
     train_encoder([blind], tmp_path / "c", toy_recipe("camera", steps=1))
+    taught = toy_recipe("camera", distillation={"method": "SC"})
+    with pytest.raises(RecipeError, match="which a network of modality fused needs: .*--cloud_topic$"):
+        train_encoder([blind], tmp_path / "c", taught, teacher=teacher)
 
 
 def test_a_drive_cannot_train_and_validate(toy: dict[str, Path], toy_recipe: MakeRecipe, tmp_path: Path) -> None:
