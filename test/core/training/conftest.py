@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -20,13 +21,19 @@ PLACE_M = 60.0
 MakeDrive = Callable[..., Path]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Equality to the last bit holds with one thread; and these networks are too small for more."""
+@contextmanager
+def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Equality to the last bit holds with one thread; and in these small networks more only wait for one another."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -118,4 +125,5 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, toy: dict[str, Path], toy_
     """A teacher of 40 dimensions, barely trained."""
     from vpr_core.training.train import train_encoder
 
-    return train_encoder([toy["first"], toy["second"]], tmp_path_factory.mktemp("teacher"), toy_recipe("fused"))
+    with one_thread():  # fixtures of the session come before those of a test
+        return train_encoder([toy["first"], toy["second"]], tmp_path_factory.mktemp("teacher"), toy_recipe("fused"))
