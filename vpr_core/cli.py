@@ -15,20 +15,22 @@ from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
 from vpr_core.errors import VprError
-from vpr_core.training.recipe import Recipe
+from vpr_core.training.recipe import Distillation, Recipe
 
 DESCRIPTION = """Place recognition with one sensor: from recorded drives to a place map and live matches.
 
 Each command reads folders and leaves a folder that the next one checks:
 
-  synth     a drive through a made-up town      -> bag
-  ingest    bag                                 -> frames
-  train     frames                              -> checkpoint
-  export    checkpoint, frames                  -> bundle
-  map       bundle, frames                      -> place map
-  query     bundle, place map, bag              -> matches (JSON lines)
-  evaluate  bundle, database and query frames   -> recall
-  demo      all of it, with a live ROS 2 node   -> demo/report.html
+  synth          a drive through a made-up town      -> bag
+  ingest         bag                                 -> frames
+  train          frames                              -> checkpoint
+  train-teacher  frames                              -> checkpoint of camera and LiDAR together
+  distill        frames, a teacher's checkpoint      -> checkpoint
+  export         checkpoint, frames                  -> bundle
+  map            bundle, frames                      -> place map
+  query          bundle, place map, bag              -> matches (JSON lines)
+  evaluate       bundle, database and query frames   -> recall
+  demo           all of it, with a live ROS 2 node   -> demo/report.html
 """
 
 
@@ -96,18 +98,59 @@ def _define_ingest(command: ArgumentParser) -> None:
 
 
 def _define_train(command: ArgumentParser) -> None:
-    """Train a camera encoder on drives of one area by batch-hard triplet."""
+    """Train a camera or LiDAR network alone on drives of one area by batch-hard triplet."""
+    _training(command)
+    _modality(command, "camera", "lidar")
+    command.add_argument(
+        "--distillation",
+        type=dict | None,
+        default=None,
+        help="left aside, so that a recipe of `distill` trains the same student alone",
+    )
+    command.add_class_arguments(Recipe, skip={"modality", "distillation"})
+
+
+def _define_train_teacher(command: ArgumentParser) -> None:
+    """Train a teacher of camera and LiDAR together on drives of one area."""
+    _training(command)
+    _modality(command, "fused")
+    command.add_class_arguments(Recipe, skip={"modality", "distillation"})
+
+
+def _define_distill(command: ArgumentParser) -> None:
+    """Train a camera or LiDAR network on drives of one area with a teacher's help."""
+    command.add_argument("--teacher", type=Path, required=True, help="checkpoint folder of the teacher")
+    command.add_argument(
+        "--cache", type=Path, default=None, help="folder to keep the teacher's descriptors in; its own by default"
+    )
+    command.add_argument(
+        "--diagnose_every", type=int, default=10, help="steps between two measurements of both losses' gradients"
+    )
+    _training(command)
+    _modality(command, "camera", "lidar")
+    command.add_class_arguments(Distillation, "distillation")
+    command.add_class_arguments(Recipe, skip={"modality", "distillation"})
+
+
+def _modality(command: ArgumentParser, *choices: str) -> None:
+    command.add_argument("--modality", choices=choices, default=choices[0], help="sensor of the network")
+
+
+def _training(command: ArgumentParser) -> None:
     command.add_argument("--frames", type=Path, nargs="+", required=True, help="frames folders to train on")
     command.add_argument(
         "--validation",
         type=Path,
         nargs="+",
         default=[],
-        help="frames folders kept out of training, on which the acceptance threshold is chosen: first the drive that "
-        "is the map, then one or more that query it",
+        help="frames folders kept out of training, on which the best weights and the acceptance threshold are chosen: "
+        "first the drive that is the map, then one or more that query it",
     )
     command.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
-    command.add_class_arguments(Recipe)
+    command.add_argument(
+        "--save_every", type=int, default=50, help="steps between two states from which a killed run goes on; 0: none"
+    )
+    command.add_argument("--tensorboard", type=bool, default=True, help="write the figures of each step to the folder")
 
 
 def _define_export(command: ArgumentParser) -> None:
@@ -187,17 +230,32 @@ def _ingest(options: dict[str, Any]) -> None:
 
 
 def _train(options: dict[str, Any]) -> None:
+    _run_training({**options, "distillation": None})
+
+
+def _run_training(options: dict[str, Any]) -> None:
     from vpr_core.training.train import train_encoder
 
-    names = [field.name for field in fields(Recipe)]
-    recipe = Recipe(**{name: options.pop(name) for name in names})
+    recipe = recipe_of(options)
     with tqdm(total=recipe.steps, desc="train", unit="step") as bar:
 
         def progress(step: int, _total: int, figures: dict[str, float]) -> None:
-            bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()}, refresh=False)
+            shown = {name: f"{figures[name]:.3f}" for name in _SHOWN if name in figures}
+            bar.set_postfix(shown, refresh=False)
             bar.update(step - bar.n)
 
         print(train_encoder(**options, recipe=recipe, progress=progress))
+
+
+_SHOWN = ("loss", "active", "distillation")
+
+
+def recipe_of(options: dict[str, Any]) -> Recipe:
+    """The recipe among the options of a training command, which it takes out of them; raises RecipeError."""
+    names = [field.name for field in fields(Recipe) if field.name in options]
+    values = {name: options.pop(name) for name in names}
+    nested = {name: value.as_dict() for name, value in values.items() if isinstance(value, Namespace)}
+    return Recipe.from_json(values | nested)
 
 
 def _export(options: dict[str, Any]) -> None:
@@ -273,6 +331,8 @@ _DEFINITIONS = {
     "synth": _define_synth,
     "ingest": _define_ingest,
     "train": _define_train,
+    "train-teacher": _define_train_teacher,
+    "distill": _define_distill,
     "export": _define_export,
     "map": _define_map,
     "query": _define_query,
@@ -283,6 +343,8 @@ _COMMANDS = {
     "synth": _synth,
     "ingest": _ingest,
     "train": _train,
+    "train-teacher": _run_training,
+    "distill": _run_training,
     "export": _export,
     "map": _map,
     "query": _query,
