@@ -13,6 +13,8 @@ from vpr_core.data.frames import Frames
 from vpr_core.errors import BundleError, RecipeError
 from vpr_core.export import export
 from vpr_core.models.factory import build_model
+from vpr_core.retrieval.bundle import Bundle
+from vpr_core.retrieval.mapping import describe as describe_as_robot
 from vpr_core.training.checkpoint import load_checkpoint
 from vpr_core.training.network_input import NetworkInput
 from vpr_core.training.recipe import Recipe
@@ -43,8 +45,20 @@ def test_a_lidar_network_recognises_places_it_was_not_trained_on(
     assert loaded.modality == "lidar" and loaded.input == {"voxel_size_m": 1.0, "max_range_m": None}
     assert loaded.card["validation"]["recall_at_1"]["embedding"] > 0.5
     assert loaded.card["acceptance"]["recall_at_1"] == loaded.card["validation"]["recall_at_1"]["embedding"]
-    with pytest.raises(BundleError, match="is of modality lidar"):
-        export(folder, toy["first"], tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("modality", ["camera", "lidar"])
+def test_a_robot_s_descriptors_are_those_of_training(
+    modality: str, toy: dict[str, Path], toy_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    validation = [toy["database"], toy["queries"]]
+    folder = train_encoder([toy["first"]], tmp_path / "c", toy_recipe(modality, max_range_m=12.0), validation)
+    loaded, drive = load_checkpoint(folder), Frames.load(toy["queries"])
+    bundle = Bundle.load(export(folder, toy["first"], tmp_path / "bundle"))
+    assert (bundle.modality, bundle.dim) == (modality, 24)
+    assert bundle.accept_similarity == loaded.card["acceptance"]["similarity"]
+    expected = describe(loaded.model, NetworkInput.from_json(loaded.modality, loaded.input), drive)
+    np.testing.assert_allclose(describe_as_robot(bundle, drive), expected, atol=1e-4)
 
 
 def test_a_teacher_s_halves_stand_beside_it(toy: dict[str, Path], toy_recipe: MakeRecipe, tmp_path: Path) -> None:
@@ -54,6 +68,8 @@ def test_a_teacher_s_halves_stand_beside_it(toy: dict[str, Path], toy_recipe: Ma
     assert set(loaded.card["validation"]["recall_at_1"]) == HEADS
     assert loaded.modality == "fused" and loaded.model.dim == 16 + 24
     assert loaded.input == {"image_size": [64, 48], "voxel_size_m": 1.0, "max_range_m": None}
+    with pytest.raises(BundleError, match="is a fused one: .* distil a student"):
+        export(folder, toy["first"], tmp_path / "bundle")
 
 
 def test_the_best_weights_on_validation_are_kept(toy: dict[str, Path], toy_recipe: MakeRecipe, tmp_path: Path) -> None:
