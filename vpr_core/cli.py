@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 from collections import Counter
 from dataclasses import fields
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
 from tqdm import tqdm
 
 from vpr_core.errors import VprError
@@ -32,6 +34,9 @@ Each command reads folders and leaves a folder that the next one checks:
   evaluate       bundle, database and query frames   -> recall
   demo           all of it, with a live ROS 2 node   -> demo/report.html
 """
+
+
+Similarity = restricted_number_type("Similarity", float, [(">=", -1), ("<=", 1)])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -69,8 +74,15 @@ def build_parser() -> ArgumentParser:
         command = ArgumentParser(description=text)
         command.add_argument("--config", action="config", help="YAML file with options of this command")
         define(command)
-        commands.add_subcommand(name, command, help=text.split(".")[0])
+        _show_defaults(command)
+        commands.add_subcommand(name, command, help=re.split(r"\.\s|\.$", text)[0])
     return parser
+
+
+def _show_defaults(command: ArgumentParser) -> None:
+    for action in command._actions:
+        if action.help and isinstance(action.default, (str, int, float, Path)) and action.default is not False:
+            action.help = f"{action.help.rstrip('.')} (default: {action.default})"
 
 
 def _define_synth(command: ArgumentParser) -> None:
@@ -90,9 +102,13 @@ def _define_ingest(command: ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, help="frames folder to write")
     for sensor in ("image", "cloud", "pose"):
         command.add_argument(f"--{sensor}_topic", type=str, default=None, help=f"{sensor} topic; 'none' leaves it out")
-    command.add_argument("--keyframe_m", type=float, default=2.0, help="metres between keyframes")
-    command.add_argument("--keyframe_s", type=float, default=1.0, help="seconds between them where there are no poses")
-    command.add_argument("--tolerance_s", type=float, default=0.1, help="largest time between an image and its cloud")
+    command.add_argument("--keyframe_m", type=NonNegativeFloat, default=2.0, help="metres between keyframes")
+    command.add_argument(
+        "--keyframe_s", type=NonNegativeFloat, default=1.0, help="seconds between them where there are no poses"
+    )
+    command.add_argument(
+        "--tolerance_s", type=NonNegativeFloat, default=0.1, help="largest time between an image and its cloud"
+    )
     command.add_argument("--session", type=str, default=None, help="name of the drive; the folder's name by default")
     command.add_argument("--overwrite", action="store_true", help="replace an existing frames folder")
 
@@ -178,9 +194,9 @@ def _define_query(command: ArgumentParser) -> None:
             f"--{sensor}_topic", type=str, default=None, help=f"for a {bundle} bundle; needed where there are several"
         )
     command.add_argument("--out", type=Path, default=None, help="file of JSON lines; standard output by default")
-    command.add_argument("--top_k", type=int, default=5, help="places for each image or cloud")
+    command.add_argument("--top_k", type=PositiveInt, default=5, help="places for each image or cloud")
     command.add_argument(
-        "--min_similarity", type=float, default=None, help="accept a match from here up; the bundle's by default"
+        "--min_similarity", type=Similarity, default=None, help="accept a match from here up; the bundle's by default"
     )
     _device(command)
 
@@ -190,7 +206,7 @@ def _define_evaluate(command: ArgumentParser) -> None:
     command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
     command.add_argument("--database", type=Path, required=True, help="frames folder of the map drive")
     command.add_argument("--queries", type=Path, nargs="+", required=True, help="frames folders of query drives")
-    command.add_argument("--radius_m", type=float, default=10.0, help="a match within this distance is right")
+    command.add_argument("--radius_m", type=PositiveFloat, default=10.0, help="a match within this distance is right")
     command.add_argument("--out", type=Path, default=None, help="also write the rows to this JSON file")
     _device(command)
 

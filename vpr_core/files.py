@@ -19,6 +19,13 @@ from typing import Any
 
 from vpr_core.errors import VprError
 
+MANIFESTS = {
+    "card.json": "frames, made by `vpr-distill ingest`",
+    "checkpoint.json": "a checkpoint, made by `vpr-distill train`",
+    "bundle.json": "a bundle, made by `vpr-distill export`",
+    "map.json": "a place map, made by `vpr-distill map`",
+}
+
 
 def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
@@ -49,20 +56,32 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def read_manifest(folder: Path, name: str, schema: int, error: type[VprError], made_by: str) -> dict[str, Any]:
-    """The JSON manifest `name` of `folder`, with its schema version checked; raises `error` saying what is wrong."""
+def read_manifest(
+    folder: Path, name: str, schema: int, error: type[VprError], made_by: str, keys: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The JSON manifest `name` of `folder`, its schema version and `keys` checked; raises `error`."""
     path = folder / name
+    if folder.is_file():
+        raise error(f"{folder} is a file, expected a folder with {name}, made by `{made_by}`")
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
-        what = "is empty or something else" if folder.is_dir() else "does not exist"
-        raise error(f"{folder} {what}: expected a folder with {name}, made by `{made_by}`") from None
+        raise error(f"{folder} {_what_is(folder)}: expected a folder with {name}, made by `{made_by}`") from None
     except (OSError, ValueError) as cause:
         raise error(f"{path} cannot be read ({cause}); make the folder again with `{made_by}`") from cause
     if not isinstance(manifest, dict) or manifest.get("schema") != schema:
         came = manifest.get("schema") if isinstance(manifest, dict) else None
         raise error(f"{path} has schema {came}, this version reads {schema}; make it again with `{made_by}`")
+    if missing := [key for key in keys if key not in manifest]:
+        raise error(f"{path} lacks {', '.join(missing)}; make it again with `{made_by}`")
     return manifest
+
+
+def _what_is(folder: Path) -> str:
+    if not folder.is_dir():
+        return "does not exist"
+    held = [f"holds {what}" for name, what in MANIFESTS.items() if (folder / name).exists()]
+    return held[0] if held else "is empty or something else"
 
 
 def commit(
@@ -72,8 +91,11 @@ def commit(
 
     files: contents by plain name ("descriptors.npy"); each is stored as "descriptors-<hash>.npy".
     manifest: takes {plain name: stored name} and returns the JSON value to store.
+    Raises VprError where the folder holds something of another kind.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if others := [name for name in MANIFESTS if name != manifest_name and (folder / name).exists()]:
+        raise VprError(f"{folder} holds {others[0]} ({MANIFESTS[others[0]]}): choose another folder")
     stored: dict[str, str] = {}
     written: list[Path] = []
     try:
@@ -85,7 +107,7 @@ def commit(
                 written.append(target)
             write_atomic(target, data)
         write_json(folder / manifest_name, manifest(stored))
-    except BaseException:
+    except OSError:  # before the manifest was replaced; an interrupt could come after, and is tidied up next time
         for path in written:
             path.unlink(missing_ok=True)
         raise
@@ -115,13 +137,18 @@ def read_checked(folder: Path, stored_name: str, error: type[VprError], made_by:
 
 
 @contextmanager
-def folder_in_the_making(target: Path, error: type[VprError], overwrite: bool = False) -> Iterator[Path]:
+def folder_in_the_making(target: Path, error: type[VprError], marker: str, overwrite: bool = False) -> Iterator[Path]:
     """A hidden folder beside `target` that takes its place when the block ends well and is removed when it does not.
 
-    Raises `error` where `target` exists and is not empty, unless `overwrite`.
+    Raises `error` where `target` exists and is not empty, unless `overwrite`; and then only a folder that holds the
+    file `marker` is replaced, so that a slip of the hand does not cost somebody their data.
     """
-    if target.exists() and not overwrite and (not target.is_dir() or any(target.iterdir())):
-        raise error(f"{target} exists already: choose another folder or pass --overwrite")
+    _restore(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        if not overwrite:
+            raise error(f"{target} exists already: choose another folder or pass --overwrite")
+        if not (target / marker).is_file():
+            raise error(f"{target} is not replaced: without {marker} in it, it is something else")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.parent / f".{target.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -132,6 +159,13 @@ def folder_in_the_making(target: Path, error: type[VprError], overwrite: bool = 
         shutil.rmtree(partial, ignore_errors=True)
         raise
     _swap_in(partial, target)
+
+
+def _restore(target: Path) -> None:
+    """Undo the first half of a swap that was killed before its second."""
+    old = target.parent / f".{target.name}.old"
+    if old.exists() and not target.exists():
+        old.rename(target)
 
 
 def _swap_in(partial: Path, target: Path) -> None:

@@ -10,13 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYER = {
     "types": 0, "errors": 0, "files": 0, "preprocess": 0,
-    "losses": 1, "structvpr": 1, "models": 1, "data": 1,
+    "losses": 1, "models": 1, "data": 1,
     "retrieval": 2, "evaluation": 2,
     "training": 3, "synthetic": 3, "export": 3,
     "cli": 4, "experiments": 4, "__main__": 5,
 }  # fmt: skip
 WITHIN = {("evaluation", "retrieval"), ("export", "training"), ("cli", "experiments"), ("files", "errors"),
-          ("preprocess", "errors"), ("data", "structvpr")}  # fmt: skip
+          ("preprocess", "errors")}  # fmt: skip
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "nav_msgs", "std_msgs", "cv_bridge", "launch", "launch_ros",
        "vpr_distill_msgs", "vpr_distill_ros", "sensor_msgs_py", "ament_index_python"}  # fmt: skip
 NODES_MAY_USE = {"retrieval", "data", "types", "errors", "files", "preprocess"}
@@ -53,6 +53,11 @@ def test_core_imports_lower_layers_and_no_ros(path: Path) -> None:
 @pytest.mark.parametrize("path", NODES, ids=lambda path: path.name)
 def test_nodes_use_only_what_a_robot_needs(path: Path) -> None:
     assert parts_of_core(path) <= NODES_MAY_USE
+
+
+def test_every_part_has_its_layer() -> None:
+    parts = {path.relative_to(ROOT / "vpr_core").with_suffix("").parts[0] for path in CORE} - {"__init__"}
+    assert parts == set(LAYER)
 
 
 def test_launch_and_test_are_no_packages() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vpr_core.errors import MapError
+from vpr_core.errors import MapError, VprError
 from vpr_core.files import commit, folder_in_the_making, read_checked, read_manifest
 
 WRITER = """
@@ -82,15 +82,32 @@ def test_old_files_are_removed_after_the_manifest_changed(tmp_path: Path) -> Non
 
 def test_a_folder_in_the_making_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "target"
-    with pytest.raises(RuntimeError), folder_in_the_making(target, MapError) as folder:
+    with pytest.raises(RuntimeError), folder_in_the_making(target, MapError, "whole") as folder:
         (folder / "half").touch()
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
-    with folder_in_the_making(target, MapError) as folder:
+    with folder_in_the_making(target, MapError, "whole") as folder:
         (folder / "whole").touch()
     assert [path.name for path in target.iterdir()] == ["whole"]
-    with pytest.raises(MapError, match="exists already"), folder_in_the_making(target, MapError):
+    with pytest.raises(MapError, match="exists already"), folder_in_the_making(target, MapError, "whole"):
         pass
-    with folder_in_the_making(target, MapError, overwrite=True) as folder:
+    with pytest.raises(MapError, match="without thesis in it"), folder_in_the_making(target, MapError, "thesis", True):
+        pass
+    with folder_in_the_making(target, MapError, "whole", overwrite=True) as folder:
         (folder / "other").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["target"] and (target / "other").exists()
+
+
+def test_a_kill_between_the_two_renames_is_undone(tmp_path: Path) -> None:
+    old = tmp_path / ".target.old"
+    old.mkdir()
+    (old / "whole").write_text("the only copy")
+    with pytest.raises(MapError, match="exists already"), folder_in_the_making(tmp_path / "target", MapError, "whole"):
+        pass
+    assert (tmp_path / "target" / "whole").read_text() == "the only copy"
+
+
+def test_a_folder_holds_one_kind_of_thing(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text("{}")
+    with pytest.raises(VprError, match="holds card.json .frames"):
+        write(tmp_path, 1)

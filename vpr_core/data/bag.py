@@ -41,6 +41,8 @@ class BagReader:
         self.path = Path(path)
         if not self.path.exists():
             raise BagError(f"no bag at {self.path}: expected a rosbag2 folder, a .mcap, a .db3 or a .bag file")
+        if self.path.is_dir() and not (self.path / "metadata.yaml").is_file():
+            raise BagError(f"{self.path} is no bag: it has no metadata.yaml; `ros2 bag reindex` writes a lost one")
         self._reader: AnyReader | None = None
 
     def __enter__(self) -> BagReader:

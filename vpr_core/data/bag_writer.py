@@ -42,11 +42,13 @@ class BagWriter:
         self._connections: dict[str, Connection] = {}
 
     def __enter__(self) -> BagWriter:
+        with self._disk_errors():
+            self._tidy_up()
         if self.path.exists() and not self._overwrite:
             raise BagError(f"{self.path} exists already; name another folder or allow it to be overwritten")
+        if self.path.exists() and not (self.path / "metadata.yaml").is_file():
+            raise BagError(f"{self.path} is not replaced: without metadata.yaml in it, it is something else than a bag")
         with self._disk_errors():
-            if self._workshop.exists():
-                shutil.rmtree(self._workshop)
             # Humble reads metadata of version 8 but not of 9, which writes the QoS profiles as a list.
             self._writer = Writer(self._workshop / self.path.name, version=8, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
@@ -169,6 +171,14 @@ class BagWriter:
     def _open_writer(self) -> Writer:
         assert self._writer is not None, "use BagWriter as a context manager"
         return self._writer
+
+    def _tidy_up(self) -> None:
+        """Take away what a killed run left, but for the bag that it was about to replace."""
+        replaced = self._workshop / "replaced"
+        if replaced.exists() and not self.path.exists():
+            os.rename(replaced, self.path)
+        if self._workshop.exists():
+            shutil.rmtree(self._workshop)
 
     def _publish(self) -> None:
         replaced = self._workshop / "replaced"

@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from vpr_core.errors import FramesError
+from vpr_core.errors import FramesError, InputError
 from vpr_core.files import read_manifest, write_json
 from vpr_core.preprocess import decode_image
 from vpr_core.types import POSE_COLUMNS, Pose
 
 SCHEMA = 1
 MADE_BY = "vpr-distill ingest"
+KEYS = ("session", "bag", "map_frame", "image_size", "counts", "drops")
 COLUMNS = ("index", "stamp_ns", "image", "cloud", "cloud_stamp_ns", *POSE_COLUMNS)
 
 
@@ -53,7 +54,7 @@ class Frames:
     def load(cls, folder: str | Path) -> Frames:
         """Read and check a folder; raises FramesError naming the first file that is absent or does not fit."""
         folder = Path(folder)
-        card = read_manifest(folder, "card.json", SCHEMA, FramesError, MADE_BY)
+        card = read_manifest(folder, "card.json", SCHEMA, FramesError, MADE_BY, KEYS)
         frames = _read_csv(folder / "frames.csv")
         if len(frames) != card["counts"]["frames"]:
             raise FramesError(
@@ -107,7 +108,10 @@ class Frames:
         name = self.frames[index].image
         if name is None:
             raise FramesError(f"frame {index} of {self.folder} has no image")
-        return decode_image((self.folder / name).read_bytes())
+        try:
+            return decode_image((self.folder / name).read_bytes())
+        except InputError as error:
+            raise FramesError(f"{self.folder / name} is damaged ({error}); run `{MADE_BY}` again") from error
 
     def cloud(self, index: int) -> np.ndarray:
         """float32 [N, 4] (x, y, z [m] in the LiDAR frame, intensity) of frame `index`."""

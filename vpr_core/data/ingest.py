@@ -76,7 +76,7 @@ def ingest(
         plan = plan_frames(
             streams, topics.image, topics.cloud, topics.pose, keyframe_m, keyframe_s, round(tolerance_s * 1e9), drops
         )
-        with folder_in_the_making(out, FramesError, overwrite) as folder:
+        with folder_in_the_making(out, FramesError, "card.json", overwrite) as folder:
             frames, image_size = _extract(reader, topics, plan, folder, drops, progress)
             if not frames:
                 raise FramesError(f"{bag} gave no frame: {_drop_text(drops)}")
@@ -191,14 +191,17 @@ class _FrameWriter:
     def take(self, reader: BagReader, message: RawMessage) -> None:
         try:
             stamp_ns, _, _ = _look(reader, message, is_pose=False)
+        except (struct.error, IndexError, BagError):
+            return  # counted by the first pass
+        try:
             if message.topic == self._topics.image and stamp_ns in self._by_image:
                 self._take_image(self._by_image.pop(stamp_ns), reader.decode(message))
             elif message.topic == self._topics.cloud and stamp_ns in self._by_cloud:
                 self._take_cloud(self._by_cloud.pop(stamp_ns), reader.decode(message))
         except InputError as error:
             self._drops[f"{message.topic}: {str(error).split(':')[0]}"] += 1
-        except (struct.error, IndexError, BagError):
-            return  # counted by the first pass
+        except BagError:
+            self._drops[f"{message.topic}: message cannot be decoded"] += 1
 
     def _take_image(self, index: int, message: Any) -> None:
         image = image_from_message(message)

@@ -52,7 +52,7 @@ def plan_frames(
         if poses is not None:
             at_stamp = interpolate(poses.stamps_ns, poses.values, stamp_ns)
             if at_stamp is None:
-                drops["no pose within 0.5 s"] += 1
+                drops["no two poses around it within 0.5 s"] += 1
                 continue
             frame = replace(frame, pose=at_stamp)
         candidates.append(frame)

@@ -36,12 +36,17 @@ class Evaluation:
             "method": self.method,
             "database": self.database.session,
             "queries": self.queries.session,
-            **{f"recall_at_{k}": round(value, 4) for k, value in self.result.at.items()},
-            "recall_at_1_percent": round(self.result.at_one_percent, 4),
+            **{f"recall_at_{k}": _rounded(value) for k, value in self.result.at.items()},
+            "recall_at_1_percent": _rounded(self.result.at_one_percent),
             "evaluated": self.result.evaluated,
             "skipped": self.result.skipped,
             "radius_m": self.radius_m,
         }
+
+
+def _rounded(share: float) -> float | None:
+    """None where no query had a true match, so that there is no share."""
+    return None if np.isnan(share) else round(share, 4)
 
 
 def evaluate(
@@ -58,16 +63,17 @@ def evaluate(
                 f"{drive.folder} has poses in {drive.map_frame!r}, {database.folder} in {database.map_frame!r}: "
                 "recall needs both in one frame"
             )
+    positions_m = [drive.positions_m for drive in (database, *queries)]  # before the long part, where one has none
     known = describe_drive(database)
     return [
         Evaluation(
             method,
             database,
             drive,
-            recall(known, database.positions_m, describe_drive(drive), drive.positions_m, radius_m),
+            recall(known, positions_m[0], describe_drive(drive), query_m, radius_m),
             radius_m,
         )
-        for drive in queries
+        for drive, query_m in zip(queries, positions_m[1:], strict=True)
     ]
 
 

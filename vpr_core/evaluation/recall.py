@@ -85,5 +85,6 @@ def threshold_for_precision(similarity: np.ndarray, correct: np.ndarray, precisi
     """
     order = np.argsort(-similarity, kind="stable")
     share = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    reached = np.flatnonzero(share >= precision)
+    ends_a_tie = np.append(np.diff(similarity[order]) < 0, True)
+    reached = np.flatnonzero((share >= precision) & ends_a_tie)
     return float(similarity[order[reached[-1]]] if len(reached) else similarity[order[0]])

@@ -124,10 +124,16 @@ def run_demo(out: Path, steps: int | None = None, live: bool = True) -> Path:
 
 
 def _clear(out: Path) -> None:
-    if out.exists() and any(out.iterdir()) and not (out / "bags").is_dir():
+    """Make room for a demo, removing an older one and nothing else."""
+    marker = out / ".vpr-distill-demo"
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not marker.is_file():
         raise FramesError(f"{out} holds something that is not a demo: choose another folder with --out")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    for name in ("bags", "frames", "checkpoints", "bundles", "place_map", "live"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in ("report.html", "demo.json", "overview.jpg"):
+        (out / name).unlink(missing_ok=True)
 
 
 def _train(demo: Demo, name: str, recipe: Recipe) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -198,7 +200,9 @@ def record_drives(
             min(workers, len(drives)) or 1, context, initializer=_start_worker, initargs=(frames, stop)
         )
         try:
-            _collect([pool.submit(_record_in_worker, drive, overwrite) for drive in drives], frames, meter)
+            with _workers_ignore_interrupts():
+                futures = [pool.submit(_record_in_worker, drive, overwrite) for drive in drives]
+            _collect(futures, frames, meter)
         except BrokenProcessPool as error:
             raise BagError(
                 "a process that recorded a drive was killed; is memory enough for so many at once?"
@@ -207,6 +211,19 @@ def record_drives(
             stop.set()
             pool.shutdown(cancel_futures=True)
     return [Path(drive.out) for drive in drives]
+
+
+@contextmanager
+def _workers_ignore_interrupts() -> Iterator[None]:
+    """Processes started in here ignore Ctrl-C from their first moment: the parent tells them through `stop`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _collect(futures: list[Future[None]], frames: Any, meter: tqdm) -> None:
@@ -230,8 +247,6 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(frames: Any, stop: Any) -> None:
-    # The parent decides what an interrupt means and tells the workers through `stop`.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     _worker.update(frames=frames, stop=stop)
 

@@ -54,7 +54,7 @@ class Recipe:
     Args:
         modality: camera, lidar, or fused for a teacher of both.
         backbone: of the image branch, a file name in vpr_core/models/backbones.
-        dim: width of the descriptor, in a teacher of its image half; empty keeps the backbone's own, for lidar the
+        dim: width of the descriptor, in a teacher of its image half; null keeps the backbone's own, for lidar the
             last of planes.
         pretrained: start the image branch from ImageNet weights.
         normalize: unit-length descriptors in training; retrieval compares unit descriptors in any case.
@@ -64,7 +64,7 @@ class Recipe:
         layers: residual blocks of each of its levels.
         num_top_down: levels that it goes up again.
         voxel_size_m: edge of a voxel [m].
-        max_range_m: points farther from the sensor are left out [m]; empty keeps all.
+        max_range_m: points farther from the sensor are left out [m]; null keeps all.
         batch_size: frames in a batch, half as many places.
         steps: optimiser steps.
         learning_rate: of Adam for the image branch; it falls to a tenth after two thirds of the steps.

@@ -102,6 +102,40 @@ def test_broken_messages_are_dropped_with_their_reasons(tmp_path: Path) -> None:
     assert sum(card["drops"].values()) == 4
 
 
+def test_an_image_whose_message_was_cut_is_counted(tmp_path: Path) -> None:
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    with BagReader(write_drive(tmp_path / "whole", poses=False, clouds=False)) as reader:
+        messages = list(reader.raw_messages())
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as bag:
+        camera = bag.add_connection("/camera", messages[0].msgtype, typestore=store)
+        for number, message in enumerate(messages):
+            bag.write(camera, message.log_ns, message.data[: 40 if number == 2 else None])
+    card = Frames.load(ingest(tmp_path / "bag", tmp_path / "frames", keyframe_s=0.0)).card
+    assert card["counts"]["frames"] == 5
+    assert card["drops"] == {"/camera: message cannot be decoded": 1}
+
+
+def test_only_frames_are_overwritten(tmp_path: Path) -> None:
+    bag = write_drive(tmp_path / "bag")
+    for target in (bag, tmp_path / "thesis"):
+        target.mkdir(exist_ok=True)
+        (target / "precious.txt").write_text("years of work")
+        with pytest.raises(FramesError, match="is not replaced: without card.json in it"):
+            ingest(bag, target, overwrite=True)
+        assert (target / "precious.txt").read_text() == "years of work"
+
+
+def test_a_damaged_image_is_named(tmp_path: Path) -> None:
+    folder = ingest(write_drive(tmp_path / "bag"), tmp_path / "frames")
+    image = folder / "images/000001.jpg"
+    image.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(FramesError, match="images/000001.jpg is damaged"):
+        Frames.load(folder).image(1)
+
+
 def test_a_raw_image_is_kept_without_loss(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     with BagWriter(tmp_path / "bag") as bag:
@@ -149,7 +183,7 @@ def test_a_truncated_bag_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="no bag at"):
         ingest(tmp_path / "nothing", tmp_path / "frames")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BagError, match="cannot be read as a bag"):
+    with pytest.raises(BagError, match="is no bag: it has no metadata.yaml"):
         ingest(tmp_path / "empty", tmp_path / "frames")
     assert not (tmp_path / "frames").exists()
 

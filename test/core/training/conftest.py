@@ -55,7 +55,7 @@ def make_drive() -> MakeDrive:
                 position = [repr(value) for value in (place * PLACE_M + visit, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)]
                 frames.append(Frame(index, seed * 10**12 + index * 10**9, image, cloud, None, _pose(position)))
         card = {"session": folder.name, "bag": "toy", "topics": {}, "map_frame": "map", "image_size": [WIDTH, HEIGHT]}
-        write_index(folder, frames, {**card, "counts": {"frames": len(frames)}})
+        write_index(folder, frames, {**card, "counts": {"frames": len(frames)}, "drops": {}})
         return folder
 
     return make
