@@ -12,11 +12,11 @@ SHIPPED_PARAMETERS = Path(__file__).resolve().parents[1] / "config" / "nodes" / 
 
 # Parameters of the node that are arguments too; one that is not given leaves what params_file says.
 STRINGS = {
-    "modality": "sensor to recognise places by: camera",
+    "modality": "sensor to recognise places by, camera or lidar: that of the bundle",
     "bundle": "folder of the model, written by `vpr-distill export`",
     "map": "folder of the place map, written by `vpr-distill map`",
-    "image_topic": "topic of the camera, Image or CompressedImage",
-    "cloud_topic": "topic of the LiDAR, PointCloud2; not read with modality camera",
+    "image_topic": "topic of the camera, Image or CompressedImage; read with modality camera",
+    "cloud_topic": "topic of the LiDAR, PointCloud2; read with modality lidar",
 }
 BOOLEANS = {
     "use_sim_time": "take the time from /clock",

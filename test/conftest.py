@@ -82,6 +82,37 @@ def other_map(workshop: Path, frames: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def lidar_bundle(workshop: Path) -> Path:
+    """A small LiDAR network with random weights."""
+    return _make_lidar_bundle(workshop / "lidar_bundle", seed=0)
+
+
+@pytest.fixture(scope="session")
+def lidar_map(workshop: Path, lidar_bundle: Path, frames: Path) -> Path:
+    from vpr_core.retrieval.mapping import build_map
+
+    build_map(lidar_bundle, frames, workshop / "lidar_map")
+    return workshop / "lidar_map"
+
+
+def _make_lidar_bundle(folder: Path, seed: int) -> Path:
+    import io
+
+    import torch
+
+    from vpr_core.models.factory import build_model
+    from vpr_core.retrieval.lidar_bundle import write_lidar_bundle
+
+    torch.manual_seed(seed)
+    options = {"dim": 32, "planes": [8, 8, 16]}
+    weights = io.BytesIO()
+    torch.save(build_model("lidar", **options).state_dict(), weights)
+    spec = {"name": "lidar", "options": options}
+    return write_lidar_bundle(folder, weights.getvalue(), model=spec, voxel_size_m=1.0, max_range_m=60.0, dim=32,
+                              accept_similarity=None, card={"seed": seed})  # fmt: skip
+
+
+@pytest.fixture(scope="session")
 def make_bundle() -> Callable[[Path, Path, bool], Path]:
     """Makes, in a folder, a bundle of a network as it is before any training on a drive's frames."""
     return _make_bundle

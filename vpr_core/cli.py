@@ -17,20 +17,22 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, re
 from tqdm import tqdm
 
 from vpr_core.errors import VprError
-from vpr_core.training.recipe import Recipe
+from vpr_core.training.recipe import Distillation, Recipe
 
 DESCRIPTION = """Place recognition with one sensor: from recorded drives to a place map and live matches.
 
 Each command reads folders and leaves a folder that the next one checks:
 
-  synth     a drive through a made-up town      -> bag
-  ingest    bag                                 -> frames
-  train     frames                              -> checkpoint
-  export    checkpoint, frames                  -> bundle
-  map       bundle, frames                      -> place map
-  query     bundle, place map, bag              -> matches (JSON lines)
-  evaluate  bundle, database and query frames   -> recall
-  demo      all of it, with a live ROS 2 node   -> demo/report.html
+  synth          a drive through a made-up town      -> bag
+  ingest         bag                                 -> frames
+  train          frames                              -> checkpoint
+  train-teacher  frames                              -> checkpoint of camera and LiDAR together
+  distill        frames, a teacher's checkpoint      -> checkpoint
+  export         checkpoint, frames                  -> bundle
+  map            bundle, frames                      -> place map
+  query          bundle, place map, bag              -> matches (JSON lines)
+  evaluate       bundle, database and query frames   -> recall
+  demo           all of it, with a live ROS 2 node   -> demo/report.html
 """
 
 
@@ -112,22 +114,63 @@ def _define_ingest(command: ArgumentParser) -> None:
 
 
 def _define_train(command: ArgumentParser) -> None:
-    """Train a camera encoder on drives of one area by batch-hard triplet."""
+    """Train a camera or LiDAR network alone on drives of one area by batch-hard triplet."""
+    _training(command)
+    _modality(command, "camera", "lidar")
+    command.add_argument(
+        "--distillation",
+        type=dict | None,
+        default=None,
+        help="left aside, so that a recipe of `distill` trains the same student alone",
+    )
+    command.add_class_arguments(Recipe, skip={"modality", "distillation"})
+
+
+def _define_train_teacher(command: ArgumentParser) -> None:
+    """Train a teacher of camera and LiDAR together on drives of one area."""
+    _training(command)
+    _modality(command, "fused")
+    command.add_class_arguments(Recipe, skip={"modality", "distillation"})
+
+
+def _define_distill(command: ArgumentParser) -> None:
+    """Train a camera or LiDAR network on drives of one area with a teacher's help."""
+    command.add_argument("--teacher", type=Path, required=True, help="checkpoint folder of the teacher")
+    command.add_argument(
+        "--cache", type=Path, default=None, help="folder to keep the teacher's descriptors in; its own by default"
+    )
+    command.add_argument(
+        "--diagnose_every", type=int, default=10, help="steps between two measurements of both losses' gradients"
+    )
+    _training(command)
+    _modality(command, "camera", "lidar")
+    command.add_class_arguments(Distillation, "distillation")
+    command.add_class_arguments(Recipe, skip={"modality", "distillation"})
+
+
+def _modality(command: ArgumentParser, *choices: str) -> None:
+    command.add_argument("--modality", choices=choices, default=choices[0], help="sensor of the network")
+
+
+def _training(command: ArgumentParser) -> None:
     command.add_argument("--frames", type=Path, nargs="+", required=True, help="frames folders to train on")
     command.add_argument(
         "--validation",
         type=Path,
         nargs="+",
         default=[],
-        help="frames folders kept out of training, on which the acceptance threshold is chosen: first the drive that "
-        "is the map, then one or more that query it",
+        help="frames folders kept out of training, on which the best weights and the acceptance threshold are chosen: "
+        "first the drive that is the map, then one or more that query it",
     )
     command.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
-    command.add_class_arguments(Recipe)
+    command.add_argument(
+        "--save_every", type=int, default=50, help="steps between two states from which a killed run goes on; 0: none"
+    )
+    command.add_argument("--tensorboard", type=bool, default=True, help="write the figures of each step to the folder")
 
 
 def _define_export(command: ArgumentParser) -> None:
-    """Export a checkpoint to a bundle: ONNX, compared with torch on real frames, that runs without torch."""
+    """Export a checkpoint to a bundle, compared with it on real frames: ONNX for a camera, weights for a LiDAR."""
     command.add_argument("--checkpoint", type=Path, required=True, help="folder written by `train`")
     command.add_argument("--frames", type=Path, required=True, help="frames folder to compare on")
     command.add_argument("--out", type=Path, required=True, help="bundle folder to write")
@@ -142,13 +185,16 @@ def _define_map(command: ArgumentParser) -> None:
 
 
 def _define_query(command: ArgumentParser) -> None:
-    """Recognise places in a bag; writes one JSON line an image, with the live node's answers."""
+    """Recognise places in a bag; writes one JSON line an image or cloud, with the live node's answers."""
     command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
     command.add_argument("--map", type=Path, required=True, help="folder written by `map`")
     command.add_argument("--bag", type=Path, required=True, help="the drive to recognise")
-    command.add_argument("--image_topic", type=str, default=None, help="needed where the bag has several")
+    for sensor, bundle in (("image", "camera"), ("cloud", "lidar")):
+        command.add_argument(
+            f"--{sensor}_topic", type=str, default=None, help=f"for a {bundle} bundle; needed where there are several"
+        )
     command.add_argument("--out", type=Path, default=None, help="file of JSON lines; standard output by default")
-    command.add_argument("--top_k", type=PositiveInt, default=5, help="places for each image")
+    command.add_argument("--top_k", type=PositiveInt, default=5, help="places for each image or cloud")
     command.add_argument(
         "--min_similarity", type=Similarity, default=None, help="accept a match from here up; the bundle's by default"
     )
@@ -156,7 +202,7 @@ def _define_query(command: ArgumentParser) -> None:
 
 
 def _define_evaluate(command: ArgumentParser) -> None:
-    """Print Recall@N of query drives against a database drive, beside a grey thumbnail's."""
+    """Print Recall@N of query drives against a database drive, beside a grey thumbnail's where there are images."""
     command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
     command.add_argument("--database", type=Path, required=True, help="frames folder of the map drive")
     command.add_argument("--queries", type=Path, nargs="+", required=True, help="frames folders of query drives")
@@ -200,17 +246,32 @@ def _ingest(options: dict[str, Any]) -> None:
 
 
 def _train(options: dict[str, Any]) -> None:
+    _run_training({**options, "distillation": None})
+
+
+def _run_training(options: dict[str, Any]) -> None:
     from vpr_core.training.train import train_encoder
 
-    names = [field.name for field in fields(Recipe)]
-    recipe = Recipe(**{name: options.pop(name) for name in names})
+    recipe = recipe_of(options)
     with tqdm(total=recipe.steps, desc="train", unit="step") as bar:
 
         def progress(step: int, _total: int, figures: dict[str, float]) -> None:
-            bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()}, refresh=False)
+            shown = {name: f"{figures[name]:.3f}" for name in _SHOWN if name in figures}
+            bar.set_postfix(shown, refresh=False)
             bar.update(step - bar.n)
 
         print(train_encoder(**options, recipe=recipe, progress=progress))
+
+
+_SHOWN = ("loss", "active", "distillation")
+
+
+def recipe_of(options: dict[str, Any]) -> Recipe:
+    """The recipe among the options of a training command, which it takes out of them; raises RecipeError."""
+    names = [field.name for field in fields(Recipe) if field.name in options]
+    values = {name: options.pop(name) for name in names}
+    nested = {name: value.as_dict() for name, value in values.items() if isinstance(value, Namespace)}
+    return Recipe.from_json(values | nested)
 
 
 def _export(options: dict[str, Any]) -> None:
@@ -233,28 +294,32 @@ def _query(options: dict[str, Any]) -> None:
     from vpr_core.retrieval.query import query_bag
     from vpr_core.retrieval.recognizer import PlaceRecognizer
 
-    out, bag, image_topic = options.pop("out"), options.pop("bag"), options.pop("image_topic")
+    out, bag = options.pop("out"), options.pop("bag")
+    topics = {"camera": options.pop("image_topic"), "lidar": options.pop("cloud_topic")}
     recognizer = PlaceRecognizer.load(options.pop("bundle"), options.pop("map"), **options)
     drops: Counter[str] = Counter()
-    records = list(query_bag(recognizer, bag, image_topic, drops, progress_bar))
+    records = list(query_bag(recognizer, bag, topics[recognizer.modality], drops, progress_bar))
     text = "".join(json.dumps(record) + "\n" for record in records)
     if out is None:
         sys.stdout.write(text)
         return
     write_atomic(out, text.encode())
     accepted = sum(record["accepted"] for record in records)
-    print(f"{out}: {len(records)} images, {accepted} accepted, {sum(drops.values())} dropped")
+    what = {"camera": "images", "lidar": "clouds"}[recognizer.modality]
+    print(f"{out}: {len(records)} {what}, {accepted} accepted, {sum(drops.values())} dropped")
     for reason, count in drops.most_common():
         print(f"  dropped {count} x {reason}")
 
 
 def _evaluate(options: dict[str, Any]) -> None:
     from vpr_core.data.frames import Frames
-    from vpr_core.evaluation.evaluate import bundle_describer, evaluate, table_text, thumbnail_describer
+    from vpr_core.evaluation.evaluate import Describe, bundle_describer, evaluate, table_text, thumbnail_describer
     from vpr_core.files import write_json
 
     database, queries = Frames.load(options["database"]), [Frames.load(folder) for folder in options["queries"]]
-    methods = {"bundle": bundle_describer(options["bundle"], options["device"]), "thumbnail": thumbnail_describer()}
+    methods: dict[str, Describe] = {"bundle": bundle_describer(options["bundle"], options["device"])}
+    if all(drive.has_images for drive in (database, *queries)):
+        methods["thumbnail"] = thumbnail_describer()
     rows = [
         evaluation.row()
         for name, describe in methods.items()
@@ -282,6 +347,8 @@ _DEFINITIONS = {
     "synth": _define_synth,
     "ingest": _define_ingest,
     "train": _define_train,
+    "train-teacher": _define_train_teacher,
+    "distill": _define_distill,
     "export": _define_export,
     "map": _define_map,
     "query": _define_query,
@@ -292,6 +359,8 @@ _COMMANDS = {
     "synth": _synth,
     "ingest": _ingest,
     "train": _train,
+    "train-teacher": _run_training,
+    "distill": _run_training,
     "export": _export,
     "map": _map,
     "query": _query,

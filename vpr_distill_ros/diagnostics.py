@@ -21,30 +21,32 @@ class Health:
     """Why bundle or map could not be loaded at the last try; empty where they could."""
     topic: str
     input_age_s: float | None
-    """Time since the newest image; None before the first."""
+    """Time since the newest image or cloud; None before the first."""
     stale_s: float
     last_outcome: str
     """"accepted", "refused" or why the newest finished frame was dropped; empty before the first."""
     accepted_age_s: float | None
-    """Time since the newest image with an accepted match; None before the first."""
+    """Time since the newest image or cloud with an accepted match; None before the first."""
+    sees: str = "image"
+    """What comes on the topic: "image" or "cloud"."""
 
 
 def assess(health: Health) -> tuple[bytes, str]:
-    """Level and message: OK localized, WARN uncertain or idle, ERROR without map, input or usable images."""
+    """Level and message: OK localized, WARN uncertain or idle, ERROR without map, input or usable frames."""
     error, warn, ok = DiagnosticStatus.ERROR, DiagnosticStatus.WARN, DiagnosticStatus.OK
     if health.load_error:
         return error, f"no map: {health.load_error}"
     if health.lifecycle != "active":
         return warn, health.lifecycle
     if health.input_age_s is None:
-        return error, f"no image on {health.topic} yet"
+        return error, f"no {health.sees} on {health.topic} yet"
     if health.input_age_s > health.stale_s:
-        return error, f"no image on {health.topic} for {health.input_age_s:.1f} s"
+        return error, f"no {health.sees} on {health.topic} for {health.input_age_s:.1f} s"
     if health.last_outcome == "accepted":
         return ok, "localized"
     if health.last_outcome in ("", "refused"):
         return warn, "uncertain: no match is accepted"
-    return error, f"images cannot be used: {health.last_outcome}"
+    return error, f"{health.sees}s cannot be used: {health.last_outcome}"
 
 
 def to_message(

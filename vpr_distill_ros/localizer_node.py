@@ -1,10 +1,11 @@
-"""The localizer: images in, place matches out. All that it knows of places is one call of the recognizer."""
+"""The localizer: images or clouds in, place matches out. All that it knows of places is one call of the recognizer."""
 
 from __future__ import annotations
 
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -14,17 +15,16 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CompressedImage, Image
 
 from vpr_core.errors import InputError
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.types import Recognition
 from vpr_distill_ros import conversions, diagnostics, parameters
 from vpr_distill_ros.counters import FrameCounters
-from vpr_distill_ros.image_input import ImageInput
-from vpr_distill_ros.images import cv_bridge_works, image_to_rgb
 from vpr_distill_ros.interfaces import LoadMap, PlaceMatchArray, QueryPlace
 from vpr_distill_ros.loading import load_map, load_recognizer, one_line
+from vpr_distill_ros.sensor_input import SensorInput
+from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
 from vpr_distill_ros.worker import LatestWorker
 
@@ -33,7 +33,7 @@ _LOG_PERIOD_S = 5.0
 
 @dataclass(frozen=True)
 class _Frame:
-    message: Image | CompressedImage
+    message: Any
     arrived_s: float
 
 
@@ -45,7 +45,7 @@ class _Answer:
 
 
 class Localizer(LifecycleNode):
-    """Configure loads bundle and map, activate opens the camera's topic, deactivate and clean up undo it."""
+    """Configure loads bundle and map, activate opens the sensor's topic, deactivate and clean up undo it."""
 
     def __init__(self) -> None:
         super().__init__("localizer")
@@ -55,13 +55,14 @@ class Localizer(LifecycleNode):
         self._load_error = ""
         self._recognizer_lock = threading.Lock()
         self._frames = FrameCounters()
-        self._input: ImageInput | None = None
+        self._input: SensorInput | None = None
         self._worker: LatestWorker[_Frame] | None = None
         self._arrived_s: float | None = None
         self._accepted_s: float | None = None
         self._last_outcome = ""
         self.add_on_set_parameters_callback(self._check_change)
         parameters.declare(self)
+        self._sensor = sensor(parameters.read(self))
         self._create_interfaces()
 
     def _create_interfaces(self) -> None:
@@ -69,7 +70,7 @@ class Localizer(LifecycleNode):
         self._pose = self.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/pose", 10)
         self._candidates = self.create_lifecycle_publisher(PoseArray, "~/candidates", 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Apart from the rest, so that a query or the loading of a map holds up neither images nor transitions.
+        # Apart from the rest, so that a query or the loading of a map holds up neither frames nor transitions.
         group = MutuallyExclusiveCallbackGroup()
         self.create_service(QueryPlace, "~/query", self._on_query, callback_group=group)
         self.create_service(LoadMap, "~/load_map", self._on_load_map, callback_group=group)
@@ -104,25 +105,25 @@ class Localizer(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._load_error = ""
         self._loaded_map = values.map
+        self._sensor = sensor(values)
         self._stage = "inactive"
-        converter = "cv_bridge" if cv_bridge_works() else "rosbags-image"
         self.get_logger().info(
             f"model {self._recognizer.model_hash}, map {self._recognizer.map_hash} of {self._recognizer.num_places} "
-            f"places, images through {converter}"
+            f"places, {self._sensor.sees}s through {self._sensor.converter}"
         )
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        values = parameters.read(self)
+        source = self._sensor
         self._worker = LatestWorker(self._answer_frame, name="recognize")
         try:
-            self._input = ImageInput(self, values.image_topic, values.image_transport, self._on_image)
+            self._input = SensorInput(self, source.topic, source.types, source.advice, self._on_message)
         except Exception as error:  # a topic name or a QoS override that ROS refuses
             self.close()
-            self.get_logger().error(f"cannot subscribe to {values.image_topic}: {error}")
+            self.get_logger().error(f"cannot subscribe to {source.topic}: {error}")
             return TransitionCallbackReturn.FAILURE
         self._stage = "active"
-        self.get_logger().info(f"active, images from {self.resolve_topic_name(values.image_topic)}")
+        self.get_logger().info(f"active, {source.sees}s from {self.resolve_topic_name(source.topic)}")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -148,13 +149,14 @@ class Localizer(LifecycleNode):
     def _check_change(self, changes: list[Parameter]) -> SetParametersResult:
         return parameters.check_change(changes, self._recognizer is not None, self._loaded_map)
 
-    # Images
+    # Frames
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def _on_message(self, message: Any) -> None:
         self._arrived_s = time.monotonic()
         stamp_ns = stamp_to_ns(message.header.stamp)
         if self._frames.receive(stamp_ns):
-            self.get_logger().warning(f"image stamps went back, to {stamp_ns} ns; such images are still answered")
+            sees = self._sensor.sees
+            self.get_logger().warning(f"{sees} stamps went back, to {stamp_ns} ns; such {sees}s are still answered")
         worker = self._worker
         if worker is None:
             self._frames.drop("deactivated")
@@ -171,18 +173,18 @@ class Localizer(LifecycleNode):
         else:
             self._frames.process((time.monotonic() - frame.arrived_s) * 1e3)
 
-    def _recognize(self, message: Image | CompressedImage, top_k: int) -> _Answer:
+    def _recognize(self, message: Any, top_k: int) -> _Answer:
         started_s = time.perf_counter()
-        image = image_to_rgb(message)
+        observation = self._sensor.to_array(message)
         stamp_ns = stamp_to_ns(message.header.stamp)
         with self._recognizer_lock:
             recognizer = self._recognizer
             if recognizer is None:
                 raise InputError("no map is loaded")
-            recognition = recognizer.recognize(image, stamp_ns, top_k)
+            recognition = recognizer.recognize(observation, stamp_ns, top_k)
         return _Answer(recognition, recognizer, (time.perf_counter() - started_s) * 1e3)
 
-    def _publish(self, answer: _Answer, query: Image | CompressedImage) -> None:
+    def _publish(self, answer: _Answer, query: Any) -> None:
         self._matches.publish(_to_message(answer, query))
         map_frame, stamp = answer.recognizer.map_frame, query.header.stamp
         if answer.recognizer.has_poses:
@@ -199,27 +201,36 @@ class Localizer(LifecycleNode):
     def _drop(self, error: Exception) -> None:
         self._frames.drop(error.kind if isinstance(error, InputError) else "internal")
         self._last_outcome = one_line(error)
-        self.get_logger().warning(f"image dropped: {self._last_outcome}", throttle_duration_sec=_LOG_PERIOD_S)
+        text = f"{self._sensor.sees} dropped: {self._last_outcome}"
+        self.get_logger().warning(text, throttle_duration_sec=_LOG_PERIOD_S)
 
     # Services
 
     def _on_query(self, request: QueryPlace.Request, response: QueryPlace.Response) -> QueryPlace.Response:
-        image = request.image if len(request.image.data) else self._newest_image()
-        if image is None:
-            response.message = "the request holds no image and no live image has come: send one, or activate the node"
-            return response
         try:
-            answer = self._recognize(image, request.max_candidates or self.get_parameter("top_k").value)
+            query = self._query_of(request)
+            answer = self._recognize(query, request.max_candidates or self.get_parameter("top_k").value)
         except Exception as error:
             response.message = one_line(error)
             return response
         response.success = True
-        response.result = _to_message(answer, image)
+        response.result = _to_message(answer, query)
         return response
 
-    def _newest_image(self) -> Image | CompressedImage | None:
-        source = self._input
-        return source.newest if source is not None else None
+    def _query_of(self, request: QueryPlace.Request) -> Any:
+        """The request's image, or the newest live message; raises InputError where neither can be a query."""
+        source, sees = self._input, self._sensor.sees
+        if len(request.image.data) and sees == "image":
+            return request.image
+        if len(request.image.data):
+            raise InputError(
+                f"the request holds an image of {len(request.image.data)} bytes, the model recognises places by LiDAR: "
+                "leave the image empty to ask about the newest live cloud"
+            )
+        if source is None or source.newest is None:
+            way_out = "send one, or activate the node" if sees == "image" else "activate the node, and send clouds"
+            raise InputError(f"the request holds no image and no live {sees} has come: {way_out}")
+        return source.newest
 
     def _on_load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         recognizer = self._recognizer
@@ -249,10 +260,12 @@ class Localizer(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         now_s = time.monotonic()
+        source = sensor(parameters.read(self))
         health = diagnostics.Health(
             lifecycle=self._stage,
             load_error=self._load_error,
-            topic=self.get_parameter("image_topic").value,
+            topic=source.topic,
+            sees=source.sees,
             input_age_s=None if self._arrived_s is None else now_s - self._arrived_s,
             stale_s=self.get_parameter("stale_s").value,
             last_outcome=self._last_outcome,
@@ -271,7 +284,7 @@ class Localizer(LifecycleNode):
         return {"map_hash": recognizer.map_hash, "model_hash": recognizer.model_hash, "places": places}
 
 
-def _to_message(answer: _Answer, query: Image | CompressedImage) -> PlaceMatchArray:
+def _to_message(answer: _Answer, query: Any) -> PlaceMatchArray:
     return conversions.matches_to_message(
         answer.recognition,
         query.header,

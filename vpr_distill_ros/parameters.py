@@ -12,9 +12,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
 
+from vpr_core.retrieval.bundle import MODALITIES
 from vpr_core.retrieval.recognizer import DEFAULT_TOP_K
 
-MODALITIES = ("camera",)
 IMAGE_TRANSPORTS = ("auto", "raw", "compressed")
 DEVICES = ("cpu", "cuda")
 BUNDLE_THRESHOLD = -1.0
@@ -23,7 +23,7 @@ BUNDLE_THRESHOLD = -1.0
 MAX_TOP_K = 1000
 # Read when the node is configured: a change while it runs would not take effect, so it is refused.
 _READ_ON_CONFIGURE = frozenset(
-    {"modality", "bundle", "min_similarity", "device", "image_topic", "image_transport"}
+    {"modality", "bundle", "min_similarity", "device", "image_topic", "cloud_topic", "image_transport"}
 )  # fmt: skip
 _CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device": DEVICES}
 
@@ -36,6 +36,7 @@ class LocalizerParameters:
     bundle: str
     map: str
     image_topic: str
+    cloud_topic: str
     image_transport: str
     top_k: int
     min_similarity: float
@@ -72,17 +73,18 @@ def declare(node: Node) -> None:
     choices = {name: f"one of {', '.join(values)}; {UNCONFIGURED}" for name, values in _CHOICES.items()}
     for name, default, descriptor in (
         ("autostart", True, text("configure and activate by itself at start", read_only=True)),
-        ("modality", "camera", text("sensor to recognise places by", constraints=choices["modality"])),
+        ("modality", "camera", text("sensor to recognise places by: the bundle's", constraints=choices["modality"])),
         ("bundle", "", text("folder of the model, written by `vpr-distill export`", constraints=UNCONFIGURED)),
         ("map", "", text("folder of the place map, written by `vpr-distill map`",
                          constraints=f"{UNCONFIGURED}; later use the service ~/load_map")),
         ("image_topic", "/camera/image/compressed",
-         text("topic of the camera, Image or CompressedImage", constraints=UNCONFIGURED)),
-        ("cloud_topic", "/lidar/points", text("topic of the LiDAR; not read with modality camera", read_only=True)),
+         text("topic of the camera, Image or CompressedImage; read with modality camera", constraints=UNCONFIGURED)),
+        ("cloud_topic", "/lidar/points",
+         text("topic of the LiDAR, PointCloud2; read with modality lidar", constraints=UNCONFIGURED)),
         ("image_transport", "auto",
          text("raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage, auto: what the topic's publisher sends",
               constraints=choices["image_transport"])),
-        ("top_k", DEFAULT_TOP_K, count("places published for each image, most similar first", 1, MAX_TOP_K)),
+        ("top_k", DEFAULT_TOP_K, count("places published for each image or cloud, most similar first", 1, MAX_TOP_K)),
         ("min_similarity", BUNDLE_THRESHOLD,
          number("cosine similarity from which the best place is accepted; -1.0 takes the bundle's own threshold",
                 -1.0, 1.0)),
@@ -93,7 +95,7 @@ def declare(node: Node) -> None:
                 0.0, 1000.0)),
         ("heading_stddev_rad", 0.35,
          number("standard deviation about each axis written into the covariance of ~/pose [rad]", 0.0, 3.15)),
-        ("stale_s", 3.0, number("without an image for so long [s], /diagnostics says ERROR", 0.1, 3600.0)),
+        ("stale_s", 3.0, number("without an image or cloud for so long [s], /diagnostics says ERROR", 0.1, 3600.0)),
         ("diagnostics_period_s", 1.0,
          number("time between two messages on /diagnostics [s]", 0.1, 60.0, read_only=True)),
     ):  # fmt: skip
@@ -122,11 +124,11 @@ def _objection(name: str, value: Any, configured: bool, loaded_map: str) -> str:
     choices = _CHOICES.get(name)
     if choices and value not in choices:
         return f"{name} {value!r} is not supported: expected {' or '.join(choices)}"
-    if name == "image_topic":
+    if name in ("image_topic", "cloud_topic"):
         try:
             validate_topic_name(value)
         except InvalidTopicNameException as error:
-            return f"image_topic is no name of a topic: {error}"
+            return f"{name} is no name of a topic: {error}"
     if name == "map" and configured and value != loaded_map:
         return "map cannot be set while the node is configured: call the service ~/load_map, or clean up first"
     if name in _READ_ON_CONFIGURE and configured:

@@ -76,3 +76,45 @@ def test_a_camera_robot_imports_neither_torch_nor_training() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_library_that_a_bundle_needs_is_named_where_it_is_missing(bundle: Path, lidar_bundle: Path) -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; sys.modules[sys.argv[2]] = None; from vpr_core.retrieval.bundle import Bundle; "
+    for folder, library in ((bundle, "onnxruntime"), (lidar_bundle, "torch")):
+        command = [sys.executable, "-c", code + "Bundle.load(sys.argv[1])", str(folder), library]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert f"BundleError: {folder} is a " in result.stderr and f"bundle, which needs {library}" in result.stderr
+
+
+LOADED_BY = """
+import sys
+import numpy as np
+from vpr_core.data.frames import Frames
+from vpr_core.retrieval.recognizer import PlaceRecognizer
+recognizer, drive = PlaceRecognizer.load(sys.argv[1], sys.argv[2]), Frames.load(sys.argv[3])
+recognizer.recognize(drive.image(0) if recognizer.modality == "camera" else drive.cloud(0), 1)
+print(sorted(name for name in sys.modules if name in ("torch", "onnxruntime")
+      or name in ("vpr_core.training", "vpr_core.losses", "vpr_core.models", "vpr_core.export")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("bundle_name", "map_name", "expected"),
+    [
+        ("bundle", "place_map", "['onnxruntime']"),
+        ("lidar_bundle", "lidar_map", "['torch', 'vpr_core.models']"),
+    ],
+)
+def test_a_robot_that_recognises_a_place_imports_what_its_sensor_needs(
+    request: pytest.FixtureRequest, frames: Path, bundle_name: str, map_name: str, expected: str
+) -> None:
+    import subprocess
+    import sys
+
+    folders = [str(request.getfixturevalue(name)) for name in (bundle_name, map_name)]
+    command = [sys.executable, "-c", LOADED_BY, *folders, str(frames)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == expected

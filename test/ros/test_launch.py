@@ -47,15 +47,25 @@ def values(probe: Any, node: str, *names: str) -> list[Any]:
     return [getattr(answer, kinds[answer.type]) for answer in answers]
 
 
+@pytest.mark.parametrize(
+    ("modality", "names", "active"),
+    [
+        ("camera", ("bundle", "place_map"), "active, images from /camera/image/compressed"),
+        ("lidar", ("lidar_bundle", "lidar_map"), "active, clouds from /lidar/points"),
+    ],
+    ids=["camera", "lidar"],
+)
 def test_the_executable_of_the_launch_file_runs_with_the_shipped_parameters(
-    probe: Any, start: Callable[..., Any], namespace: str, bundle: Path, place_map: Path
-) -> None:
+    request: pytest.FixtureRequest, probe: Any, start: Callable[..., Any], namespace: str, modality: str,
+    names: tuple[str, str], active: str,
+) -> None:  # fmt: skip
+    bundle, place_map = map(request.getfixturevalue, names)
     node = started_by_launch_file()
     assert node["package"] == "vpr_distill_ros"
     renamed = ["-r", f"__node:={node['name']}", "-r", f"__ns:={namespace}"]
-    given = ["-p", f"bundle:={bundle}", "-p", f"map:={place_map}"]
+    given = ["-p", f"modality:={modality}", "-p", f"bundle:={bundle}", "-p", f"map:={place_map}"]
     process = start(node["executable"], "--ros-args", "--params-file", str(SHIPPED), *renamed, *given)
-    process.says("active, images from /camera/image/compressed")
+    process.says(active)
     name = f"{namespace}/{node['name']}"
     assert values(probe, name, "bundle", "top_k", "image_transport") == [str(bundle), 5, "auto"]
     assert process.signalled() == 0

@@ -70,11 +70,12 @@ def test_the_shipped_file_gives_every_parameter_its_default(
         ("stale_s", 0.0),
         ("position_stddev_m", -1.0),
         ("diagnostics_period_s", 1000.0),
-        ("modality", "lidar"),
+        ("modality", "radar"),
         ("image_transport", "theora"),
         ("device", "tpu"),
         ("image_topic", ""),
         ("image_topic", "two words"),
+        ("cloud_topic", "two words"),
         ("top_k", 2.5),
         ("top_k", "five"),
     ],
@@ -89,7 +90,7 @@ def test_a_value_out_of_range_is_refused_at_start_and_later(context: Context, na
     assert node.get_parameter(name).value == before
 
 
-@pytest.mark.parametrize("name", ["autostart", "diagnostics_period_s", "cloud_topic"])
+@pytest.mark.parametrize("name", ["autostart", "diagnostics_period_s"])
 def test_what_is_read_once_is_read_only(descriptors: dict[str, ParameterDescriptor], name: str) -> None:
     assert descriptors[name].read_only
 
@@ -102,6 +103,7 @@ def test_what_is_read_once_is_read_only(descriptors: dict[str, ParameterDescript
         ("bundle", "/b", False),
         ("device", "cuda", False),
         ("image_topic", "/other", False),
+        ("cloud_topic", "/other", False),
         ("min_similarity", 0.5, False),
         ("map", "/other", False),
         ("map", "/loaded", True),

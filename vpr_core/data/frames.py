@@ -80,9 +80,13 @@ class Frames:
         return self.card["map_frame"]
 
     @property
+    def has_images(self) -> bool:
+        return self.card["image_size"] is not None
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """Width and height of every image [px]; raises FramesError where the drive has no camera."""
-        if self.card["image_size"] is None:
+        if not self.has_images:
             raise FramesError(f"{self.folder} has no images; ingest the bag with --image_topic")
         width, height = self.card["image_size"]
         return width, height

@@ -16,15 +16,22 @@ def cloud_from_message(message: Any) -> np.ndarray:
     """float32 [N, 4]: x, y, z [m] in the message's frame and intensity (0 where the message has none).
 
     Padded points and rows, big-endian data, organised clouds and any numeric field type are read as the message
-    describes them; points with a coordinate that is NaN or infinite are left out. Raises InputError where x, y or z
-    is absent or the data is shorter than the message says.
+    describes them; points with a coordinate that is NaN or infinite are left out. A message of no point gives none.
+    Raises InputError, whose `kind` says which: "fields" (x, y or z absent, or of an unknown type), "layout" (steps and
+    offsets that do not fit each other), "truncated" (less data than the message promises), "empty" (points, but none
+    with finite coordinates).
     """
     records = _records(message)
     columns = [records[name].astype(np.float32) for name in ("x", "y", "z")]
     names = records.dtype.names or ()
     intensity = records["intensity"].astype(np.float32) if "intensity" in names else np.zeros_like(columns[0])
     points = np.stack([*columns, intensity], axis=-1).reshape(-1, 4)
-    return points[np.isfinite(points[:, :3]).all(axis=1)]
+    finite = np.isfinite(points[:, :3]).all(axis=1)
+    if len(points) and not finite.any():
+        raise InputError(
+            f"point cloud has no finite point: all {len(points)} have a NaN or infinite coordinate", kind="empty"
+        )
+    return points[finite]
 
 
 def _records(message: Any) -> np.ndarray:
@@ -32,14 +39,27 @@ def _records(message: Any) -> np.ndarray:
     fields = {field.name: field for field in message.fields if field.name in ("x", "y", "z", "intensity")}
     if missing := [name for name in ("x", "y", "z") if name not in fields]:
         came = [field.name for field in message.fields]
-        raise InputError(f"point cloud has no field {' '.join(missing)}, it has {came}: expected x, y, z")
-    if unknown := [field.name for field in fields.values() if field.datatype not in _DTYPES]:
-        raise InputError(f"point cloud field {unknown[0]} has datatype {fields[unknown[0]].datatype}, expected 1 to 8")
+        raise InputError(
+            f"point cloud has no field {' '.join(missing)}, it has {came}: expected x, y, z", kind="fields"
+        )
+    if unknown := [field for field in fields.values() if field.datatype not in _DTYPES]:
+        raise InputError(
+            f"point cloud field {unknown[0].name} has datatype {unknown[0].datatype}, expected 1 to 8", kind="fields"
+        )
     order = ">" if message.is_bigendian else "<"
+    formats = {field.name: np.dtype(order + _DTYPES[field.datatype]) for field in fields.values()}
+    point_bytes = max(field.offset + formats[field.name].itemsize for field in fields.values())
+    row_bytes = message.width * message.point_step
+    if point_bytes > message.point_step or (message.height > 1 and row_bytes > message.row_step):
+        raise InputError(
+            f"point cloud of {message.height} rows of {message.width} points has point_step {message.point_step} and "
+            f"row_step {message.row_step}: its fields need {point_bytes} bytes a point and {row_bytes} a row",
+            kind="layout",
+        )
     dtype = np.dtype(
         {
             "names": list(fields),
-            "formats": [order + _DTYPES[field.datatype] for field in fields.values()],
+            "formats": list(formats.values()),
             "offsets": [field.offset for field in fields.values()],
             "itemsize": message.point_step,
         }
@@ -47,6 +67,8 @@ def _records(message: Any) -> np.ndarray:
     data = np.frombuffer(message.data, np.uint8)
     needed = (message.height - 1) * message.row_step + message.width * message.point_step if message.height else 0
     if data.size < needed:
-        raise InputError(f"point cloud holds {data.size} bytes, its header promises {needed}: it was cut off")
+        raise InputError(
+            f"point cloud holds {data.size} bytes, its header promises {needed}: it was cut off", kind="truncated"
+        )
     shape = (message.height, message.width)
     return np.ndarray(shape, dtype, buffer=data, strides=(message.row_step, message.point_step))

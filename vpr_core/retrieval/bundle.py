@@ -1,95 +1,115 @@
-"""What a robot loads: an exported encoder with everything needed to feed it, and its model card.
+"""What a robot loads: an encoder with everything needed to feed it, and its model card.
 
 bundle/
-  bundle.json         schema, modality, input size, descriptor width, acceptance threshold, card
-  encoder-<hash>.onnx RGB uint8 [B, H, W, 3] in, unit descriptors float32 [B, D] out; runs without torch
+  bundle.json   schema, modality, input, descriptor width, acceptance threshold, card
+  ...           the encoder, as its modality has it: see `camera_bundle` and `lidar_bundle`
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from vpr_core.errors import BundleError
-from vpr_core.files import commit, read_checked, read_manifest, sha256_json
-from vpr_core.preprocess import check_image, resize_image
-from vpr_core.retrieval.runtime import open_session
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from vpr_core.files import commit, read_manifest, sha256_json
 
 SCHEMA = 1
 MANIFEST = "bundle.json"
 MADE_BY = "vpr-distill export"
+MODALITIES = ("camera", "lidar")
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A camera encoder ready to run."""
+class Bundle(ABC):
+    """An encoder ready to run."""
 
-    session: InferenceSession
-    input_size: tuple[int, int]
-    """Width and height of the network's input [px]."""
+    modality: ClassVar[str]
+    """What it looks at: one of MODALITIES."""
     dim: int
+    """Width D of its descriptors."""
     accept_similarity: float | None
     """Similarity from which a match is accepted, chosen on validation drives; None where there were none."""
     hash: str
     """Identity: two bundles with the same hash give the same descriptors."""
     card: dict[str, Any]
 
-    @classmethod
-    def load(cls, folder: str | Path, device: str = "cpu", threads: int = 0) -> Bundle:
-        """Read a bundle folder; `threads` 0 lets ONNX Runtime choose.
+    @staticmethod
+    def load(folder: str | Path, device: str = "cpu", threads: int = 0) -> Bundle:
+        """Read a bundle folder of either modality; `threads` 0 lets the library that runs it choose.
 
         Raises BundleError where the folder is absent or damaged, or this machine cannot run it on `device`.
         """
         folder = Path(folder)
         manifest = read_manifest(folder, MANIFEST, SCHEMA, BundleError, MADE_BY)
-        if manifest["modality"] != "camera":
-            raise BundleError(f"{folder} is a {manifest['modality']} bundle, this version runs camera bundles")
-        session = open_session(read_checked(folder, manifest["encoder"], BundleError, MADE_BY), device, threads)
-        width, height = manifest["input_size"]
-        return cls(session, (width, height), manifest["dim"], manifest["accept_similarity"], _hash(manifest),
-                   manifest["card"])  # fmt: skip
+        modality = manifest["modality"]
+        if modality not in MODALITIES:
+            raise BundleError(f"{folder} is a {modality} bundle, this version runs {' and '.join(MODALITIES)}")
+        try:
+            kind = _kind(modality)
+        except ImportError as error:
+            raise BundleError(
+                f"{folder} is a {modality} bundle, which needs {error.name}: install it ({error})"
+            ) from error
+        return kind.read(folder, manifest, device, threads)
 
-    def encode(self, images: list[np.ndarray]) -> np.ndarray:
-        """RGB uint8 images [H, W, 3] of any size to unit descriptors float32 [B, D]; raises InputError."""
-        for image in images:
-            check_image(image)
-        width, height = self.input_size
-        batch = np.stack([resize_image(image, height, width) for image in images])
-        (descriptors,) = self.session.run(None, {"image": batch})
-        return np.asarray(descriptors)
+    @classmethod
+    @abstractmethod
+    def read(cls, folder: Path, manifest: dict[str, Any], device: str, threads: int) -> Bundle:
+        """The bundle of a folder whose manifest was read; raises BundleError as `load` does."""
+
+    @abstractmethod
+    def encode(self, observations: Sequence[np.ndarray]) -> np.ndarray:
+        """Images or clouds, as the modality is, to unit descriptors float32 [B, D]; raises InputError."""
+
+
+def _kind(modality: str) -> type[Bundle]:
+    """Imported here, since each brings a library that a robot with the other sensor need not have."""
+    if modality == "lidar":
+        from vpr_core.retrieval.lidar_bundle import LidarBundle
+
+        return LidarBundle
+    from vpr_core.retrieval.camera_bundle import CameraBundle
+
+    return CameraBundle
 
 
 def write_bundle(
     folder: Path,
-    onnx: bytes,
+    modality: str,
+    encoder: tuple[str, bytes],
     *,
-    input_size: tuple[int, int],
+    input: dict[str, Any],
     dim: int,
     accept_similarity: float | None,
     card: dict[str, Any],
 ) -> Path:
-    """Write a camera bundle; an older one stays whole until everything is on the disk."""
+    """Write a bundle; an older one stays whole until everything is on the disk.
+
+    encoder: plain name and content of its file, e.g. ("weights.pt", ...); the manifest names it under "encoder".
+    input: further entries of the manifest, which say how the network is made and fed.
+    """
+    name, data = encoder
 
     def manifest(stored: dict[str, str]) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
-            "modality": "camera",
-            "encoder": stored["encoder.onnx"],
-            "input_size": list(input_size),
+            "modality": modality,
+            "encoder": stored[name],
+            **input,
             "dim": dim,
             "accept_similarity": accept_similarity,
             "card": card,
         }
 
-    commit(folder, MANIFEST, {"encoder.onnx": onnx}, manifest)
+    commit(folder, MANIFEST, {name: data}, manifest)
     return folder
 
 
-def _hash(manifest: dict[str, Any]) -> str:
-    return sha256_json([manifest[key] for key in ("modality", "encoder", "input_size", "dim")])[:16]
+def identity(manifest: dict[str, Any], *keys: str) -> str:
+    """The hash of a bundle, from the entries of its manifest that its descriptors depend on."""
+    return sha256_json([manifest[key] for key in ("modality", "encoder", *keys, "dim")])[:16]

@@ -1,7 +1,7 @@
 """A place map: the descriptors of a drive's keyframes, where they were taken, and which bundle made them.
 
 place_map/
-  map.json                 schema, model hash, map frame, image size, counts
+  map.json                 schema, model hash, modality, map frame, image size, counts
   descriptors-<hash>.npy   float32 [N, D], unit rows
   places-<hash>.csv        session, stamp and pose of each row
 """
@@ -45,8 +45,10 @@ class PlaceMap:
     model_hash: str
     map_frame: str
     """Coordinate frame of the poses; empty where there are none."""
-    image_size: tuple[int, int]
-    """Width and height of the images it was made with [px]."""
+    modality: str
+    """What it was made of: "camera" for images, "lidar" for clouds."""
+    image_size: tuple[int, int] | None
+    """Width and height of the images it was made with [px]; None in a map of clouds."""
     hash: str = ""
 
     def __len__(self) -> int:
@@ -57,13 +59,20 @@ class PlaceMap:
         return bool(self.places) and all(place.pose is not None for place in self.places)
 
     @classmethod
-    def load(cls, folder: str | Path, model_hash: str | None = None) -> PlaceMap:
+    def load(cls, folder: str | Path, model_hash: str | None = None, modality: str | None = None) -> PlaceMap:
         """Read a map folder.
 
-        Raises MapError where it is absent or damaged, or where it was made with another bundle than `model_hash`.
+        Raises MapError where it is absent or damaged, or where it was made with another bundle than `model_hash` or
+        of another sensor than `modality`.
         """
         folder = Path(folder)
         manifest = read_manifest(folder, MANIFEST, SCHEMA, MapError, MADE_BY)
+        made_of = manifest.get("modality", "camera")  # the first maps were all of images and did not say so
+        if modality is not None and made_of != modality:
+            raise MapError(
+                f"{folder} is a {made_of} map, the bundle is a {modality} bundle: make a map with this bundle "
+                f"(`{MADE_BY}`), or load the bundle that the map was made with"
+            )
         if model_hash is not None and manifest["model_hash"] != model_hash:
             raise MapError(
                 f"{folder} was made with model {manifest['model_hash']}, the bundle is {model_hash}: their descriptors "
@@ -73,8 +82,10 @@ class PlaceMap:
         places = _read_places(read_checked(folder, manifest["places"], MapError, MADE_BY).decode())
         if len(places) != len(descriptors):
             raise MapError(f"{folder} has {len(descriptors)} descriptors for {len(places)} places; make it again")
-        width, height = manifest["image_size"]
-        return cls(descriptors, places, manifest["model_hash"], manifest["map_frame"], (width, height), _hash(manifest))
+        width, height = manifest["image_size"] or (0, 0)
+        image_size = (width, height) if manifest["image_size"] else None
+        model_hash, map_frame = manifest["model_hash"], manifest["map_frame"]
+        return cls(descriptors, places, model_hash, map_frame, made_of, image_size, _hash(manifest))
 
     def save(self, folder: str | Path) -> Path:
         """Write the map; an older one in `folder` stays whole until everything is on the disk."""
@@ -86,7 +97,8 @@ class PlaceMap:
                 "schema": SCHEMA,
                 "model_hash": self.model_hash,
                 "map_frame": self.map_frame,
-                "image_size": list(self.image_size),
+                "modality": self.modality,
+                "image_size": list(self.image_size) if self.image_size else None,
                 "places_count": len(self),
                 "descriptors": stored["descriptors.npy"],
                 "places": stored["places.csv"],

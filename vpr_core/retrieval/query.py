@@ -10,7 +10,8 @@ from typing import Any
 
 from vpr_core.data.bag import BagReader
 from vpr_core.data.images import image_from_message
-from vpr_core.data.ingest import IMAGE_TYPES, NONE, choose_topics
+from vpr_core.data.ingest import CLOUD_TYPES, IMAGE_TYPES, NONE, choose_topics
+from vpr_core.data.pointcloud import cloud_from_message
 from vpr_core.errors import BagError, InputError
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.records import recognition_to_record
@@ -21,18 +22,19 @@ Progress = Callable[[str, int], Any]
 def query_bag(
     recognizer: PlaceRecognizer,
     bag: str | Path,
-    image_topic: str | None = None,
+    topic: str | None = None,
     drops: Counter[str] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """A record (see `records`) for every image message of a bag.
+    """A record (see `records`) for every image or cloud of a bag, as the recognizer's modality is.
 
-    Messages that hold no usable image are left out and counted in `drops` by reason. Raises BagError.
+    topic: None finds it by its type; it must then be the only one. Messages that cannot be used are left out and
+    counted in `drops` by reason. Raises BagError.
     """
     drops = Counter() if drops is None else drops
     with BagReader(bag) as reader:
-        topic = choose_topics(reader, image_topic, NONE, NONE).image or ""
-        reader.require(topic, IMAGE_TYPES)
+        topic = _topic(reader, recognizer.modality, topic)
+        to_array = image_from_message if recognizer.modality == "camera" else cloud_from_message
         bar = progress("query", reader.count([topic])) if progress else None
         for message in reader.raw_messages([topic]):
             if bar:
@@ -42,7 +44,7 @@ def query_bag(
                 started = time.perf_counter()
                 stamp = decoded.header.stamp
                 recognition = recognizer.recognize(
-                    image_from_message(decoded), int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+                    to_array(decoded), int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
                 )
             except (InputError, BagError) as error:
                 drops[str(error)] += 1
@@ -55,3 +57,12 @@ def query_bag(
             )
         if bar:
             bar.close()
+
+
+def _topic(reader: BagReader, modality: str, given: str | None) -> str:
+    types = IMAGE_TYPES if modality == "camera" else CLOUD_TYPES
+    if given is None and not set(types) & set(reader.topics.values()):
+        raise BagError(f"{reader.path} has no topic of {' or '.join(types)}, which a {modality} bundle needs")
+    image, cloud = (given, NONE) if modality == "camera" else (NONE, given)
+    topics = choose_topics(reader, image, cloud, NONE)
+    return topics.image or topics.cloud or ""

@@ -1,4 +1,4 @@
-"""The one call behind the command line and the live node: an image in, places out."""
+"""The one call behind the command line and the live node: an image or a cloud in, places out."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PlaceRecognizer:
 
         min_similarity: a match is accepted from here up; None takes the threshold stored in the bundle, or accepts
         every best match where the bundle has none.
-        Raises BundleError and MapError; a map made with another bundle is refused.
+        Raises BundleError and MapError; a map made with another bundle or of another sensor is refused.
         """
         loaded = Bundle.load(bundle, device, threads)
         if min_similarity is None:
@@ -57,14 +57,17 @@ class PlaceRecognizer:
         places = _load_map(place_map, self.bundle)
         return replace(self, place_map=places, index=build_index(places.descriptors, self.device))
 
-    def recognize(self, image: np.ndarray, stamp_ns: int, top_k: int | None = None) -> Recognition:
-        """Places for an RGB uint8 image [H, W, 3] taken at `stamp_ns`.
+    def recognize(self, observation: np.ndarray, stamp_ns: int, top_k: int | None = None) -> Recognition:
+        """Places for what the sensor of the bundle's modality saw at `stamp_ns`.
 
-        Raises InputError where the image is no picture or has another aspect than the map's images.
+        observation: camera: an RGB uint8 image [H, W, 3]; lidar: a cloud [N, 3 or more] (x, y, z [m] first).
+        Raises InputError where the image is no picture or has another aspect than the map's images, and where the
+        cloud is empty or shows too little.
         """
-        check_image(image)
-        check_aspect(image, *self.place_map.image_size)
-        descriptor = self.bundle.encode([image])
+        if self.place_map.image_size is not None:
+            check_image(observation)
+            check_aspect(observation, *self.place_map.image_size)
+        descriptor = self.bundle.encode([observation])
         similarities, rows = self.index.search(descriptor, top_k or self.top_k)
         reasons = judge([float(value) for value in similarities[0]], self.min_similarity)
         matches = tuple(map(self._match, rows[0], similarities[0], reasons))
@@ -73,6 +76,11 @@ class PlaceRecognizer:
     def _match(self, row: int, similarity: float, reason: Reason) -> Match:
         place = self.place_map.places[row]
         return Match(int(row), place.session, place.stamp_ns, place.pose, float(similarity), reason)
+
+    @property
+    def modality(self) -> str:
+        """What it recognises places by: "camera" or "lidar"."""
+        return self.bundle.modality
 
     @property
     def model_hash(self) -> str:
@@ -97,7 +105,7 @@ class PlaceRecognizer:
 
 
 def _load_map(folder: str | Path, bundle: Bundle) -> PlaceMap:
-    places = PlaceMap.load(folder, bundle.hash)
+    places = PlaceMap.load(folder, bundle.hash, bundle.modality)
     if not len(places):
         raise MapError(f"{folder} has no places")
     if places.descriptors.shape[1] != bundle.dim:

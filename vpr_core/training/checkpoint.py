@@ -1,37 +1,50 @@
-"""A trained encoder as a folder: weights, the recipe they come from, and what training and validation saw."""
+"""A trained network as a folder: weights, the recipe they come from, and what training and validation saw."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vpr_core.errors import BundleError
-from vpr_core.files import commit, read_checked, read_manifest
-from vpr_core.models.encoder import ImageEncoder, build_image_encoder
-from vpr_core.training.recipe import Recipe
+from vpr_core.files import commit, read_checked, read_manifest, sha256_json
+from vpr_core.models.factory import build_model
+from vpr_core.training.recipe import Modality, Recipe, as_json
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "checkpoint.json"
 MADE_BY = "vpr-distill train"
+_WEIGHTS = "weights.pt"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """What `load_checkpoint` read."""
 
-    model: ImageEncoder
+    model: nn.Module
+    """In eval mode; `model.dim` is the width of its descriptors."""
+    modality: Modality
+    spec: dict[str, Any]
+    """{"name", "options"} of `build_model`."""
+    input: dict[str, Any]
+    """{"image_size": [w, h]} [px] for a camera, {"voxel_size_m", "max_range_m"} for a LiDAR, all three for both."""
     recipe: Recipe
-    image_size: tuple[int, int]
-    """Width and height of the network's input [px]."""
     card: dict[str, Any]
+    hash: str
+    """Of weights, network and input: two checkpoints with one hash give the same descriptors."""
 
 
 def save_checkpoint(
-    folder: Path, model: ImageEncoder, recipe: Recipe, image_size: tuple[int, int], card: dict[str, Any]
+    folder: Path,
+    model: nn.Module,
+    spec: dict[str, Any],
+    recipe: Recipe,
+    network_input: dict[str, Any],
+    card: dict[str, Any],
 ) -> Path:
     """Write `folder`, replacing an older checkpoint only when everything is on the disk."""
     buffer = io.BytesIO()
@@ -40,13 +53,15 @@ def save_checkpoint(
     def manifest(stored: dict[str, str]) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
-            "weights": stored["weights.pt"],
-            "image_size": list(image_size),
-            "recipe": asdict(recipe),
+            "weights": stored[_WEIGHTS],
+            "modality": recipe.modality,
+            "spec": spec,
+            "input": network_input,
+            "recipe": as_json(recipe),
             "card": card,
         }
 
-    commit(folder, MANIFEST, {"weights.pt": buffer.getvalue()}, manifest)
+    commit(folder, MANIFEST, {_WEIGHTS: buffer.getvalue()}, manifest)
     return folder
 
 
@@ -55,8 +70,16 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     folder = Path(folder)
     manifest = read_manifest(folder, MANIFEST, SCHEMA, BundleError, MADE_BY)
     data = read_checked(folder, manifest["weights"], BundleError, MADE_BY)
-    recipe = Recipe(**manifest["recipe"])
-    model = build_image_encoder(recipe.backbone, recipe.dim, pretrained=False, normalize=recipe.normalize)
+    spec = manifest["spec"]
+    with torch.random.fork_rng(devices=[]):  # the weights that a network is built with are thrown away
+        model = build_model(spec["name"], **spec["options"])
     model.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
-    width, height = manifest["image_size"]
-    return Checkpoint(model.eval(), recipe, (width, height), manifest["card"])
+    return Checkpoint(
+        model.eval(),
+        manifest["modality"],
+        spec,
+        manifest["input"],
+        Recipe.from_json(manifest["recipe"]),
+        manifest["card"],
+        sha256_json({name: manifest[name] for name in ("weights", "spec", "input")}),
+    )

@@ -2,45 +2,110 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
 
+from vpr_core.data.cloud_augmentation import CloudAugmentation
 from vpr_core.errors import RecipeError
+
+Modality = Literal["camera", "lidar", "fused"]
+RELATIONAL = ("S", "C", "SC")
+"""Methods that are DistilVPR's; every other one is a name of `vpr_core.losses.baselines.METHODS`."""
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What a student learns from a teacher beside the task.
+
+    Args:
+        method: S, C or SC of DistilVPR, or kd, afd, epc_net, rkd, csd, lsd_net, mkd and the *_original of those.
+        weight: of the whole distillation loss beside the task loss.
+        warmup_steps: so many steps train on the task loss alone first.
+        weight_self: of DistilVPR's self-agent terms; 10 on Oxford, 1 on Boreas.
+        weight_cross: of each of its cross-agent terms.
+        mode: code is what the authors ran, paper the equations as printed.
+        angle: the self term on the sphere, three_point angles or pairwise cosine.
+        curvature: of the Poincaré ball.
+        options: of a baseline, such as temperature.
+    """
+
+    method: str = "SC"
+    weight: float = 1.0
+    warmup_steps: int = 0
+    weight_self: float = 10.0
+    weight_cross: float = 0.1
+    mode: Literal["code", "paper"] = "code"
+    angle: Literal["three_point", "cosine"] = "three_point"
+    curvature: float = 0.1
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if min(self.weight, self.weight_self, self.weight_cross, self.warmup_steps) < 0 or self.curvature <= 0:
+            raise RecipeError("distillation: weights and warmup_steps must be 0 or more, curvature above 0")
+        if self.options and self.method in RELATIONAL:
+            raise RecipeError(f"distillation: options are for baselines, method {self.method} has its own keys")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a camera encoder is trained by batch-hard triplet, as MinkLoc++ and DistilVPR train.
+    """How a network is trained by batch-hard triplet, as MinkLoc++ and DistilVPR train.
 
     Args:
-        backbone: a file name in vpr_core/models/backbones.
-        dim: width of the descriptor; null keeps the backbone's own.
-        pretrained: start from ImageNet weights.
+        modality: camera, lidar, or fused for a teacher of both.
+        backbone: of the image branch, a file name in vpr_core/models/backbones.
+        dim: width of the descriptor, in a teacher of its image half; null keeps the backbone's own, for lidar the
+            last of planes.
+        pretrained: start the image branch from ImageNet weights.
         normalize: unit-length descriptors in training; retrieval compares unit descriptors in any case.
         image_height: network input [px]; the width follows from the camera's aspect.
+        cloud_dim: width of a teacher's cloud half.
+        planes: widths of the cloud branch's levels.
+        layers: residual blocks of each of its levels.
+        num_top_down: levels that it goes up again.
+        voxel_size_m: edge of a voxel [m].
+        max_range_m: points farther from the sensor are left out [m]; null keeps all.
         batch_size: frames in a batch, half as many places.
         steps: optimiser steps.
-        learning_rate: of Adam; it falls to a tenth after two thirds of the steps.
+        learning_rate: of Adam for the image branch; it falls to a tenth after two thirds of the steps.
+        cloud_learning_rate: the same for the cloud branch.
         weight_decay: of Adam.
         margin: of the triplet.
+        task_weights: of the triplet loss on the descriptor, on a teacher's cloud half and on its image half.
         positive_m: frames this near show the same place [m].
         negative_m: frames farther apart than this are different places [m].
-        augment: colour jitter and erased rectangles.
+        augment: colour jitter and erased rectangles in images, cloud_augmentation in clouds.
+        cloud_augmentation: how much clouds are changed.
+        validate_every: steps between two looks at the validation drives, of which the best is kept; 0 keeps the last.
+        distillation: what a student learns from its teacher; none for the task alone.
         seed: of weights, batches and augmentation.
     """
 
+    modality: Modality = "camera"
     backbone: str = "efficientnet_lite0"
     dim: int | None = None
     pretrained: bool = True
     normalize: bool = False
     image_height: int = 120
+    cloud_dim: int = 128
+    planes: tuple[int, ...] = (32, 64, 128)
+    layers: tuple[int, ...] = (1, 1, 1)
+    num_top_down: int = 0
+    voxel_size_m: float = 1.0
+    max_range_m: float | None = None
     batch_size: int = 48
     steps: int = 140
     learning_rate: float = 1e-3
+    cloud_learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     margin: float = 0.2
+    task_weights: tuple[float, float, float] = (0.5, 0.5, 0.0)
     positive_m: float = 10.0
     negative_m: float = 50.0
     augment: bool = True
+    cloud_augmentation: CloudAugmentation = CloudAugmentation()
+    validate_every: int = 0
+    distillation: Distillation | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -48,9 +113,55 @@ class Recipe:
             raise RecipeError(
                 f"batch_size is {self.batch_size}, expected an even number from 4 up: frames come in pairs"
             )
-        if self.steps < 0 or self.image_height < 32 or self.learning_rate <= 0:
-            raise RecipeError("steps must be 0 or more, image_height 32 or more, learning_rate above 0")
+        if self.steps < 0 or self.image_height < 32 or min(self.learning_rate, self.cloud_learning_rate) <= 0:
+            raise RecipeError("steps must be 0 or more, image_height 32 or more, learning rates above 0")
         if not 0 < self.positive_m <= self.negative_m:
             raise RecipeError(
                 f"positive_m {self.positive_m} must be above 0 and not above negative_m {self.negative_m}"
             )
+        if self.voxel_size_m <= 0 or (self.max_range_m is not None and self.max_range_m <= 0):
+            raise RecipeError("voxel_size_m and max_range_m must be above 0")
+        if self.validate_every < 0 or min(self.task_weights) < 0:
+            raise RecipeError("validate_every and task_weights must be 0 or more")
+        if self.modality == "fused" and self.distillation:
+            raise RecipeError("a fused network is a teacher: distillation is for modality camera or lidar")
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Recipe:
+        """The recipe of `asdict`, read back from JSON or YAML; raises RecipeError for a key that no recipe has."""
+        unknown = sorted(set(values) - {known.name for known in fields(cls)})
+        if unknown:
+            raise RecipeError(f"a recipe has no {', '.join(unknown)}")
+        values = dict(values)
+        for name in ("planes", "layers", "task_weights"):
+            if name in values:
+                values[name] = tuple(values[name])
+        if "cloud_augmentation" in values:
+            values["cloud_augmentation"] = CloudAugmentation(**values["cloud_augmentation"])
+        if values.get("distillation"):
+            values["distillation"] = Distillation(**values["distillation"])
+        return cls(**values)
+
+
+def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Lines such as "steps: 140 there, 200 here", over the keys of two nested dictionaries."""
+    flat_there, flat_here = dict(_flat(there)), dict(_flat(here))
+    names = [*flat_there, *(name for name in flat_here if name not in flat_there)]
+    return [
+        f"{name}: {flat_there.get(name)} there, {flat_here.get(name)} here"
+        for name in names
+        if flat_there.get(name) != flat_here.get(name)
+    ]
+
+
+def as_json(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as what JSON gives back: lists for tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

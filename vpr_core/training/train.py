@@ -1,44 +1,34 @@
-"""Training a camera encoder on recorded drives."""
+"""Training on recorded drives: a teacher, a student alone, and a student with a teacher's help."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from vpr_core.data import places
-from vpr_core.data.augment import image_augmentation
-from vpr_core.data.batching import pair_batches
+from vpr_core.data.batching import PairSampler
 from vpr_core.data.frames import Frames
+from vpr_core.data.samples import Samples
 from vpr_core.errors import RecipeError
-from vpr_core.losses.metric import batch_hard_triplet
-from vpr_core.models.encoder import ImageEncoder, build_image_encoder
-from vpr_core.preprocess import resize_image
+from vpr_core.models.factory import build_model
 from vpr_core.training.checkpoint import save_checkpoint
-from vpr_core.training.recipe import Recipe
-from vpr_core.training.validate import acceptance
+from vpr_core.training.network_input import EMBEDDING, Augmentation, NetworkInput, heads
+from vpr_core.training.objective import Distiller, PairMasks, gradient_norms, task_loss
+from vpr_core.training.recipe import Recipe, as_json
+from vpr_core.training.run import STATE, Run
+from vpr_core.training.scalars import Scalars
+from vpr_core.training.teacher import TeacherDescriptors, hash_of_drives, teacher_descriptors
+from vpr_core.training.validate import Validation
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each step with its number, the number of steps and figures to show."""
-
-
-class TrainingImages:
-    """The images of several drives of one area, numbered through, with where they were taken."""
-
-    def __init__(self, drives: Sequence[Frames], image_size: tuple[int, int]) -> None:
-        self.image_size = image_size
-        self.positions_m = np.concatenate([drive.positions_m for drive in drives])
-        self._where = [(drive, index) for drive in drives for index in range(len(drive))]
-
-    def batch(self, indices: np.ndarray) -> torch.Tensor:
-        """[B, 3, H, W] in [0, 1], decoded from disk, so that memory does not grow with the drives."""
-        width, height = self.image_size
-        images = [resize_image(drive.image(i), height, width) for drive, i in (self._where[k] for k in indices)]
-        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
 
 
 def train_encoder(
@@ -47,74 +37,176 @@ def train_encoder(
     recipe: Recipe,
     validation: Sequence[str | Path] = (),
     progress: Progress | None = None,
+    *,
+    teacher: str | Path | None = None,
+    cache: str | Path | None = None,
+    save_every: int = 0,
+    diagnose_every: int = 0,
+    tensorboard: bool = False,
 ) -> Path:
     """Train on the drives in `frames` (one area, one map frame) and write the checkpoint folder `out`.
 
-    validation: a database drive and one or more query drives that training does not see; the similarity from which a
-    match is accepted is chosen on them (`acceptance`). Without them no threshold is stored.
-    Raises FramesError for a bad folder and RecipeError where the drives cannot train anything.
+    validation: a database drive and one or more query drives that training does not see. By them the best of the
+        weights that `validate_every` looks at is kept, and the similarity chosen from which a match is accepted.
+        Without them the last weights are kept and no threshold is stored.
+    teacher: checkpoint folder of the network to learn from, where the recipe has `distillation`; cache: folder for
+        its descriptors, see `teacher_descriptors`.
+    save_every: steps between two states written to `out`, from which the same call goes on after a kill; 0: none.
+    diagnose_every: steps between two measurements of `gradient_norms` of a student with a teacher; 0: none.
+    tensorboard: write all figures to `out`/tensorboard.
+    Raises FramesError or BundleError for a bad folder, and RecipeError where the drives cannot train anything or
+    `out` holds the state of another run.
     """
-    if len(validation) == 1:
-        raise RecipeError(
-            f"validation is {validation[0]} alone: expected a database drive and one or more query drives"
-        )
-    drives = [Frames.load(folder) for folder in frames]
-    image_size = network_input(drives, recipe.image_height)
+    out = Path(out)
+    material = _gather(frames, recipe, validation, teacher, cache)
     torch.manual_seed(recipe.seed)
-    model = build_image_encoder(recipe.backbone, recipe.dim, recipe.pretrained, recipe.normalize)
-    started = time.monotonic()
-    # An untrained network needs no poses.
-    losses = _optimise(model, TrainingImages(drives, image_size), recipe, progress) if recipe.steps else []
-    card: dict[str, Any] = {
-        "drives": [{"session": drive.session, "frames": len(drive), "bag": drive.card["bag"]} for drive in drives],
-        "steps": recipe.steps,
-        "final_loss": round(float(np.mean(losses[-10:])), 4) if losses else None,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    if validation:
-        database, *queries = map(Frames.load, validation)
-        card["acceptance"] = acceptance(model.eval(), image_size, database, queries)
-    return save_checkpoint(Path(out), model, recipe, image_size, card)
+    spec, first_weights = model_spec(recipe)
+    model = build_model(spec["name"], **spec["options"] | first_weights)
+    card = _card(material)
+    if recipe.steps:  # an untrained network needs no poses
+        run, identity = _begin(model, material), _identity(material)
+        run.resume(out / STATE, identity)
+        with Scalars(out, run.step, tensorboard) as scalars:
+            for figures in _steps(run, material, diagnose_every):
+                scalars.add(run.step, figures)
+                if save_every and run.step % save_every == 0:
+                    scalars.flush()
+                    run.save(out / STATE, identity)
+                if progress:
+                    progress(run.step, recipe.steps, figures)
+        card |= _result(run)
+    if material.examiner:
+        card |= material.examiner.card(model)
+    save_checkpoint(out, model, spec, recipe, material.network_input.as_json(), card)
+    (out / STATE).unlink(missing_ok=True)
+    return out
 
 
-def network_input(drives: Sequence[Frames], image_height: int) -> tuple[int, int]:
-    """Width and height of the network's input [px]; raises RecipeError where the drives' cameras differ in aspect."""
-    aspects = {round(width / height, 2) for width, height in (drive.image_size for drive in drives)}
-    if len(aspects) != 1:
-        listing = ", ".join(f"{drive.folder}: {drive.image_size}" for drive in drives)
-        raise RecipeError(f"the drives' images differ in aspect ({listing or 'no drives given'}); train them apart")
-    width, height = drives[0].image_size
-    return round(image_height * width / height), image_height
+def model_spec(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
+    """{"name", "options"} of `build_model` for a trained network, and the options that differ before training."""
+    cloud = {"planes": list(recipe.planes), "layers": list(recipe.layers), "num_top_down": recipe.num_top_down}
+    if recipe.modality == "lidar":
+        return {"name": "lidar", "options": {"dim": recipe.dim or recipe.planes[-1], **cloud}}, {}
+    image = {"backbone": recipe.backbone, "pretrained": False}
+    first_weights = {"pretrained": recipe.pretrained}
+    if recipe.modality == "camera":
+        return {"name": "camera", "options": {"dim": recipe.dim, **image}}, first_weights
+    widths = {"image_dim": recipe.dim, "cloud_dim": recipe.cloud_dim}
+    return {"name": "teacher", "options": {**widths, **image, **cloud}}, first_weights
 
 
-def _optimise(model: ImageEncoder, images: TrainingImages, recipe: Recipe, progress: Progress | None) -> list[float]:
-    augment = image_augmentation() if recipe.augment else torch.nn.Identity()
-    optimiser = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [max(recipe.steps * 2 // 3, 1)], gamma=0.1)
-    losses: list[float] = []
-    model.train()
-    for step, indices in zip(range(recipe.steps), _endless_batches(images.positions_m, recipe), strict=False):
-        positive, negative = places.masks(images.positions_m[indices], recipe.positive_m, recipe.negative_m)
-        embeddings = model(augment(images.batch(indices)))
-        result = batch_hard_triplet(embeddings, torch.from_numpy(positive), torch.from_numpy(negative), recipe.margin)
-        optimiser.zero_grad()
-        (0.5 * result.loss).backward()  # the task loss's weight in MinkLoc++ and DistilVPR
-        optimiser.step()
-        schedule.step()
-        losses.append(float(result.loss.detach()))
-        if progress:
-            active = result.num_nonzero / max(result.num_triplets, 1)
-            progress(step + 1, recipe.steps, {"loss": losses[-1], "active": active})
-    return losses
+@dataclass(frozen=True)
+class _Material:
+    """What a run learns from, and what it is looked at with."""
+
+    recipe: Recipe
+    drives: list[Frames]
+    samples: Samples
+    network_input: NetworkInput
+    examiner: Validation | None
+    teacher: TeacherDescriptors | None
 
 
-def _endless_batches(positions_m: np.ndarray, recipe: Recipe) -> Iterator[np.ndarray]:
-    positives = places.positives(positions_m, recipe.positive_m)
+def _gather(
+    frames: Sequence[str | Path],
+    recipe: Recipe,
+    validation: Sequence[str | Path],
+    teacher: str | Path | None,
+    cache: str | Path | None,
+) -> _Material:
+    if (recipe.distillation is None) != (teacher is None):
+        raise RecipeError("a teacher and a recipe with distillation go together: only one of them was given")
+    drives = [Frames.load(folder) for folder in frames]
+    network_input = NetworkInput.of_recipe(recipe, drives)
+    examiner = Validation.load(validation, network_input, drives) if validation else None
+    descriptors = teacher_descriptors(teacher, drives, cache) if teacher else None
+    return _Material(recipe, drives, Samples(drives), network_input, examiner, descriptors)
+
+
+def _begin(model: nn.Module, material: _Material) -> Run:
+    recipe, distiller = material.recipe, None
+    if recipe.distillation and material.teacher:
+        distiller = Distiller(recipe.distillation, int(model.dim), material.teacher.dim)  # type: ignore[arg-type]
+    return Run.begin(model, distiller, recipe, _sampler(material.samples, recipe))
+
+
+def _sampler(samples: Samples, recipe: Recipe) -> PairSampler:
+    positives = places.positives(samples.positions_m, recipe.positive_m)
     if sum(len(found) > 0 for found in positives) < 4:
         raise RecipeError(
             f"of {len(positives)} frames fewer than 4 have another within {recipe.positive_m:g} m: "
             "drive the same streets at least twice, or raise positive_m"
         )
-    rng = np.random.default_rng(recipe.seed)
-    while True:
-        yield from pair_batches(positives, recipe.batch_size, rng)
+    return PairSampler(positives, recipe.batch_size, recipe.seed)
+
+
+def _steps(run: Run, material: _Material, diagnose_every: int) -> Iterator[dict[str, float]]:
+    """Train to the recipe's last step, giving the figures of each; the best weights are in place at the end."""
+    recipe = material.recipe
+    augmentation = _augmentation(run, recipe) if recipe.augment else None
+    while run.step < recipe.steps:
+        started = time.monotonic()
+        indices = next(run.sampler)
+        masks = _masks(material.samples.positions_m[indices], recipe)
+        run.model.train()
+        batch = material.network_input.batch(material.samples, indices, augmentation)
+        descriptors = heads(run.model, batch, recipe.normalize)
+        loss, figures = task_loss(descriptors, masks, recipe)
+        if run.distiller and material.teacher and run.step >= run.distiller.warmup_steps:
+            student = descriptors[EMBEDDING]
+            taught, terms = run.distiller(student, material.teacher.rows[indices], masks)
+            if diagnose_every and run.step % diagnose_every == 0:
+                terms |= gradient_norms(loss, taught, student)
+            loss, figures = loss + taught, figures | terms
+        run.update(loss, figures["loss"])
+        if material.examiner and _is_looked_at(run.step, recipe):
+            recall_at_1 = material.examiner.recall_at_1(run.model)
+            run.consider(recall_at_1, EMBEDDING)
+            figures |= {f"recall_at_1_{name}": value for name, value in recall_at_1.items()}
+        run.seconds += time.monotonic() - started
+        yield figures
+    if run.best:
+        run.model.load_state_dict(run.best.weights)
+
+
+def _augmentation(run: Run, recipe: Recipe) -> Augmentation:
+    from vpr_core.data.augment import image_augmentation
+
+    return Augmentation(image_augmentation(), recipe.cloud_augmentation, run.cloud_rng)
+
+
+def _masks(positions_m: np.ndarray, recipe: Recipe) -> PairMasks:
+    positive, negative = places.masks(positions_m, recipe.positive_m, recipe.negative_m)
+    return PairMasks(torch.from_numpy(positive), torch.from_numpy(negative))
+
+
+def _is_looked_at(step: int, recipe: Recipe) -> bool:
+    return recipe.validate_every > 0 and (step % recipe.validate_every == 0 or step == recipe.steps)
+
+
+def _identity(material: _Material) -> dict[str, Any]:
+    """What two starts must have in common to be one run."""
+    validation = material.examiner.drives if material.examiner else []
+    return {
+        **as_json(material.recipe),
+        "frames": hash_of_drives(material.drives),
+        "validation": hash_of_drives(validation),
+        "teacher": material.teacher.teacher if material.teacher else None,
+    }
+
+
+def _card(material: _Material) -> dict[str, Any]:
+    card: dict[str, Any] = {
+        "drives": [
+            {"session": drive.session, "frames": len(drive), "bag": drive.card["bag"]} for drive in material.drives
+        ],
+        "steps": material.recipe.steps,
+        "final_loss": None,
+        "seconds": 0.0,
+    }
+    return card | ({"teacher": material.teacher.teacher} if material.teacher else {})
+
+
+def _result(run: Run) -> dict[str, Any]:
+    result: dict[str, Any] = {"final_loss": round(float(np.mean(run.losses)), 4), "seconds": round(run.seconds, 1)}
+    return result | ({"best_step": run.best.step} if run.best else {})

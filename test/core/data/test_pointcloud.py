@@ -60,6 +60,21 @@ def test_an_empty_cloud_is_empty() -> None:
     assert cloud_from_message(message(POINTS[:0])).shape == (0, 4)
 
 
+def test_a_cloud_without_any_finite_point_is_refused() -> None:
+    with pytest.raises(InputError, match="no finite point: all 12 have") as caught:
+        cloud_from_message(message(np.full_like(POINTS, np.nan)))
+    assert caught.value.kind == "empty"
+
+
+@pytest.mark.parametrize("step", [{"point_step": 8}, {"point_step": 0}, {"row_step": 0}, {"row_step": 40}])
+def test_steps_that_do_not_fit_the_fields_are_refused(step: dict[str, int]) -> None:
+    wrong = message(height=3)
+    vars(wrong).update(step)
+    with pytest.raises(InputError, match="its fields need 16 bytes a point and .* a row") as caught:
+        cloud_from_message(wrong)
+    assert caught.value.kind == "layout"
+
+
 def test_what_cannot_be_read_is_refused_with_its_reason() -> None:
     with pytest.raises(InputError, match="no field z, it has"):
         cloud_from_message(message(POINTS[:, :2], names=("x", "y")))

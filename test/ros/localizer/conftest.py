@@ -15,7 +15,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 
 from vpr_core.data.frames import Frames
 from vpr_distill_msgs.msg import PlaceMatchArray
@@ -32,6 +32,7 @@ class Robot:
         self.process, self.probe = process, probe
         self.name = f"{namespace}/localizer"
         self.image_topic = f"{namespace}/image"
+        self.cloud_topic = f"{namespace}/points"
         self.matches = probe.collect(PlaceMatchArray, f"{self.name}/matches")
         self.poses = probe.collect(PoseWithCovarianceStamped, f"{self.name}/pose")
         self.candidates = probe.collect(PoseArray, f"{self.name}/candidates")
@@ -55,6 +56,9 @@ class Robot:
 
     def camera(self, message_type: type = CompressedImage, qos: QoSProfile | int = 50) -> Any:
         return self.probe.publisher(message_type, self.image_topic, qos)
+
+    def lidar(self, qos: QoSProfile | int = 50) -> Any:
+        return self.probe.publisher(PointCloud2, self.cloud_topic, qos)
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """Poll until the condition holds; where it never does, show what the node says of itself."""
@@ -107,6 +111,24 @@ class Robot:
         message.data.frombytes(rgb.tobytes())
         return message
 
+    @staticmethod
+    def cloud(points: np.ndarray, stamp_ns: int = START_NS, height: int = 1, order: str = "<", padding: int = 0) -> Any:
+        """A PointCloud2 of points [N, 4] in `height` rows, with `padding` bytes after each point."""
+        names = ("x", "y", "z", "intensity")
+        width, step = len(points) // height, 16 + padding
+        records = np.zeros(height * width, np.dtype({"names": names, "formats": [f"{order}f4"] * 4,
+                           "offsets": [0, 4, 8, 12], "itemsize": step}))  # fmt: skip
+        for column, name in enumerate(names):
+            records[name] = points[: height * width, column]
+        fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+                  for i, name in enumerate(names)]  # fmt: skip
+        message = PointCloud2(height=height, width=width, fields=fields, is_bigendian=order == ">", point_step=step,
+                              row_step=step * width, is_dense=False)  # fmt: skip
+        message.header.stamp = ns_to_stamp(stamp_ns)
+        message.header.frame_id = "lidar"
+        message.data.frombytes(records.tobytes())
+        return message
+
     def answers(self, count: int) -> list[PlaceMatchArray]:
         self.wait(lambda: len(self.matches) >= count, f"{count} answers")
         return self.matches
@@ -131,6 +153,26 @@ def robot(start: Callable[..., Any], probe: Any, namespace: str, bundle: Path, p
         return Robot(process, probe, namespace)
 
     return make
+
+
+@pytest.fixture
+def lidar_robot(
+    robot: Callable[..., Robot], namespace: str, lidar_bundle: Path, lidar_map: Path
+) -> Callable[..., Robot]:
+    """Like `robot`, with a LiDAR model."""
+
+    def make(*arguments: str, **parameters: Any) -> Robot:
+        given = {"modality": "lidar", "bundle": lidar_bundle, "map": lidar_map, "cloud_topic": f"{namespace}/points"}
+        return robot(*arguments, **given | parameters)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def clouds(frames: Path) -> list[np.ndarray]:
+    """The clouds that the LiDAR map was made of, by place."""
+    drive = Frames.load(frames)
+    return [drive.cloud(index) for index in range(len(drive))]
 
 
 @pytest.fixture(scope="session")

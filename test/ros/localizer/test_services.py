@@ -108,7 +108,7 @@ def test_parameters_that_may_change_apply_at_once(robot: Callable[..., Any], jpe
     for name, value, reason in (
         ("top_k", 0, "out of range"),
         ("bundle", "/other", "configured"),
-        ("modality", "lidar", "not supported"),
+        ("modality", "radar", "not supported"),
         ("autostart", False, "read-only"),
     ):
         result = node.set(name, value)

@@ -1,8 +1,8 @@
-"""The camera's topic while the localizer is active: type from the graph, sensor QoS, what is wrong with it logged."""
+"""A sensor's topic while the localizer is active: type from the graph, sensor QoS, what is wrong with it logged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -10,37 +10,37 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CompressedImage, Image
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-_TYPES = {"raw": Image, "compressed": CompressedImage}
-_TYPE_NAMES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
 _GRAPH_PERIOD_S = 0.2
 
 
-class ImageInput:
-    """Subscribes to an image topic and hands every message to `on_image` until closed.
+class SensorInput:
+    """Subscribes to a sensor's topic and hands every message to `on_message` until closed.
 
-    transport: raw, compressed, or auto, which waits until a publisher shows its type.
+    types: message class by type name, e.g. {"sensor_msgs/msg/Image": Image}. Of several, the one that a publisher
+    shows is taken, and until then there is no subscription.
+    advice: what to do where the topic carries another type.
     """
 
     def __init__(
-        self, node: Node, topic: str, transport: str, on_image: Callable[[Image | CompressedImage], None]
+        self, node: Node, topic: str, types: Mapping[str, type], advice: str, on_message: Callable[[Any], None]
     ) -> None:
-        self.newest: Image | CompressedImage | None = None
+        self.newest: Any = None
         self._node = node
         self._topic = node.resolve_topic_name(topic)
-        self._transport = transport
-        self._on_image = on_image
+        self._types = types
+        self._advice = advice
+        self._on_message = on_message
         self._group = MutuallyExclusiveCallbackGroup()
         self._subscription: Any = None
         self._told = ""
-        if transport != "auto":
-            self._subscribe(transport)
+        if len(types) == 1:
+            self._subscribe(*types)
         # Not the node's clock, which stands still where simulated time does.
         self._timer = node.create_timer(
             _GRAPH_PERIOD_S, self._look_at_graph, self._group, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -51,11 +51,11 @@ class ImageInput:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
 
-    def _subscribe(self, transport: str) -> None:
+    def _subscribe(self, type_name: str) -> None:
         # rclpy writes overrides into the profile, so each subscription has its own.
         qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._subscription = self._node.create_subscription(
-            _TYPES[transport],
+            self._types[type_name],
             self._topic,
             self._receive,
             qos,
@@ -63,38 +63,34 @@ class ImageInput:
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self._transport = transport
+        self._types = {type_name: self._types[type_name]}
 
-    def _subscribe_late(self, transport: str) -> None:
+    def _subscribe_late(self, type_name: str) -> None:
         try:
-            self._subscribe(transport)
+            self._subscribe(type_name)
         except Exception as error:  # a QoS override that does not exist
             self._tell_once(f"cannot subscribe to {self._topic}: {error}")
         else:
-            self._node.get_logger().info(f"{self._topic} carries {_TYPE_NAMES[transport]}")
+            self._node.get_logger().info(f"{self._topic} carries {type_name}")
 
-    def _receive(self, message: Image | CompressedImage) -> None:
+    def _receive(self, message: Any) -> None:
         self.newest = message
-        self._on_image(message)
+        self._on_message(message)
 
     def _look_at_graph(self) -> None:
         """Subscribe once the type is known; say once what does not fit."""
         offered = {info.topic_type for info in self._node.get_publishers_info_by_topic(self._topic)}
-        wanted = [name for name in _TYPE_NAMES if self._transport in ("auto", name)]
-        fitting = [name for name in wanted if _TYPE_NAMES[name] in offered]
+        fitting = [name for name in self._types if name in offered]
         if fitting and self._subscription is None:
             self._subscribe_late(fitting[0])
         elif offered and not fitting:
-            expected = " or ".join(_TYPE_NAMES[name] for name in wanted)
-            self._tell_once(
-                f"{self._topic} carries {', '.join(sorted(offered))}, expected {expected}: "
-                "set image_topic, or image_transport to auto"
-            )
+            expected = " or ".join(self._types)
+            self._tell_once(f"{self._topic} carries {', '.join(sorted(offered))}, expected {expected}: {self._advice}")
 
     def _on_incompatible_qos(self, event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
         self._tell_once(
-            f"a publisher on {self._topic} offers less {policy} than this node asks for, and no image comes from it: "
+            f"a publisher on {self._topic} offers less {policy} than this node asks for, and nothing comes from it: "
             f"set qos_overrides.{self._topic}.subscription.{policy} to what `ros2 topic info -v {self._topic}` shows"
         )
 

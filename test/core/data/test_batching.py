@@ -1,0 +1,38 @@
+"""The order of batches can be stored at any moment and taken up again."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from vpr_core.data.batching import PairSampler
+
+PAIRS = [np.array([index ^ 1]) for index in range(20)]
+
+
+def test_a_stored_position_gives_the_same_batches() -> None:
+    sampler = PairSampler(PAIRS, 8, seed=3)
+    for taken in range(8):  # over the end of an epoch, which holds three batches
+        stored = json.loads(json.dumps(sampler.state_dict()))
+        expected = [next(sampler) for _ in range(7)]
+        other = PairSampler(PAIRS, 8, seed=100 + taken)
+        other.load_state_dict(stored)
+        for batch in expected:
+            np.testing.assert_array_equal(next(other), batch)
+        sampler = other
+        sampler.load_state_dict(stored)
+        next(sampler)
+
+
+def test_epochs_differ_and_each_covers_every_frame() -> None:
+    sampler = PairSampler(PAIRS, 8, seed=3)
+    epochs = [np.concatenate([next(sampler) for _ in range(3)]) for _ in range(2)]
+    assert set(epochs[0]) == set(epochs[1]) == set(range(20))
+    assert not np.array_equal(*epochs)
+
+
+def test_too_few_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match="fewer than 4"):
+        PairSampler([np.array([1]), np.array([0]), np.array([], int)], 8, seed=0)

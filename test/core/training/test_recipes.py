@@ -1,0 +1,102 @@
+"""Every recipe under config/ parses with the command that it is for, and the commands agree with one another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vpr_core.cli import _values, build_parser, recipe_of
+from vpr_core.errors import RecipeError
+from vpr_core.training.checkpoint import load_checkpoint
+from vpr_core.training.recipe import Distillation, Recipe, as_json
+from vpr_core.training.train import model_spec
+
+ROOT = Path(__file__).parents[3]
+CONFIG = ROOT / "config"
+COMMANDS = {"teacher": "train-teacher", "distill": "distill"}
+RECIPES = sorted(path for folder in COMMANDS for path in (CONFIG / folder).rglob("*.yaml"))
+
+
+def parsed(command: str, *arguments: object) -> Recipe:
+    needed = ["--frames", "f", "--out", "o", *(["--teacher", "t"] if command == "distill" else [])]
+    config = build_parser().parse_args([command, *map(str, arguments), *needed])
+    options = _values(config[command])
+    return recipe_of({**options, "distillation": None} if command == "train" else options)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(CONFIG)))
+def test_every_recipe_parses_and_its_network_can_be_built(path: Path) -> None:
+    from vpr_core.models.factory import build_model
+
+    command = COMMANDS[path.relative_to(CONFIG).parts[0]]
+    recipe = parsed(command, "--config", path)
+    assert (recipe.distillation is not None) == (command == "distill")
+    spec, _ = model_spec(recipe)
+    assert build_model(spec["name"], **spec["options"]).dim > 0
+
+
+def test_recipes_are_found() -> None:
+    assert {path.relative_to(CONFIG).as_posix() for path in RECIPES} >= {"teacher/town.yaml", "teacher/paper.yaml"}
+
+
+def test_the_paper_s_teacher_and_students_are_equally_wide() -> None:
+    from vpr_core.models.factory import build_model
+
+    recipes = [parsed("train-teacher", "--config", CONFIG / "teacher" / "paper.yaml")]
+    recipes += [
+        parsed("distill", "--config", CONFIG / "distill" / f"paper_{name}.yaml") for name in ("camera", "lidar")
+    ]
+    specs = [model_spec(recipe)[0] for recipe in recipes]
+    assert [build_model(spec["name"], **spec["options"]).dim for spec in specs] == [384, 384, 384]
+
+
+@pytest.mark.parametrize("name", ["town_camera", "town_lidar", "paper_camera", "paper_lidar"])
+def test_the_same_file_trains_the_student_alone(name: str) -> None:
+    path = CONFIG / "distill" / f"{name}.yaml"
+    alone, distilled = as_json(parsed("train", "--config", path)), as_json(parsed("distill", "--config", path))
+    assert distilled.pop("distillation") and alone.pop("distillation") is None
+    assert alone == distilled
+
+
+def test_defaults_are_the_recipe_s_own() -> None:
+    assert parsed("train") == Recipe()
+    assert parsed("train-teacher") == Recipe(modality="fused")
+    assert parsed("distill", "--modality", "lidar") == Recipe(modality="lidar", distillation=Distillation())
+    assert Recipe.from_json(as_json(Recipe(distillation=Distillation()))) == Recipe(distillation=Distillation())
+
+
+def test_what_cannot_work_is_refused() -> None:
+    with pytest.raises(RecipeError, match="a recipe has no stepz"):
+        Recipe.from_json({"stepz": 3})
+    with pytest.raises(RecipeError, match="voxel_size_m"):
+        Recipe(voxel_size_m=0.0)
+    with pytest.raises(RecipeError, match="options are for baselines"):
+        Distillation(options={"temperature": 2.0})
+    with pytest.raises(RecipeError, match="removed lies in"):
+        Recipe.from_json({"cloud_augmentation": {"removed": 1.0}})
+
+
+def test_teacher_and_student_by_commands(toy: dict[str, Path], tmp_path: Path) -> None:
+    small = ("--pretrained", "false", "--image_height", 48, "--batch_size", 8, "--steps", 2, "--frames", toy["first"])
+    for arguments in (
+        ("train-teacher", "--config", CONFIG / "teacher" / "town.yaml", "--out", tmp_path / "teacher"),
+        ("distill", "--config", CONFIG / "distill" / "town_lidar.yaml", "--teacher", tmp_path / "teacher",
+         "--distillation.warmup_steps", 1, "--out", tmp_path / "student"),
+    ):  # fmt: skip
+        command = [sys.executable, "-m", "vpr_core", *map(str, arguments), *map(str, small)]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert result.returncode == 0, result.stderr
+    student, teacher = load_checkpoint(tmp_path / "student"), load_checkpoint(tmp_path / "teacher")
+    assert student.modality == "lidar" and student.card["teacher"] == teacher.hash
+    assert list((tmp_path / "student" / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("command", ["train-teacher", "distill"])
+def test_help_names_the_recipe_s_keys(command: str) -> None:
+    result = subprocess.run([sys.executable, "-m", "vpr_core", command, "--help"], capture_output=True, text=True)
+    assert (
+        result.returncode == 0 and "--task_weights" in result.stdout and "--cloud_augmentation.block" in result.stdout
+    )

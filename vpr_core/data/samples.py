@@ -1,0 +1,45 @@
+"""The frames of several drives, numbered through, read from disk as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from vpr_core.data.frames import Frames
+from vpr_core.preprocess import resize_image
+
+
+class Samples:
+    """Images and clouds by number over all drives. Nothing is kept, so memory does not grow with the drives."""
+
+    def __init__(self, drives: Sequence[Frames]) -> None:
+        self._drives = drives
+        self._where = [(drive, index) for drive in drives for index in range(len(drive))]
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    @cached_property
+    def positions_m(self) -> np.ndarray:
+        """[N, 3] in the map frame that the drives share; raises FramesError where one has no poses."""
+        return np.concatenate([drive.positions_m for drive in self._drives])
+
+    def images(self, indices: Sequence[int] | np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+        """RGB uint8 [B, H, W, 3] of width and height `image_size` [px]."""
+        width, height = image_size
+        frames = [self._where[index] for index in indices]
+        return np.stack([resize_image(drive.image(index), height, width) for drive, index in frames])
+
+    def clouds(self, indices: Sequence[int] | np.ndarray, max_range_m: float | None = None) -> list[np.ndarray]:
+        """float32 [N_i, 4] each, in the LiDAR frame."""
+        frames = [self._where[index] for index in indices]
+        return [within_range(drive.cloud(index), max_range_m) for drive, index in frames]
+
+
+def within_range(points: np.ndarray, max_range_m: float | None) -> np.ndarray:
+    """The points [N, 3+] (x, y, z [m] first) not farther than `max_range_m` from the sensor; None keeps all."""
+    if max_range_m is None:
+        return points
+    return points[np.linalg.norm(points[:, :3], axis=1) <= max_range_m]

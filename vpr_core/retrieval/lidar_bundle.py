@@ -1,0 +1,153 @@
+"""A LiDAR encoder as weights for torch, which is imported where such a bundle is loaded and nowhere before.
+
+bundle/
+  bundle.json         besides what every bundle has: model (name and options for `build_model`), voxel_size_m,
+                      max_range_m (null: no limit)
+  weights-<hash>.pt   state dict of the network
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vpr_core.errors import BundleError, InputError, VprError
+from vpr_core.files import read_checked
+from vpr_core.models.factory import build_model
+from vpr_core.models.sparse import batch_clouds, voxelize
+from vpr_core.retrieval.bundle import MADE_BY, Bundle, identity, write_bundle
+
+MIN_VOXELS = 10
+"""A cloud of fewer occupied voxels shows no place: a covered sensor, or returns of the vehicle itself."""
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class LidarEncoder:
+    """A network and how clouds are fed to it."""
+
+    model: nn.Module
+    """In eval mode."""
+    voxel_size_m: float
+    max_range_m: float | None
+    """Points farther from the sensor than this are left out; None keeps all."""
+    device: str = "cpu"
+
+    def encode(self, clouds: Sequence[np.ndarray]) -> np.ndarray:
+        """Clouds [N, 3 or more] (x, y, z [m] in the LiDAR's frame first) to unit descriptors float32 [B, D].
+
+        Raises InputError where a cloud cannot show a place: see `occupied_voxels`.
+        """
+        voxels = [occupied_voxels(cloud, self.voxel_size_m, self.max_range_m).to(self.device) for cloud in clouds]
+        with torch.inference_mode():
+            descriptors = nn.functional.normalize(self.model(batch_clouds(voxels)))
+        return np.asarray(descriptors.float().cpu().numpy())
+
+
+@dataclass(frozen=True)
+class LidarBundle(Bundle):
+    """A LiDAR encoder ready to run."""
+
+    modality = "lidar"
+    encoder: LidarEncoder
+
+    @classmethod
+    def read(cls, folder: Path, manifest: dict[str, Any], device: str, threads: int) -> LidarBundle:
+        """As `Bundle.read`; `threads` above 0 is set for torch in the whole process."""
+        _check_device(device)
+        model = load_network(manifest["model"], read_checked(folder, manifest["encoder"], BundleError, MADE_BY))
+        if threads:
+            torch.set_num_threads(threads)
+        encoder = LidarEncoder(model.to(device), manifest["voxel_size_m"], manifest["max_range_m"], device)
+        hash = identity(manifest, "model", "voxel_size_m", "max_range_m")
+        return cls(manifest["dim"], manifest["accept_similarity"], hash, manifest["card"], encoder)
+
+    def encode(self, observations: Sequence[np.ndarray]) -> np.ndarray:
+        """Clouds [N, 3 or more] in metres to unit descriptors float32 [B, D]; raises InputError."""
+        return self.encoder.encode(observations)
+
+
+def occupied_voxels(cloud: np.ndarray, voxel_size_m: float, max_range_m: float | None) -> Tensor:
+    """Occupied voxels int32 [M, 3] of a cloud [N, 3 or more] (x, y, z [m] first), of its points within range.
+
+    Points that are not finite are left out. Raises InputError, whose `kind` says which: "refused" (no cloud), "empty"
+    (no finite point), "range" (none within `max_range_m`), "sparse" (fewer than MIN_VOXELS voxels).
+    """
+    if cloud.ndim != 2 or cloud.shape[1] < 3 or not np.issubdtype(cloud.dtype, np.floating):
+        raise InputError(f"point cloud is {cloud.dtype} {list(cloud.shape)}, expected float32 [N, 3] or wider: x, y, z")
+    points = cloud[np.isfinite(cloud[:, :3]).all(axis=1), :3]
+    if not len(points):
+        raise InputError(f"point cloud has no finite point among its {len(cloud)}", kind="empty")
+    near = points if max_range_m is None else points[_distance_m(points) <= max_range_m]
+    if not len(near):
+        nearest_m = float(_distance_m(points).min())
+        raise InputError(
+            f"none of the cloud's {len(points)} points lies within {max_range_m:g} m, for which the model was made; "
+            f"the nearest is at {nearest_m:.1f} m: are its coordinates metres in the sensor's own frame?",
+            kind="range",
+        )
+    voxels = voxelize(near, voxel_size_m)
+    if len(voxels) < MIN_VOXELS:
+        raise InputError(
+            f"the cloud's {len(near)} points occupy {len(voxels)} voxels of {voxel_size_m:g} m, expected "
+            f"{MIN_VOXELS} or more: is the sensor covered?",
+            kind="sparse",
+        )
+    return voxels
+
+
+def load_network(spec: dict[str, Any], weights: bytes) -> nn.Module:
+    """The network in eval mode of `spec` (name and options for `build_model`) and a state dict as `torch.save` writes.
+
+    Raises BundleError where the two do not make one.
+    """
+    try:
+        state = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's own words tell how to load it unsafely
+        raise BundleError(
+            f"the {len(weights)} bytes of weights are no state dict ({type(error).__name__}); run `{MADE_BY}` again"
+        ) from error
+    try:
+        model = build_model(spec["name"], **spec["options"])
+        model.load_state_dict(state)
+    except (VprError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BundleError(f"no network {spec} can be made of the weights: {reason}; run `{MADE_BY}` again") from error
+    return model.eval()
+
+
+def write_lidar_bundle(
+    folder: Path,
+    weights: bytes,
+    *,
+    model: dict[str, Any],
+    voxel_size_m: float,
+    max_range_m: float | None,
+    dim: int,
+    accept_similarity: float | None,
+    card: dict[str, Any],
+) -> Path:
+    """Write a LiDAR bundle; an older one stays whole until everything is on the disk."""
+    input = {"model": model, "voxel_size_m": voxel_size_m, "max_range_m": max_range_m}
+    return write_bundle(folder, "lidar", ("weights.pt", weights), input=input, dim=dim,
+                        accept_similarity=accept_similarity, card=card)  # fmt: skip
+
+
+def _distance_m(points: np.ndarray) -> np.ndarray:
+    """[N] distances of points [N, 3] from the sensor."""
+    with np.errstate(over="ignore"):  # a broken driver's coordinates are finite, their squares may not be
+        return np.asarray(np.linalg.norm(points, axis=1))
+
+
+def _check_device(device: str) -> None:
+    if device not in DEVICES:
+        raise BundleError(f"device is {device!r}, expected one of {', '.join(DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BundleError("device is cuda, but this torch finds no GPU: install torch with CUDA, or use device cpu")

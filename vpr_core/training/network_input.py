@@ -1,0 +1,114 @@
+"""What a network takes: images, clouds or both, as tensors made of a drive's frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vpr_core.data.cloud_augmentation import CloudAugmentation, augment_clouds
+from vpr_core.data.frames import Frames
+from vpr_core.data.samples import Samples
+from vpr_core.errors import RecipeError
+from vpr_core.models.sparse import SparseTensor, batch_clouds, voxelize
+from vpr_core.training.recipe import Modality, Recipe
+
+EMBEDDING = "embedding"
+HEADS = (EMBEDDING, "cloud_embedding", "image_embedding")
+"""Descriptors that a network gives: a teacher all of them, a student the first."""
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """Sizes of what a network takes; what its modality does not need is None."""
+
+    modality: Modality
+    image_size: tuple[int, int] | None = None
+    """Width and height [px]."""
+    voxel_size_m: float | None = None
+    max_range_m: float | None = None
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe, drives: Sequence[Frames]) -> NetworkInput:
+        """The input for training on these drives; raises RecipeError where they do not have it."""
+        check_sensors(recipe.modality, drives)
+        image_size = image_size_of(drives, recipe.image_height) if recipe.modality != "lidar" else None
+        if recipe.modality == "camera":
+            return cls(recipe.modality, image_size)
+        return cls(recipe.modality, image_size, recipe.voxel_size_m, recipe.max_range_m)
+
+    @classmethod
+    def from_json(cls, modality: Modality, values: dict[str, Any]) -> NetworkInput:
+        size = values.get("image_size")
+        image_size = (int(size[0]), int(size[1])) if size else None
+        return cls(modality, image_size, values.get("voxel_size_m"), values.get("max_range_m"))
+
+    def as_json(self) -> dict[str, Any]:
+        """{"image_size": [w, h]} for a camera, {"voxel_size_m", "max_range_m"} for a LiDAR, all of it for both."""
+        image = {"image_size": list(self.image_size)} if self.image_size else {}
+        cloud = {"voxel_size_m": self.voxel_size_m, "max_range_m": self.max_range_m} if self.voxel_size_m else {}
+        return image | cloud
+
+    def batch(
+        self, samples: Samples, indices: Sequence[int] | np.ndarray, augmentation: Augmentation | None = None
+    ) -> tuple[Tensor | SparseTensor, ...]:
+        """The arguments of the network for these samples."""
+        arguments: list[Tensor | SparseTensor] = []
+        if self.image_size:
+            images = torch.from_numpy(samples.images(indices, self.image_size)).permute(0, 3, 1, 2).float() / 255
+            arguments.append(augmentation.images(images) if augmentation else images)
+        if self.voxel_size_m:
+            clouds = samples.clouds(indices, self.max_range_m)
+            if augmentation:
+                clouds = augmentation.clouds(clouds)
+            arguments.append(batch_clouds([voxelize(cloud[:, :3], self.voxel_size_m) for cloud in clouds]))
+        return tuple(arguments)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Changes to training samples, drawn from torch's random state for images and from `rng` for clouds."""
+
+    images: Callable[[Tensor], Tensor]
+    cloud_amount: CloudAugmentation
+    rng: np.random.Generator
+
+    def clouds(self, clouds: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return augment_clouds(clouds, self.cloud_amount, self.rng)
+
+
+def heads(model: nn.Module, arguments: tuple[Tensor | SparseTensor, ...], normalize: bool) -> dict[str, Tensor]:
+    """The network's descriptors [B, D] by name of HEADS, unit-length where `normalize`."""
+    output = model(*arguments)
+    named = output if isinstance(output, dict) else {EMBEDDING: output}
+    return {name: functional.normalize(rows) if normalize else rows for name, rows in named.items()}
+
+
+def check_sensors(modality: Modality, drives: Sequence[Frames]) -> None:
+    """Raise RecipeError where a drive lacks a sensor that the modality needs, saying what to do."""
+    for drive in drives:
+        for sensor, needed_by, other in (("image", "camera", "lidar"), ("cloud", "lidar", "camera")):
+            if modality not in (needed_by, "fused"):
+                continue
+            lacking = sum(getattr(frame, sensor) is None for frame in drive.frames)
+            if lacking:
+                otherwise = "" if modality == "fused" else f", or train with --modality {other}"
+                raise RecipeError(
+                    f"{lacking} of {len(drive)} frames of {drive.folder} have no {sensor}, which a network of modality "
+                    f"{modality} needs: ingest the bag with --{sensor}_topic{otherwise}"
+                )
+
+
+def image_size_of(drives: Sequence[Frames], image_height: int) -> tuple[int, int]:
+    """Width and height of the network's input [px]; raises RecipeError where the drives' cameras differ in aspect."""
+    aspects = {round(width / height, 2) for width, height in (drive.image_size for drive in drives)}
+    if len(aspects) != 1:
+        listing = ", ".join(f"{drive.folder}: {drive.image_size}" for drive in drives)
+        raise RecipeError(f"the drives' images differ in aspect ({listing or 'no drives given'}); train them apart")
+    width, height = drives[0].image_size
+    return round(image_height * width / height), image_height

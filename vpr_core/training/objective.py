@@ -1,0 +1,93 @@
+"""What a network is trained for: the task, and for a student beside it what its teacher says."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vpr_core.errors import RecipeError
+from vpr_core.losses.baselines import BaselineLoss
+from vpr_core.losses.metric import batch_hard_triplet
+from vpr_core.losses.relational import DistilVPRLoss
+from vpr_core.training.network_input import EMBEDDING, HEADS
+from vpr_core.training.recipe import RELATIONAL, Distillation, Recipe
+
+
+class PairMasks(NamedTuple):
+    """bool [N, N] each: which pairs of a batch show one place, and which show different places."""
+
+    positive: Tensor
+    negative: Tensor
+
+
+def task_loss(descriptors: dict[str, Tensor], masks: PairMasks, recipe: Recipe) -> tuple[Tensor, dict[str, float]]:
+    """Batch-hard triplet on every head, weighted by `task_weights`; and the figures of the whole descriptor.
+
+    With the weights 0.5, 0.5, 0 this is MinkLoc++'s multi-head loss, and 0.5 of the triplet loss for a student.
+    """
+    weighted = descriptors[EMBEDDING].new_zeros(())
+    figures: dict[str, float] = {}
+    for name, weight in zip(HEADS, recipe.task_weights, strict=True):
+        if name not in descriptors or (weight == 0 and name != EMBEDDING):
+            continue
+        result = batch_hard_triplet(descriptors[name], masks.positive, masks.negative, recipe.margin)
+        weighted = weighted + weight * result.loss
+        suffix = "" if name == EMBEDDING else f"_{name.removesuffix('_embedding')}"
+        figures[f"loss{suffix}"] = float(result.loss.detach())
+        figures[f"active{suffix}"] = result.num_nonzero / max(result.num_triplets, 1)
+    return weighted, figures
+
+
+class Distiller(nn.Module):
+    """The distillation loss of a recipe. Its parameters, if it has any, are trained with the student's."""
+
+    def __init__(self, recipe: Distillation, student_dim: int, teacher_dim: int) -> None:
+        """Raises RecipeError for an unknown method or option."""
+        super().__init__()
+        self.weight, self.warmup_steps, self.method = recipe.weight, recipe.warmup_steps, recipe.method
+        self.loss = _distillation_loss(recipe, student_dim, teacher_dim)
+
+    def forward(self, student: Tensor, teacher: Tensor, masks: PairMasks) -> tuple[Tensor, dict[str, float]]:
+        """student [N, D], teacher [N, E] -> the weighted loss; and each of its terms without any weight."""
+        if isinstance(self.loss, BaselineLoss):
+            loss, terms = self.loss(student, teacher, masks.positive, masks.negative)
+        else:
+            loss, terms = self.loss(student, teacher)
+        loss = self.weight * loss
+        figures = {"distillation": float(loss.detach())}
+        return loss, figures | {name: float(term.detach()) for name, term in terms.items()}
+
+
+def gradient_norms(task: Tensor, distillation: Tensor, descriptors: Tensor) -> dict[str, float]:
+    """Norms of both losses' gradients on the student's descriptors, and how many times the task's the other's is."""
+    of_task, of_distillation = (
+        float(torch.autograd.grad(loss, descriptors, retain_graph=True)[0].norm()) for loss in (task, distillation)
+    )
+    return {
+        "gradient_task": of_task,
+        "gradient_distillation": of_distillation,
+        "gradient_ratio": of_distillation / max(of_task, 1e-12),
+    }
+
+
+def _distillation_loss(recipe: Distillation, student_dim: int, teacher_dim: int) -> nn.Module:
+    try:
+        # The student's random numbers stay those of a run without distillation.
+        with torch.random.fork_rng(devices=[]):
+            if recipe.method not in RELATIONAL:
+                return BaselineLoss(recipe.method, student_dim=student_dim, teacher_dim=teacher_dim, **recipe.options)
+            return DistilVPRLoss(
+                recipe.method,  # type: ignore[arg-type]  # it is one of RELATIONAL
+                recipe.mode,
+                recipe.curvature,
+                recipe.weight_self,
+                recipe.weight_cross,
+                angle=recipe.angle,
+                student_dim=student_dim,
+                teacher_dim=teacher_dim,
+            )
+    except ValueError as error:
+        names = ", ".join(RELATIONAL)
+        raise RecipeError(f"distillation: {error}; DistilVPR's own methods are {names}") from error

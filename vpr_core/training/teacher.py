@@ -1,0 +1,79 @@
+"""A teacher's descriptors of the training samples: computed once, without augmentation, and kept in a file."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vpr_core.data.frames import Frames
+from vpr_core.data.samples import Samples
+from vpr_core.files import sha256_bytes, sha256_json, write_atomic
+from vpr_core.training.checkpoint import Checkpoint, load_checkpoint
+from vpr_core.training.network_input import EMBEDDING, NetworkInput, check_sensors
+from vpr_core.training.validate import describe_samples
+
+
+@dataclass(frozen=True)
+class TeacherDescriptors:
+    """What a student is to learn from, sample by sample."""
+
+    teacher: str
+    """Hash of the checkpoint."""
+    rows: torch.Tensor
+    """float32 [N, E], as the teacher's own loss saw them: unit length only where its recipe says so."""
+
+    @property
+    def dim(self) -> int:
+        return self.rows.shape[1]
+
+
+def teacher_descriptors(
+    checkpoint: str | Path, drives: Sequence[Frames], cache: str | Path | None = None
+) -> TeacherDescriptors:
+    """Descriptors of all frames of `drives` in their order, by the teacher in eval mode.
+
+    cache: folder of the file that keeps them, the checkpoint's own by default. A file of another teacher, of other
+    drives, or one that is damaged is not used, and replaced. Raises BundleError for a bad checkpoint and RecipeError
+    where the drives lack a sensor of the teacher.
+    """
+    loaded = load_checkpoint(checkpoint)
+    check_sensors(loaded.modality, drives)
+    drives_hash = hash_of_drives(drives)
+    folder = Path(cache) if cache else Path(checkpoint)
+    path = folder / f"descriptors-{drives_hash[:12]}.npz"
+    rows = _cached(path, loaded.hash, drives_hash)
+    if rows is None:
+        rows = _describe(loaded, drives)
+        folder.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez(buffer, rows=rows, teacher=loaded.hash, drives=drives_hash)
+        write_atomic(path, buffer.getvalue())
+    return TeacherDescriptors(loaded.hash, torch.from_numpy(rows))
+
+
+def hash_of_drives(drives: Sequence[Frames]) -> str:
+    """Of the frames' stamps, poses and files, in the drives' order."""
+    names = ("frames.csv", "card.json")
+    return sha256_json([[sha256_bytes((drive.folder / name).read_bytes()) for name in names] for drive in drives])
+
+
+def _describe(loaded: Checkpoint, drives: Sequence[Frames]) -> np.ndarray:
+    network_input = NetworkInput.from_json(loaded.modality, loaded.input)
+    described = describe_samples(loaded.model, network_input, Samples(drives), loaded.recipe.normalize)
+    return described[EMBEDDING]
+
+
+def _cached(path: Path, teacher: str, drives: str) -> np.ndarray | None:
+    try:
+        with np.load(path) as stored:
+            if str(stored["teacher"]) == teacher and str(stored["drives"]) == drives:
+                return stored["rows"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return None
