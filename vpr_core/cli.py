@@ -302,13 +302,15 @@ def _query(options: dict[str, Any]) -> None:
     text = "".join(json.dumps(record) + "\n" for record in records)
     if out is None:
         sys.stdout.write(text)
-        return
-    write_atomic(out, text.encode())
+    else:
+        write_atomic(out, text.encode())
+    told = sys.stderr if out is None else sys.stdout  # the records alone go down a pipe
     accepted = sum(record["accepted"] for record in records)
     what = {"camera": "images", "lidar": "clouds"}[recognizer.modality]
-    print(f"{out}: {len(records)} {what}, {accepted} accepted, {sum(drops.values())} dropped")
+    summary = f"{len(records)} {what}, {accepted} accepted, {sum(drops.values())} dropped"
+    print(f"{out or 'query'}: {summary}", file=told)
     for reason, count in drops.most_common():
-        print(f"  dropped {count} x {reason}")
+        print(f"  dropped {count} x {reason}", file=told)
 
 
 def _evaluate(options: dict[str, Any]) -> None:
