@@ -72,3 +72,16 @@ def _records(message: Any) -> np.ndarray:
         )
     shape = (message.height, message.width)
     return np.ndarray(shape, dtype, buffer=data, strides=(message.row_step, message.point_step))
+
+
+def within_range(points: np.ndarray, max_range_m: float | None) -> np.ndarray:
+    """The points [N, 3+] (x, y, z [m] first) not farther than `max_range_m` from the sensor; None keeps all."""
+    if max_range_m is None:
+        return points
+    return points[distance_m(points) <= max_range_m]
+
+
+def distance_m(points: np.ndarray) -> np.ndarray:
+    """[N] distances of points [N, 3+] from the sensor."""
+    with np.errstate(over="ignore"):  # a broken driver's coordinates are finite, their squares may not be
+        return np.asarray(np.linalg.norm(points[:, :3], axis=1))

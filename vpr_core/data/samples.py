@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from vpr_core.data.frames import Frames
+from vpr_core.data.pointcloud import within_range
 from vpr_core.preprocess import resize_image
 
 
@@ -36,10 +37,3 @@ class Samples:
         """float32 [N_i, 4] each, in the LiDAR frame."""
         frames = [self._where[index] for index in indices]
         return [within_range(drive.cloud(index), max_range_m) for drive, index in frames]
-
-
-def within_range(points: np.ndarray, max_range_m: float | None) -> np.ndarray:
-    """The points [N, 3+] (x, y, z [m] first) not farther than `max_range_m` from the sensor; None keeps all."""
-    if max_range_m is None:
-        return points
-    return points[np.linalg.norm(points[:, :3], axis=1) <= max_range_m]

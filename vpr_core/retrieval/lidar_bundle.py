@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vpr_core.data.pointcloud import distance_m, within_range
 from vpr_core.errors import BundleError, InputError, VprError
 from vpr_core.files import read_checked
 from vpr_core.models.factory import build_model
@@ -85,9 +86,9 @@ def occupied_voxels(cloud: np.ndarray, voxel_size_m: float, max_range_m: float |
     points = cloud[np.isfinite(cloud[:, :3]).all(axis=1), :3]
     if not len(points):
         raise InputError(f"point cloud has no finite point among its {len(cloud)}", kind="empty")
-    near = points if max_range_m is None else points[_distance_m(points) <= max_range_m]
+    near = within_range(points, max_range_m)  # the crop that training made
     if not len(near):
-        nearest_m = float(_distance_m(points).min())
+        nearest_m = float(distance_m(points).min())
         raise InputError(
             f"none of the cloud's {len(points)} points lies within {max_range_m:g} m, for which the model was made; "
             f"the nearest is at {nearest_m:.1f} m: are its coordinates metres in the sensor's own frame?",
@@ -138,12 +139,6 @@ def write_lidar_bundle(
     input = {"model": model, "voxel_size_m": voxel_size_m, "max_range_m": max_range_m}
     return write_bundle(folder, "lidar", ("weights.pt", weights), input=input, dim=dim,
                         accept_similarity=accept_similarity, card=card)  # fmt: skip
-
-
-def _distance_m(points: np.ndarray) -> np.ndarray:
-    """[N] distances of points [N, 3] from the sensor."""
-    with np.errstate(over="ignore"):  # a broken driver's coordinates are finite, their squares may not be
-        return np.asarray(np.linalg.norm(points, axis=1))
 
 
 def _check_device(device: str) -> None:

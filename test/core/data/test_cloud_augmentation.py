@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vpr_core.data.cloud_augmentation import CloudAugmentation, augment_clouds
-from vpr_core.data.samples import within_range
+from vpr_core.data.pointcloud import within_range
 
 NOTHING = CloudAugmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
