@@ -110,6 +110,13 @@ def _define_ingest(command: ArgumentParser) -> None:
         "--tolerance_s", type=NonNegativeFloat, default=0.1, help="largest time between an image and its cloud"
     )
     command.add_argument("--session", type=str, default=None, help="name of the drive; the folder's name by default")
+    command.add_argument(
+        "--area",
+        type=str,
+        default=None,
+        help="name of the town or site, where drives of several are trained on together: those of one area share a "
+        "map frame, those of two have no place in common",
+    )
     command.add_argument("--overwrite", action="store_true", help="replace an existing frames folder")
 
 

@@ -80,6 +80,11 @@ class Frames:
         return self.card["map_frame"]
 
     @property
+    def area(self) -> tuple[str, str]:
+        """Drives of one area have their poses in one map frame; drives of different areas have no place in common."""
+        return self.card.get("area") or "", self.map_frame
+
+    @property
     def has_images(self) -> bool:
         return self.card["image_size"] is not None
 

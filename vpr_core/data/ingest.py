@@ -56,6 +56,7 @@ def ingest(
     keyframe_s: float = 1.0,
     tolerance_s: float = 0.1,
     session: str | None = None,
+    area: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -65,6 +66,7 @@ def ingest(
     `keyframe_m` metres of travel apart, or `keyframe_s` seconds where there are no poses. A cloud belongs to the
     nearest image within `tolerance_s`; a pose is interpolated between the two odometry messages around the image,
     which may be up to 0.5 s apart. What does not fit is dropped, counted by reason, and stands in card.json.
+    `area` names what drives with one map frame share; it is needed only where different towns call theirs the same.
 
     Raises BagError (unreadable bag, missing or ambiguous topic) and FramesError (`out` exists; nothing could be used).
     """
@@ -81,6 +83,7 @@ def ingest(
             if not frames:
                 raise FramesError(f"{bag} gave no frame: {_drop_text(drops)}")
             card = _card(bag, session or out.name, topics, streams, frames, image_size, drops)
+            card["area"] = area
             card["keyframes"] = {"metres": keyframe_m} if topics.pose else {"seconds": keyframe_s}
             write_index(folder, frames, card)
     return out

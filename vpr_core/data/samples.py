@@ -11,6 +11,9 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.pointcloud import within_range
 from vpr_core.preprocess import resize_image
 
+_AREAS_APART_M = 1e8
+"""More than any two positions on Earth, in any projection, lie apart."""
+
 
 class Samples:
     """Images and clouds by number over all drives. Nothing is kept, so memory does not grow with the drives."""
@@ -24,8 +27,13 @@ class Samples:
 
     @cached_property
     def positions_m(self) -> np.ndarray:
-        """[N, 3] in the map frame that the drives share; raises FramesError where one has no poses."""
-        return np.concatenate([drive.positions_m for drive in self._drives])
+        """[N, 3] in the map frame, every area moved so far along x that it has no place in common with another.
+
+        Raises FramesError where a drive has no poses.
+        """
+        areas = list(dict.fromkeys(drive.area for drive in self._drives))
+        apart = np.array([_AREAS_APART_M, 0.0, 0.0])
+        return np.concatenate([drive.positions_m + areas.index(drive.area) * apart for drive in self._drives])
 
     def images(self, indices: Sequence[int] | np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
         """RGB uint8 [B, H, W, 3] of width and height `image_size` [px]."""

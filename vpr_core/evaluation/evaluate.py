@@ -58,10 +58,10 @@ def evaluate(
 ) -> list[Evaluation]:
     """Evaluate a method on every query drive; raises FramesError where the drives do not share a map frame."""
     for drive in queries:
-        if drive.map_frame != database.map_frame:
+        if drive.area != database.area:
+            theirs, ours = (" of ".join(repr(name) for name in area[::-1] if name) for area in (drive.area, database.area))
             raise FramesError(
-                f"{drive.folder} has poses in {drive.map_frame!r}, {database.folder} in {database.map_frame!r}: "
-                "recall needs both in one frame"
+                f"{drive.folder} has poses in {theirs}, {database.folder} in {ours}: recall needs both in one frame"
             )
     positions_m = [drive.positions_m for drive in (database, *queries)]  # before the long part, where one has none
     known = describe_drive(database)
