@@ -9,14 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYER = {
-    "types": 0, "errors": 0, "files": 0, "preprocess": 0,
+    "types": 0, "errors": 0, "files": 0, "preprocess": 0, "parallel": 0,
     "losses": 1, "models": 1, "data": 1,
     "retrieval": 2, "evaluation": 2,
     "training": 3, "synthetic": 3, "export": 3,
     "cli": 4, "experiments": 4, "__main__": 5,
 }  # fmt: skip
 WITHIN = {("evaluation", "retrieval"), ("export", "training"), ("cli", "experiments"), ("files", "errors"),
-          ("preprocess", "errors")}  # fmt: skip
+          ("preprocess", "errors"), ("parallel", "errors")}  # fmt: skip
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "nav_msgs", "std_msgs", "cv_bridge", "launch", "launch_ros",
        "vpr_distill_msgs", "vpr_distill_ros", "sensor_msgs_py", "ament_index_python"}  # fmt: skip
 NODES_MAY_USE = {"retrieval", "data", "types", "errors", "files", "preprocess"}

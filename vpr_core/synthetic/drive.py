@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from vpr_core.data.bag_writer import BagWriter
-from vpr_core.errors import BagError
+from vpr_core.parallel import Progress, Task, run_tasks
 from vpr_core.synthetic.conditions import Condition, condition_named
 from vpr_core.synthetic.routes import checked_route
 from vpr_core.synthetic.scene import Scene
@@ -37,7 +30,6 @@ GROUND_TRUTH_TOPIC = "/ground_truth/odom"
 ODOMETRY_HZ = 20.0
 _FIRST_FRAME_S = 0.2
 _LIDAR_LATE_S = 0.008
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -193,70 +185,13 @@ def record_drives(
     for drive in drives:
         condition_named(drive.condition)
         checked_route(drive.route)
-    context = multiprocessing.get_context("spawn")
-    frames, stop = context.SimpleQueue(), context.Event()
-    with tqdm(total=0, unit="frame", disable=not bar) as meter:
-        pool = ProcessPoolExecutor(
-            min(workers, len(drives)) or 1, context, initializer=_start_worker, initargs=(frames, stop)
-        )
-        try:
-            with _workers_ignore_interrupts():
-                futures = [pool.submit(_record_in_worker, drive, overwrite) for drive in drives]
-            _collect(futures, frames, meter)
-        except BrokenProcessPool as error:
-            raise BagError(
-                "a process that recorded a drive was killed; is memory enough for so many at once?"
-            ) from error
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+    tasks = {str(drive.out): Task(_record_alone, (drive, overwrite)) for drive in drives}
+    run_tasks(tasks, workers=workers, unit="frame", bar=bar)
     return [Path(drive.out) for drive in drives]
 
 
-@contextmanager
-def _workers_ignore_interrupts() -> Iterator[None]:
-    """Processes started in here ignore Ctrl-C from their first moment: the parent tells them through `stop`."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _collect(futures: list[Future[None]], frames: Any, meter: tqdm) -> None:
-    pending = set(futures)
-    while pending:
-        finished, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
-        while not frames.empty():
-            done, total = frames.get()
-            meter.total += total if done == 1 else 0
-            meter.update(1)
-        for future in finished:
-            future.result()
-
-
-class _StoppedError(Exception):
-    """Another drive failed or the user interrupted."""
-
-
-# Set once in every worker process, never in the process of the caller.
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(frames: Any, stop: Any) -> None:
+def _record_alone(drive: Drive, overwrite: bool, progress: Progress) -> None:
     cv2.setNumThreads(1)
-    _worker.update(frames=frames, stop=stop)
-
-
-def _record_in_worker(drive: Drive, overwrite: bool) -> None:
-    def report(done: int, total: int) -> None:
-        if _worker["stop"].is_set():
-            raise _StoppedError
-        _worker["frames"].put((done, total))
-
     record_drive(
         drive.out,
         town=drive.town,
@@ -267,5 +202,5 @@ def _record_in_worker(drive: Drive, overwrite: bool) -> None:
         image_size=drive.image_size,
         camera_hz=drive.camera_hz,
         overwrite=overwrite,
-        progress=report,
+        progress=progress,
     )
