@@ -32,6 +32,7 @@ Each command reads folders and leaves a folder that the next one checks:
   map            bundle, frames                      -> place map
   query          bundle, place map, bag              -> matches (JSON lines)
   evaluate       bundle, database and query frames   -> recall
+  tables         recipes                             -> what distillation gives, over seeds and towns
   demo           all of it, with a live ROS 2 node   -> demo/report.html
 """
 
@@ -225,6 +226,29 @@ def _define_demo(command: ArgumentParser) -> None:
     command.add_argument("--live", type=bool, default=True, help="run the ROS 2 nodes")
 
 
+def _define_tables(command: ArgumentParser) -> None:
+    """Measure what distillation gives: a teacher, students alone and distilled, over seeds and towns.
+
+    Every network that is finished adds its rows to the CSV file, and those that stand in it are not trained again; so
+    the command goes on where it was stopped. Networks are trained side by side, one a core, with one thread each.
+    """
+    command.add_argument("--out", type=Path, default=Path("tables/town.csv"), help="CSV file to add rows to")
+    command.add_argument("--work", type=Path, default=Path("tables/work"), help="folder for drives and checkpoints")
+    command.add_argument("--teacher", type=Path, default=Path("config/teacher/town.yaml"), help="recipe of the teacher")
+    command.add_argument(
+        "--students",
+        type=Path,
+        nargs="+",
+        default=[Path("config/distill/town_camera.yaml"), Path("config/distill/town_lidar.yaml")],
+        help="recipes of students; each is trained as it is and without its distillation",
+    )
+    command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of weights and batches")
+    command.add_argument("--train_towns", type=int, nargs="+", default=[1], help="towns to train on")
+    command.add_argument("--test_towns", type=int, nargs="+", default=[2, 4], help="towns to test in")
+    command.add_argument("--steps", type=PositiveInt | None, default=None, help="instead of the recipes' own")
+    command.add_argument("--workers", type=PositiveInt | None, default=None, help="processes; one a core by default")
+
+
 def _device(command: ArgumentParser) -> None:
     command.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where network and search run")
 
@@ -347,6 +371,12 @@ def _demo(options: dict[str, Any]) -> None:
     run_demo(**options)
 
 
+def _tables(options: dict[str, Any]) -> None:
+    from vpr_core.experiments.tables import run_tables, tables_text
+
+    print(tables_text(run_tables(**options)))
+
+
 def progress_bar(name: str, total: int) -> tqdm:
     """A bar with an estimate of the time left, on stderr."""
     return tqdm(total=total, desc=name, unit="msg")
@@ -362,6 +392,7 @@ _DEFINITIONS = {
     "map": _define_map,
     "query": _define_query,
     "evaluate": _define_evaluate,
+    "tables": _define_tables,
     "demo": _define_demo,
 }
 _COMMANDS = {
@@ -374,5 +405,6 @@ _COMMANDS = {
     "map": _map,
     "query": _query,
     "evaluate": _evaluate,
+    "tables": _tables,
     "demo": _demo,
 }

@@ -30,11 +30,20 @@ class Task:
     """Name of the task that must be finished first."""
 
 
-def run_tasks(tasks: Mapping[str, Task], *, workers: int, unit: str, description: str = "", bar: bool = False) -> None:
+def run_tasks(
+    tasks: Mapping[str, Task],
+    *,
+    workers: int,
+    unit: str,
+    description: str = "",
+    bar: bool = False,
+    finished: Callable[[str], None] | None = None,
+) -> None:
     """Run every task, in their order as far as `after` lets them, at most `workers` at once.
 
-    bar: shows progress on stderr, counted in `unit`. An interrupt or the failure of one task stops the others: their
-    next call of `progress` raises. Raises what a task raises, and VprError where its process was killed.
+    bar: shows progress on stderr, counted in `unit`. finished: called with the name of each task that is done.
+    An interrupt or the failure of one task stops the others: their next call of `progress` raises. Raises what a task
+    raises, and VprError where its process was killed.
     """
     context = multiprocessing.get_context("spawn")
     reports, stop = context.SimpleQueue(), context.Event()
@@ -43,7 +52,9 @@ def run_tasks(tasks: Mapping[str, Task], *, workers: int, unit: str, description
             min(workers, len(tasks)) or 1, context, initializer=_start_worker, initargs=(reports, stop)
         )
         try:
-            _run(pool, tasks, lambda: _show(reports, meter))
+            for name in _run(pool, tasks, lambda: _show(reports, meter)):
+                if finished:
+                    finished(name)
         except BrokenProcessPool as error:
             raise VprError(f"a process of {workers} was killed: is there memory enough for so many at once?") from error
         finally:
@@ -51,7 +62,7 @@ def run_tasks(tasks: Mapping[str, Task], *, workers: int, unit: str, description
             pool.shutdown(cancel_futures=True)
 
 
-def _run(pool: ProcessPoolExecutor, tasks: Mapping[str, Task], show: Callable[[], None]) -> None:
+def _run(pool: ProcessPoolExecutor, tasks: Mapping[str, Task], show: Callable[[], None]) -> Iterator[str]:
     waiting, finished = dict(tasks), set[str]()
     running: dict[Future[None], str] = {}
     while waiting or running:
@@ -64,7 +75,9 @@ def _run(pool: ProcessPoolExecutor, tasks: Mapping[str, Task], show: Callable[[]
         show()
         for future in done:
             future.result()
-            finished.add(running.pop(future))
+            name = running.pop(future)
+            finished.add(name)
+            yield name
 
 
 def _show(reports: Any, meter: tqdm) -> None:

@@ -49,20 +49,20 @@ def _draw_matches(axes: Axes, evaluation: Evaluation) -> None:
     axes.legend(loc="best", fontsize=7, framealpha=0.9)
 
 
-def recall_bars(rows: Sequence[dict[str, object]], key: str = "recall_at_1") -> str:
-    """Recall of each method by query drive, as grouped bars; rows as `Evaluation.row` gives them."""
+def recall_bars(rows: Sequence[dict[str, object]]) -> str:
+    """Recall@1 of each method by condition, as grouped bars; rows with the keys method, condition and recall."""
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
-    drives = list(dict.fromkeys(str(row["queries"]) for row in rows))
-    value = {(row["method"], row["queries"]): float(row[key]) for row in rows}  # type: ignore[arg-type]
-    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    conditions = list(dict.fromkeys(str(row["condition"]) for row in rows))
+    value = {(row["method"], row["condition"]): float(row["recall"]) for row in rows}  # type: ignore[arg-type]
+    figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
     width = 0.8 / len(methods)
     for number, method in enumerate(methods):
-        heights = [value.get((method, drive), float("nan")) for drive in drives]
-        bars = axes.bar(np.arange(len(drives)) + number * width, heights, width * 0.92, label=method)
-        axes.bar_label(bars, fmt="%.2f", fontsize=7)
-    axes.set_xticks(np.arange(len(drives)) + width * (len(methods) - 1) / 2, drives)
+        heights = [value.get((method, condition), float("nan")) for condition in conditions]
+        bars = axes.bar(np.arange(len(conditions)) + number * width, heights, width * 0.92, label=method)
+        axes.bar_label(bars, fmt="%.2f", fontsize=6)
+    axes.set_xticks(np.arange(len(conditions)) + width * (len(methods) - 1) / 2, conditions)
     axes.set(ylim=(0, 1.08), ylabel="Recall@1")
-    axes.legend(fontsize=8, ncols=len(methods), loc="upper center", bbox_to_anchor=(0.5, 1.18), frameon=False)
+    axes.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.24), frameon=False)
     return data_uri(figure)
 
 

@@ -1,4 +1,4 @@
-"""The demo: drives through a made-up town, a camera encoder trained on it, and places recognised live in another."""
+"""The demo: drives through made-up towns, a teacher, its students, and places recognised live in an unseen town."""
 
 from __future__ import annotations
 
@@ -7,62 +7,43 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from vpr_core.data.frames import Frames
-from vpr_core.data.ingest import ingest
 from vpr_core.data.places import within
 from vpr_core.errors import FramesError, RecipeError
-from vpr_core.evaluation.evaluate import (
-    Evaluation,
-    bundle_describer,
-    evaluate,
-    table_text,
-    thumbnail_describer,
-)
+from vpr_core.evaluation.evaluate import Evaluation, evaluate, table_text, thumbnail_describer
 from vpr_core.evaluation.figures import data_uri, match_map, match_pairs, overview, recall_bars
 from vpr_core.evaluation.recall import DEFAULT_RADIUS_M
 from vpr_core.evaluation.report import Section, write_report
-from vpr_core.experiments.live import run_live
+from vpr_core.experiments.live import installed_share, run_live
+from vpr_core.experiments.networks import (
+    Network,
+    comparison,
+    cores,
+    evaluate_network,
+    table_rows,
+    train_networks,
+    untrained,
+)
+from vpr_core.experiments.town import MAP_CONDITION, TestTown, Towns, ingest_drives, town_drives
 from vpr_core.export import export
 from vpr_core.files import write_json
 from vpr_core.retrieval.mapping import build_map
-from vpr_core.synthetic.drive import GROUND_TRUTH_TOPIC, IMAGE_TOPIC, Drive, record_drives
-from vpr_core.training.recipe import Recipe
-from vpr_core.training.train import train_encoder
+from vpr_core.synthetic.drive import CLOUD_TOPIC, IMAGE_TOPIC, Drive, record_drives
 
 TRAIN_TOWN, TEST_TOWN = 1, 2
-RECIPE = Recipe(steps=120, augment=False)  # in so few steps, augmentation costs more than it gives
+SEED = 0
 LIVE_RATE = 8.0
-TRAINING = ("noon", "dusk", "night", "fog")
-QUERIES = ("noon", "dusk", "night", "fog")
-VALIDATION = ("dusk", "night")
 LIVE = "live_dusk"
-
-
-def planned_drives(folder: Path) -> dict[str, Drive]:
-    """Every drive of the demo by name: two towns, of which the second is never trained on."""
-
-    def drive(name: str, town: int, condition: str, route: str, seed: int, length_m: float | None = None) -> Drive:
-        return Drive(folder / name, town, condition, route, seed, length_m)
-
-    drives = [
-        *(drive(f"train_{name}", TRAIN_TOWN, name, "loop", seed) for seed, name in enumerate(TRAINING, 10)),
-        drive("validation_map", TRAIN_TOWN, "noon", "offmap", 20, 350.0),
-        *(
-            drive(f"validation_{name}", TRAIN_TOWN, name, "offmap", seed, 500.0)
-            for seed, name in enumerate(VALIDATION, 21)
-        ),
-        drive("map_noon", TEST_TOWN, "noon", "loop", 30),
-        *(drive(f"query_{name}", TEST_TOWN, name, "loop", seed) for seed, name in enumerate(QUERIES, 31)),
-        drive(LIVE, TEST_TOWN, "dusk", "mixed", 40),
-    ]
-    return {drive.out.name: drive for drive in drives}
+TOPICS = {"camera": IMAGE_TOPIC, "lidar": CLOUD_TOPIC}
+"""Of each student."""
+Evaluations = dict[tuple[str, str], list[Evaluation]]
+"""By modality and method."""
 
 
 @dataclass
@@ -71,6 +52,19 @@ class Demo:
 
     folder: Path
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def towns(self) -> Towns:
+        return Towns.planned(self.folder / "frames", [TRAIN_TOWN], [TEST_TOWN])
+
+    @property
+    def test(self) -> TestTown:
+        return self.towns.tests[0]
+
+    @property
+    def live(self) -> Drive:
+        """Partly through streets that the map does not have."""
+        return Drive(self.folder / "bags" / LIVE, TEST_TOWN, "dusk", "mixed", 40)
 
     def path(self, kind: str, name: str) -> Path:
         return self.folder / kind / name
@@ -88,31 +82,28 @@ class Demo:
 def run_demo(out: Path, steps: int | None = None, live: bool = True) -> Path:
     """Run everything and write `out`/report.html and `out`/demo.json; returns the report's path.
 
-    Raises FramesError where `out` holds something that is not an older demo, and RecipeError, when all is written,
-    where the trained network stays below a floor.
+    steps: of every network, instead of the recipes' own. Raises FramesError where `out` holds something that is not an
+    older demo, and RecipeError, when all is written, where a trained network stays below a floor.
     """
+    networks = demo_networks(steps)
     _clear(out)
     demo = Demo(out)
-    recipe = RECIPE if steps is None else replace(RECIPE, steps=steps)
     with demo.stage("drives"):
-        (out / "bags").mkdir()
-        drives = planned_drives(out / "bags")
-        record_drives(list(drives.values()), bar=True)
+        drives = [*town_drives(out / "bags", [TRAIN_TOWN], [TEST_TOWN]), demo.live]
+        record_drives(drives, workers=cores(), bar=True)
     with demo.stage("ingest"):
-        for name, drive in tqdm(drives.items(), desc="ingest", unit="bag"):
-            keyframe_m = 0.0 if name == LIVE else 2.0
-            ingest(drive.out, demo.path("frames", name), pose_topic=GROUND_TRUTH_TOPIC, keyframe_m=keyframe_m)
+        ingest_drives(drives, out / "frames", every_frame=[LIVE])
     with demo.stage("train"):
-        _train(demo, "untrained", replace(recipe, steps=0))
-        _train(demo, "trained", recipe)
+        train_networks(list(networks.values()), out / "checkpoints", demo.towns)
     with demo.stage("map"):
-        build_map(demo.path("bundles", "trained"), demo.path("frames", "map_noon"), demo.folder / "place_map")
+        for modality in TOPICS:
+            _bundle_and_map(demo, modality, networks[modality, "distilled"])
     with demo.stage("evaluate"):
-        evaluations = _evaluate(demo)
-    records: list[dict[str, Any]] = []
+        evaluations = _evaluate(demo, networks)
+    records: dict[str, list[dict[str, Any]]] = {}
     if live:
         with demo.stage("live"):
-            records = _live(demo)
+            records = {modality: _live(demo, modality) for modality in TOPICS}
     with demo.stage("report"):
         report = _report(demo, evaluations, records)
     print(f"[demo] {report}")
@@ -121,6 +112,15 @@ def run_demo(out: Path, steps: int | None = None, live: bool = True) -> Path:
     ]:
         raise RecipeError(f"below its floor: {', '.join(missed)}; {report} shows where, more --steps may help")
     return report
+
+
+def demo_networks(steps: int | None) -> dict[tuple[str, str], Network]:
+    """By modality and method, the networks of the recipes in config/ for the town."""
+    config = installed_share() / "config"
+    students = [config / "distill" / f"town_{modality}.yaml" for modality in TOPICS]
+    networks = comparison(config / "teacher" / "town.yaml", students, SEED, steps)
+    found = {(network.recipe.modality, network.method): network for network in networks}
+    return found | {(modality, "untrained"): untrained(found[modality, "alone"]) for modality in TOPICS}
 
 
 def _clear(out: Path) -> None:
@@ -136,39 +136,30 @@ def _clear(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _train(demo: Demo, name: str, recipe: Recipe) -> None:
-    drives = [demo.path("frames", f"train_{condition}") for condition in TRAINING]
-    validation = [demo.path("frames", f"validation_{name}") for name in ("map", *VALIDATION)]
-    checkpoint = demo.path("checkpoints", name)
-    with tqdm(total=recipe.steps, desc=name, unit="step", disable=recipe.steps == 0) as bar:
-
-        def progress(_step: int, _total: int, figures: dict[str, float]) -> None:
-            bar.set_postfix(loss=f"{figures['loss']:.3f}", refresh=False)
-            bar.update(1)
-
-        train_encoder(drives, checkpoint, recipe, validation, progress)
-    export(checkpoint, drives[0], demo.path("bundles", name))
+def _bundle_and_map(demo: Demo, modality: str, network: Network) -> None:
+    bundle = export(demo.path("checkpoints", network.name), demo.test.database, demo.path("bundles", modality))
+    build_map(bundle, demo.test.database, demo.path("place_maps", modality))
 
 
-def _evaluate(demo: Demo) -> list[Evaluation]:
-    database = Frames.load(demo.path("frames", "map_noon"))
-    queries = [Frames.load(demo.path("frames", f"query_{name}")) for name in QUERIES]
-    methods = {
-        "trained": bundle_describer(demo.path("bundles", "trained")),
-        "untrained": bundle_describer(demo.path("bundles", "untrained")),
-        "thumbnail": thumbnail_describer(),
-    }
-    return [found for name, method in methods.items() for found in evaluate(name, method, database, queries)]
+def _evaluate(demo: Demo, networks: dict[tuple[str, str], Network]) -> Evaluations:
+    evaluations: Evaluations = {}
+    for (modality, _), network in networks.items():
+        found = evaluate_network(network, demo.folder / "checkpoints", demo.test)
+        evaluations |= {(modality, method): of_method for method, of_method in found.items()}
+    database, *queries = (Frames.load(drive) for drive in demo.test.drives)
+    evaluations["camera", "thumbnail"] = evaluate("thumbnail", thumbnail_describer(), database, queries)
+    return evaluations
 
 
-def _live(demo: Demo) -> list[dict[str, Any]]:
+def _live(demo: Demo, modality: str) -> list[dict[str, Any]]:
     return run_live(
-        demo.path("bundles", "trained"),
-        demo.folder / "place_map",
-        demo.path("bags", LIVE),
-        IMAGE_TOPIC,
+        demo.path("bundles", modality),
+        demo.path("place_maps", modality),
+        demo.live.out,
+        TOPICS[modality],
         LIVE_RATE,
-        demo.folder / "live",
+        demo.path("live", modality),
+        modality,
     )
 
 
@@ -200,67 +191,124 @@ def live_figures(records: list[dict[str, Any]], drive: Frames, places_m: np.ndar
     }
 
 
-def check_floors(rows: list[dict[str, Any]], live: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the trained network must reach in this town; an untrained one does not."""
-    recall = {row["queries"]: row["recall_at_1"] for row in rows if row["method"] == "trained"}
-    noon = recall.pop("query_noon")
-    measured = [
-        ("Recall@1 noon to noon", noon, 0.9),
-        ("Recall@1 mean of the other conditions", float(np.mean(list(recall.values()))), 0.5),
-    ]
-    if live:
-        measured.append(("live hit rate", live["hit_rate"] or 0.0, 0.7))
+def check_floors(rows: list[dict[str, Any]], live: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What trained networks must reach in this town; untrained ones do not."""
+    measured = []
+    for modality, at_noon, of_others in FLOORS:
+        recall = {
+            row["condition"]: row["recall"]
+            for row in rows
+            if (row["modality"], row["method"]) == (modality, "student distilled")
+        }
+        noon = recall.pop(MAP_CONDITION)
+        measured += [
+            (f"{modality} student, Recall@1 noon to noon", noon, at_noon),
+            (f"{modality} student, Recall@1 mean of the other conditions", float(np.mean([*recall.values()])), of_others),
+        ]
+    measured += [(f"{row['modality']} student, live hit rate", row["hit_rate"] or 0.0, LIVE_FLOOR) for row in live]
     return [
         {"floor": name, "at_least": floor, "measured": round(value, 4), "met": value >= floor}
         for name, value, floor in measured
     ]
 
 
-def _report(demo: Demo, evaluations: list[Evaluation], records: list[dict[str, Any]]) -> Path:
-    rows = [evaluation.row() for evaluation in evaluations]
-    columns = ("method", "queries", "recall_at_1", "recall_at_5", "recall_at_10", "evaluated", "skipped")
-    table = [{name: row[name] for name in columns} for row in rows]
-    print(table_text(table, columns))
-    live: dict[str, Any] = {}
+FLOORS = (("camera", 0.9, 0.5), ("lidar", 0.5, 0.5))
+LIVE_FLOOR = 0.7
+
+
+def _report(demo: Demo, evaluations: Evaluations, records: dict[str, list[dict[str, Any]]]) -> Path:
+    table = [
+        row
+        for (modality, method), found in evaluations.items()
+        for row in table_rows(found, modality, None if method == "thumbnail" else SEED, demo.test)
+    ]
+    print(table_text(by_condition(table), list(by_condition(table)[0])))
+    live = []
     if records:
-        drive = Frames.load(demo.path("frames", LIVE))
-        live = live_figures(records, drive, evaluations[0].database.positions_m)
-        print(table_text([live], list(live)))
-    floors = check_floors(rows, live)
+        drive, places_m = Frames.load(demo.path("frames", LIVE)), Frames.load(demo.test.database).positions_m
+        live = [{"modality": name, **live_figures(found, drive, places_m)} for name, found in records.items()]
+        print(table_text(live, list(live[0])))
+    floors = check_floors(table, live)
     print(table_text(floors, list(floors[0])))
+    rates = {row["modality"]: row["hit_rate"] for row in live}
     write_json(
         demo.folder / "demo.json",
-        {"table": rows, "live_hit_rate": live.get("hit_rate"), "live": live, "floors": floors, "seconds": demo.seconds},
+        {
+            "table": table,
+            "live_hit_rate": rates.get("camera"),
+            "live": live,
+            "floors": floors,
+            "seconds": demo.seconds,
+        },
     )
-    trained = [evaluation for evaluation in evaluations if evaluation.method == "trained"]
-    hardest = min(trained, key=lambda evaluation: evaluation.result.at[1])
-    picture = overview(trained)
+    return _write_pages(demo, evaluations, table, live)
+
+
+def by_condition(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Recall@1 with a column for each condition, and the mean of those that the map was not made under."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in table:
+        key = (row["modality"], row["method"])
+        found.setdefault(key, {"modality": key[0], "method": key[1]})[row["condition"]] = row["recall"]
+    for row in found.values():
+        others = [value for name, value in row.items() if name not in ("modality", "method", MAP_CONDITION)]
+        row["others"] = round(float(np.mean(others)), 4)
+    return list(found.values())
+
+
+def _write_pages(
+    demo: Demo, evaluations: Evaluations, table: list[dict[str, Any]], live: list[dict[str, Any]]
+) -> Path:
+    students = {modality: evaluations[modality, "student distilled"] for modality in TOPICS}
+    hardest = {
+        modality: min(found, key=lambda evaluation: evaluation.result.at[1]) for modality, found in students.items()
+    }
+    picture = overview(students["camera"])
     picture.savefig(demo.folder / "overview.jpg", dpi=120)
+    charts = [
+        Section(
+            f"Recall@1 by condition: {modality}",
+            picture=recall_bars([row for row in table if row["modality"] in ("fused", modality)]),
+        )
+        for modality in TOPICS
+    ]
+    maps = [
+        Section(f"Map and matches of the {modality} student: {found.queries.session}", picture=match_map(found))
+        for modality, found in hardest.items()
+    ]
+    pairs = [
+        Section(title, pairs=[pair for found in students["camera"] for pair in match_pairs(found, right, 2)], kind=kind)
+        for title, right, kind in (("Right", True, "right"), ("Wrong", False, "wrong"))
+    ]
     sections = [
         Section("Queries, and the places they were matched to", picture=data_uri(picture)),
-        Section("Recall@1 by condition", _explain(evaluations[0]), recall_bars(rows), table),
-        Section("Live, over ROS 2", LIVE_TEXT, rows=[live] if live else []),
-        Section(f"Map and matches: {hardest.queries.session}", picture=match_map(hardest)),
-        Section("Right", pairs=[pair for found in trained for pair in match_pairs(found, True, 2)], kind="right"),
-        Section("Wrong", pairs=[pair for found in trained for pair in match_pairs(found, False, 2)], kind="wrong"),
+        Section("Teacher and students", _explain(students["camera"][0]), rows=by_condition(table)),
+        *charts,
+        Section("Live, over ROS 2", LIVE_TEXT, rows=live),
+        *maps,
+        *pairs,
         Section("Seconds by stage", rows=[demo.seconds]),
     ]
     return write_report(demo.folder / "report.html", "Place recognition in a made-up town", SUMMARY, sections)
 
 
 SUMMARY = (
-    "A camera encoder was trained on one town and is tried in another: a place map made of a drive at noon, and "
-    "queries of other drives through the same streets, with other parked cars and in other light."
+    "A teacher with camera and LiDAR and students with one of the two were trained on one town, the students alone and "
+    "with the teacher's help, for the same number of steps. They are tried in another town: a place map made of a "
+    "drive at noon, and queries of other drives through the same streets, with other parked cars and in other light."
 )
 LIVE_TEXT = (
-    "A bag of a drive at dusk, partly off the map, was replayed to the localizer node in a process of its own. "
-    "hit_rate: of the frames that have a place within 10 m, the share whose best match is one; precision: of the "
-    "accepted matches, the share that is right."
+    "A bag of a drive at dusk, partly off the map, was replayed to the localizer node in a process of its own, once for "
+    "each distilled student. hit_rate: of the frames that have a place within 10 m, the share whose best match is one; "
+    "precision: of the accepted matches, the share that is right."
 )
 
 
 def _explain(evaluation: Evaluation) -> str:
     return (
-        f"A best match within {evaluation.radius_m:g} m is right; a query without any place within that distance is "
-        "skipped. Untrained is the same network with its ImageNet weights; thumbnail a 16x12 grey picture."
+        f"Recall@1: a best match within {evaluation.radius_m:g} m is right; a query without any place within that "
+        "distance is skipped. Others: the mean of the conditions that the map was not made under. The teacher's halves "
+        "are its own cloud and image descriptors. Untrained is the student before its first step, the camera's with "
+        "ImageNet weights; thumbnail a 16x12 grey picture. One run says little about what distillation gives: "
+        "`vpr-distill tables` repeats it over seeds and towns."
     )

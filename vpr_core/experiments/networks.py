@@ -1,0 +1,210 @@
+"""A teacher, and each student alone and distilled from it: trained side by side, then looked at on the same drives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import yaml
+
+from vpr_core.data.frames import Frames
+from vpr_core.data.samples import Samples
+from vpr_core.errors import BundleError, RecipeError
+from vpr_core.evaluation.evaluate import Describe, Evaluation, evaluate
+from vpr_core.experiments.town import TestTown, Towns
+from vpr_core.files import sha256_json
+from vpr_core.parallel import Progress, Task, run_tasks
+from vpr_core.training.checkpoint import load_checkpoint
+from vpr_core.training.network_input import EMBEDDING, NetworkInput
+from vpr_core.training.recipe import Recipe, as_json
+from vpr_core.training.teacher import teacher_descriptors
+from vpr_core.training.train import train_encoder
+from vpr_core.training.validate import describe_samples
+
+TITLES = {
+    ("teacher", EMBEDDING): "teacher",
+    ("teacher", "cloud_embedding"): "teacher cloud half",
+    ("teacher", "image_embedding"): "teacher image half",
+    ("alone", EMBEDDING): "student alone",
+    ("distilled", EMBEDDING): "student distilled",
+    ("untrained", EMBEDDING): "untrained",
+}
+"""What tables call the descriptors of a network, by its method and head."""
+SAVE_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of a comparison."""
+
+    label: str
+    """Name of its recipe."""
+    method: str
+    """teacher, alone or distilled."""
+    recipe: Recipe
+    teacher: Network | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.label}_{self.method}_{self.hash}_seed{self.recipe.seed}"
+
+    @property
+    def hash(self) -> str:
+        """Of the recipe and its teacher's, whatever the seed."""
+        recipe = {**as_json(self.recipe), "seed": None}
+        return sha256_json([recipe, self.teacher.hash if self.teacher else None])[:12]
+
+    @property
+    def alone(self) -> Network:
+        """The same network without distillation."""
+        return self if self.teacher is None else Network(self.label, "alone", replace(self.recipe, distillation=None))
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """A recipe of config/; one without a modality is a teacher's. Raises RecipeError."""
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path} cannot be read as a recipe: {error}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path} holds no recipe: expected keys such as steps, as in config/teacher/town.yaml")
+    return Recipe.from_json({"modality": "fused", **values})
+
+
+def comparison(
+    teacher: str | Path, students: Sequence[str | Path], seed: int, steps: int | None = None
+) -> list[Network]:
+    """The teacher, and of every student's recipe the student alone and distilled, from recipe files.
+
+    The two students differ in `distillation` and in nothing else. steps: instead of the recipes' own.
+    """
+    changes: dict[str, Any] = {"seed": seed} | ({} if steps is None else {"steps": steps})
+    taught = Network(Path(teacher).stem, "teacher", replace(read_recipe(teacher), **changes))
+    networks = {taught.name: taught}
+    for path in students:
+        recipe = replace(read_recipe(path), **changes)
+        if recipe.distillation is None:
+            raise RecipeError(f"{path} has no distillation: it is no recipe of a student with a teacher")
+        distilled = Network(Path(path).stem, "distilled", recipe, taught)
+        # Recipes that differ in distillation only have the student alone in common.
+        if distilled.alone.hash not in {network.hash for network in networks.values()}:
+            networks[distilled.alone.name] = distilled.alone
+        networks[distilled.name] = distilled
+    return list(networks.values())
+
+
+def untrained(network: Network) -> Network:
+    """The same network as it is before its first step."""
+    return Network(network.label, "untrained", replace(network.recipe, steps=0, distillation=None))
+
+
+def train_networks(
+    networks: Sequence[Network],
+    folder: Path,
+    towns: Towns,
+    *,
+    workers: int | None = None,
+    bar: bool = True,
+    finished: Callable[[Network], None] | None = None,
+) -> None:
+    """Train every network into `folder`/its name and describe the test towns' drives with it.
+
+    Each runs in a process with one thread, so that a run repeats bit by bit, `workers` at once (one a core). One that
+    is there already is not trained again, one that was interrupted goes on. `finished` is called as each is done.
+    """
+    tasks = {
+        network.name: Task(_work, (network, folder, towns), network.teacher.name if network.teacher else None)
+        for network in networks
+    }
+    by_name = {network.name: network for network in networks}
+    run_tasks(
+        tasks,
+        workers=workers or cores(),
+        unit="step",
+        description="train",
+        bar=bar,
+        finished=(lambda name: finished(by_name[name])) if finished else None,
+    )
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _work(network: Network, folder: Path, towns: Towns, progress: Progress) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    out = folder / network.name
+    teacher = folder / network.teacher.name if network.teacher else None
+    if not _is_trained(out, network.recipe):
+        train_encoder(
+            towns.train,
+            out,
+            network.recipe,
+            towns.validation,
+            lambda step, total, _: progress(step, total),
+            teacher=teacher,
+            save_every=SAVE_EVERY,
+        )
+    if network.method == "teacher":
+        teacher_descriptors(out, [Frames.load(drive) for drive in towns.train])
+    for town in towns.tests:
+        for drive in town.drives:
+            _describe(out, drive)
+
+
+def _is_trained(folder: Path, recipe: Recipe) -> bool:
+    try:
+        return load_checkpoint(folder).recipe == recipe
+    except BundleError:
+        return False
+
+
+def _describe(checkpoint: Path, drive: Path) -> None:
+    loaded = load_checkpoint(checkpoint)
+    network_input = NetworkInput.from_json(loaded.modality, loaded.input)
+    described = describe_samples(loaded.model, network_input, Samples([Frames.load(drive)]))
+    np.savez(_described(checkpoint, drive.name), **described)  # type: ignore[arg-type]  # one of numpy's stubs
+
+
+def _described(checkpoint: Path, drive: str) -> Path:
+    return checkpoint / f"{drive}.npz"
+
+
+def _describer(checkpoint: Path, head: str) -> Describe:
+    def describe(drive: Frames) -> np.ndarray:
+        with np.load(_described(checkpoint, drive.folder.name)) as stored:
+            return stored[head]
+
+    return describe
+
+
+def evaluate_network(network: Network, folder: Path, town: TestTown) -> dict[str, list[Evaluation]]:
+    """By title, what was described evaluated on a town's query drives, in the order of its conditions."""
+    database = Frames.load(town.database)
+    queries = [Frames.load(drive) for drive in town.queries.values()]
+    return {
+        title: evaluate(title, _describer(folder / network.name, head), database, queries)
+        for (method, head), title in TITLES.items()
+        if method == network.method
+    }
+
+
+def table_rows(
+    evaluations: Sequence[Evaluation], modality: str, seed: int | None, town: TestTown
+) -> list[dict[str, Any]]:
+    """Rows of a table: modality, method, condition, seed, recall (Recall@1), and all that `Evaluation.row` gives."""
+    rows = []
+    for condition, evaluation in zip(town.queries, evaluations, strict=True):
+        row = evaluation.row()
+        known = {"modality": modality, "method": row.pop("method"), "condition": condition, "seed": seed}
+        rows.append({**known, "recall": row["recall_at_1"], "town": town.number, **row})
+    return rows
