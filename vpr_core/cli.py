@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import logging
 import re
@@ -13,10 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt, restricted_number_type
+from jsonargparse.typing import (
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    restricted_number_type,
+    restricted_string_type,
+)
 from tqdm import tqdm
 
-from vpr_core.errors import VprError
+from vpr_core.errors import FramesError, VprError
 from vpr_core.training.recipe import Distillation, Recipe
 
 DESCRIPTION = """Place recognition with one sensor: from recorded drives to a place map and live matches.
@@ -38,6 +45,7 @@ Each command reads folders and leaves a folder that the next one checks:
 
 
 Similarity = restricted_number_type("Similarity", float, [(">=", -1), ("<=", 1)])
+Picture = restricted_string_type("Picture", r"^.*[^/]\.(svg|png|html)$")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,7 +79,7 @@ def build_parser() -> ArgumentParser:
     )
     commands = parser.add_subcommands(dest="subcommand", metavar="COMMAND")
     for name, define in _DEFINITIONS.items():
-        text = (define.__doc__ or "").strip()
+        text = inspect.getdoc(define) or ""
         command = ArgumentParser(description=text)
         command.add_argument("--config", action="config", help="YAML file with options of this command")
         define(command)
@@ -210,10 +218,17 @@ def _define_query(command: ArgumentParser) -> None:
 
 
 def _define_evaluate(command: ArgumentParser) -> None:
-    """Print Recall@N of query drives against a database drive, beside a grey thumbnail's where there are images."""
+    """Print Recall@N of query drives against a database drive, or of every pair of runs, beside a simple method's.
+
+    That is a grey thumbnail for a camera bundle and Scan Context for a LiDAR bundle.
+    """
     command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
-    command.add_argument("--database", type=Path, required=True, help="frames folder of the map drive")
-    command.add_argument("--queries", type=Path, nargs="+", required=True, help="frames folders of query drives")
+    command.add_argument("--database", type=Path, default=None, help="frames folder of the map drive")
+    command.add_argument("--queries", type=Path, nargs="+", default=[], help="frames folders of query drives")
+    command.add_argument(
+        "--runs", type=Path, nargs="+", default=[], help="in their place: frames folders, each the map of all others"
+    )
+    command.add_argument("--pr", type=Picture | None, default=None, help="also draw precision over recall to this file")
     command.add_argument("--radius_m", type=PositiveFloat, default=10.0, help="a match within this distance is right")
     command.add_argument("--out", type=Path, default=None, help="also write the rows to this JSON file")
     _device(command)
@@ -233,7 +248,7 @@ def _define_tables(command: ArgumentParser) -> None:
     the command goes on where it was stopped. Networks are trained side by side, one a core, with one thread each.
     """
     command.add_argument("--out", type=Path, default=Path("tables/town.csv"), help="CSV file to add rows to")
-    command.add_argument("--work", type=Path, default=Path("tables/work"), help="folder for drives and checkpoints")
+    command.add_argument("--work", type=Path, default=Path("runs"), help="folder for drives and checkpoints")
     command.add_argument("--teacher", type=Path, default=Path("config/teacher/town.yaml"), help="recipe of the teacher")
     command.add_argument(
         "--students",
@@ -346,23 +361,36 @@ def _query(options: dict[str, Any]) -> None:
 
 def _evaluate(options: dict[str, Any]) -> None:
     from vpr_core.data.frames import Frames
-    from vpr_core.evaluation.evaluate import Describe, bundle_describer, evaluate, table_text, thumbnail_describer
+    from vpr_core.evaluation.evaluate import evaluate, table_text
+    from vpr_core.evaluation.methods import bundle_and_baseline
+    from vpr_core.evaluation.pairs import average_recall, evaluate_pairs
     from vpr_core.files import write_json
 
-    database, queries = Frames.load(options["database"]), [Frames.load(folder) for folder in options["queries"]]
-    methods: dict[str, Describe] = {"bundle": bundle_describer(options["bundle"], options["device"])}
-    if all(drive.has_images for drive in (database, *queries)):
-        methods["thumbnail"] = thumbnail_describer()
-    rows = [
-        evaluation.row()
-        for name, describe in methods.items()
-        for evaluation in evaluate(name, describe, database, queries, options["radius_m"])
-    ]
-    columns = ("method", "queries", "recall_at_1", "recall_at_5", "recall_at_10", "recall_at_1_percent", "evaluated")
-    print(table_text(rows, (*columns, "skipped")))
+    runs, database, queries = options["runs"], options["database"], options["queries"]
+    if bool(database) != bool(queries) or bool(runs) == bool(queries):
+        given = " and ".join(f"--{name}" for name in ("database", "queries", "runs") if options[name])
+        raise FramesError(f"evaluate takes --database with --queries, or --runs alone; given: {given or 'none'}")
+    drives = [Frames.load(folder) for folder in runs or [database, *queries]]
+    found, averages = [], []
+    for name, (describe, retrieve) in bundle_and_baseline(options["bundle"], options["device"]).items():
+        if runs:
+            found += evaluate_pairs(name, describe, drives, options["radius_m"], retrieve)
+            averages.append(average_recall([evaluation for evaluation in found if evaluation.method == name]))
+        else:
+            found += evaluate(name, describe, drives[0], drives[1:], options["radius_m"], retrieve)
+    rows = [evaluation.row() for evaluation in found]
+    shares = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_1_percent", "average_precision")
+    columns = ("method", *(("database",) if runs else ()), "queries", *shares, "recall_at_100_precision")
+    print(table_text([*rows, *averages], (*columns, "evaluated", "skipped")))
     print(f"a match within {options['radius_m']:g} m is right; a query without a true match is skipped")
+    if left_out := max((average["pairs_left_out"] for average in averages), default=0):
+        print(f"{left_out} pairs without any query that has a true match are left out of the averages")
     if options["out"]:
-        write_json(options["out"], {"rows": rows})
+        write_json(options["out"], {"rows": rows, **({"averages": averages} if runs else {})})
+    if options["pr"]:
+        from vpr_core.evaluation.figures import write_precision_recall
+
+        write_precision_recall(Path(options["pr"]), found)
 
 
 def _demo(options: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ import cv2
 import numpy as np
 
 from vpr_core.data.frames import Frames
+from vpr_core.data.places import within
 from vpr_core.errors import FramesError
-from vpr_core.evaluation.recall import DEFAULT_RADIUS_M, Recall, recall
+from vpr_core.evaluation.precision_recall import PrecisionRecall, precision_recall
+from vpr_core.evaluation.recall import DEFAULT_RADIUS_M, Recall, nearest, recall_of_ranks
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.mapping import describe
 
 Describe = Callable[[Frames], np.ndarray]
-"""A method of place recognition: a drive to unit descriptors float32 [N, D]."""
+"""A method of place recognition: a drive to unit descriptors float32 [N, D], or [N, ...] of its own kind."""
+Retrieve = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Descriptors of database and queries to similarities [M, k] in falling order and rows [M, k], as `nearest` does."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +35,34 @@ class Evaluation:
     result: Recall
     radius_m: float
 
+    @cached_property
+    def precision_recall(self) -> PrecisionRecall:
+        """Of all queries, those too that have no place in the database."""
+        return precision_recall(self.result.best_similarity, self.result.first_hit)
+
+    def shares(self) -> dict[str, float]:
+        """Every figure in [0, 1], by its column; NaN where no query has a place in the database."""
+        return {
+            **{f"recall_at_{k}": value for k, value in self.result.at.items()},
+            "recall_at_1_percent": self.result.at_one_percent,
+            "average_precision": self.precision_recall.average_precision,
+            "recall_at_100_precision": self.precision_recall.recall_at_100_precision,
+        }
+
     def row(self) -> dict[str, Any]:
         """The figures as one row of a table."""
         return {
             "method": self.method,
             "database": self.database.session,
             "queries": self.queries.session,
-            **{f"recall_at_{k}": _rounded(value) for k, value in self.result.at.items()},
-            "recall_at_1_percent": _rounded(self.result.at_one_percent),
+            **{name: rounded(share) for name, share in self.shares().items()},
             "evaluated": self.result.evaluated,
             "skipped": self.result.skipped,
             "radius_m": self.radius_m,
         }
 
 
-def _rounded(share: float) -> float | None:
+def rounded(share: float) -> float | None:
     """None where no query had a true match, so that there is no share."""
     return None if np.isnan(share) else round(share, 4)
 
@@ -55,28 +73,43 @@ def evaluate(
     database: Frames,
     queries: Sequence[Frames],
     radius_m: float = DEFAULT_RADIUS_M,
+    retrieve: Retrieve = nearest,
 ) -> list[Evaluation]:
-    """Evaluate a method on every query drive; raises FramesError where the drives do not share a map frame."""
-    for drive in queries:
-        if drive.area != database.area:
-            theirs, ours = (
-                " of ".join(repr(name) for name in area[::-1] if name) for area in (drive.area, database.area)
-            )
-            raise FramesError(
-                f"{drive.folder} has poses in {theirs}, {database.folder} in {ours}: recall needs both in one frame"
-            )
-    positions_m = [drive.positions_m for drive in (database, *queries)]  # before the long part, where one has none
+    """Evaluate a method on every query drive.
+
+    Raises FramesError where a drive has no frames or no poses, or the drives do not share a map frame.
+    """
+    check_drives([database, *queries])  # before the long part
     known = describe_drive(database)
-    return [
-        Evaluation(
-            method,
-            database,
-            drive,
-            recall(known, positions_m[0], describe_drive(drive), query_m, radius_m),
-            radius_m,
-        )
-        for drive, query_m in zip(queries, positions_m[1:], strict=True)
-    ]
+    return [compare(method, (database, drive), (known, describe_drive(drive)), radius_m, retrieve) for drive in queries]
+
+
+def compare(
+    method: str,
+    drives: tuple[Frames, Frames],
+    descriptors: tuple[np.ndarray, np.ndarray],
+    radius_m: float,
+    retrieve: Retrieve,
+) -> Evaluation:
+    """The evaluation of (database, queries) whose descriptors are given."""
+    database, queries = drives
+    truth = within(database.positions_m, queries.positions_m, radius_m)
+    result = recall_of_ranks(*retrieve(*descriptors), len(database), truth)
+    return Evaluation(method, database, queries, result, radius_m)
+
+
+def check_drives(drives: Sequence[Frames]) -> None:
+    """Raise FramesError where a drive has no frames or no poses, or another map frame than the first."""
+    database = drives[0]
+    for drive in drives:
+        if not len(drive):
+            raise FramesError(f"{drive.folder} has no frames to evaluate on")
+        if drive.area != database.area:
+            raise FramesError(
+                f"{drive.folder} has poses in {_named(drive)}, {database.folder} in {_named(database)}: "
+                "recall needs both in one frame"
+            )
+        _ = drive.positions_m  # raises where there are none
 
 
 def _named(drive: Frames) -> str:

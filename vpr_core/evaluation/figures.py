@@ -1,16 +1,20 @@
-"""Pictures for reports: the map with its matches, recall by condition, queries beside their matches."""
+"""Pictures for reports: the map with its matches, recall by condition, precision, queries beside their matches."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import matplotlib
 import numpy as np
 
 from vpr_core.evaluation.evaluate import Evaluation
+from vpr_core.evaluation.precision_recall import PrecisionRecall, precision_recall
+from vpr_core.evaluation.report import Section, write_report
+from vpr_core.files import write_atomic
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  (the backend has to be chosen first)
@@ -18,6 +22,8 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 RIGHT, WRONG, PLACE, OFF_MAP = "#2a7f3f", "#c0392b", "#9aa5b1", "#d9a441"
+STYLES = ("-", "--", ":", "-.")
+MAX_CURVES = 8
 
 
 def match_map(evaluation: Evaluation) -> str:
@@ -53,7 +59,11 @@ def recall_bars(rows: Sequence[dict[str, object]]) -> str:
     """Recall@1 of each method by condition, as grouped bars; rows with the keys method, condition and recall."""
     methods = list(dict.fromkeys(str(row["method"]) for row in rows))
     conditions = list(dict.fromkeys(str(row["condition"]) for row in rows))
-    value = {(row["method"], row["condition"]): float(row["recall"]) for row in rows}  # type: ignore[arg-type]
+    value = {
+        (row["method"], row["condition"]): float(row["recall"])  # type: ignore[arg-type]
+        for row in rows
+        if row["recall"] is not None
+    }
     figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
     width = 0.8 / len(methods)
     for number, method in enumerate(methods):
@@ -64,6 +74,74 @@ def recall_bars(rows: Sequence[dict[str, object]]) -> str:
     axes.set(ylim=(0, 1.08), ylabel="Recall@1")
     axes.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.24), frameon=False)
     return data_uri(figure)
+
+
+def precision_recall_curves(evaluations: Sequence[Evaluation]) -> str:
+    """`precision_recall_figure` as an SVG data URI."""
+    return data_uri(precision_recall_figure(evaluations))
+
+
+def precision_recall_figure(evaluations: Sequence[Evaluation]) -> Figure:
+    """Precision over recall, a colour for each pair of drives and a line style for each method.
+
+    Of more than MAX_CURVES evaluations, those of one method make one curve: all their queries under one threshold.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4), dpi=150, layout="constrained")
+    pairs = list(dict.fromkeys(_drives(evaluation) for evaluation in evaluations))
+    for number, method in enumerate(dict.fromkeys(evaluation.method for evaluation in evaluations)):
+        own = [evaluation for evaluation in evaluations if evaluation.method == method]
+        if len(evaluations) > MAX_CURVES:
+            _draw_curve(axes, _together(own), f"{method}, {len(own)} pairs together", f"C{number}", "-")
+            continue
+        for evaluation in own:
+            color, style = f"C{pairs.index(_drives(evaluation))}", STYLES[number % len(STYLES)]
+            _draw_curve(axes, evaluation.precision_recall, _title(evaluation, pairs), color, style)
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    return figure
+
+
+def _together(evaluations: Sequence[Evaluation]) -> PrecisionRecall:
+    results = [evaluation.result for evaluation in evaluations]
+    similarity = np.concatenate([result.best_similarity for result in results])
+    return precision_recall(similarity, np.concatenate([result.first_hit for result in results]))
+
+
+def _drives(evaluation: Evaluation) -> tuple[str, str]:
+    return evaluation.database.session, evaluation.queries.session
+
+
+def _title(evaluation: Evaluation, pairs: Sequence[tuple[str, str]]) -> str:
+    database, queries = _drives(evaluation)
+    several = len({known for known, _ in pairs}) > 1
+    return f"{evaluation.method}: {queries} on {database}" if several else f"{evaluation.method}: {queries}"
+
+
+def _draw_curve(axes: Axes, curve: PrecisionRecall, title: str, color: str, style: str) -> None:
+    if np.isnan(curve.average_precision):
+        axes.plot([], [], style, color=color, label=f"{title}\nno query has a place in the map")
+        return
+    recall, precision = np.append(0.0, curve.recall), np.append(curve.precision[0], curve.precision)
+    axes.plot(recall, precision, style, color=color, linewidth=1.4, drawstyle="steps-pre",
+              label=f"{title}\nAP {curve.average_precision:.3f}")  # fmt: skip
+
+
+def write_precision_recall(path: Path, evaluations: Sequence[Evaluation]) -> None:
+    """Write `precision_recall_figure` as .svg, .png, or .html with the figures in a table under it."""
+    if path.suffix == ".html":
+        rows = [evaluation.row() for evaluation in evaluations]
+        section = Section(PR_TITLE, picture=precision_recall_curves(evaluations), rows=rows)
+        write_report(path, "Precision and recall of best matches", PR_SUMMARY, [section])
+        return
+    write_atomic(path, _rendered(precision_recall_figure(evaluations), path.suffix[1:]))
+
+
+PR_TITLE = "By the similarity from which a match is accepted"
+PR_SUMMARY = (
+    "A best match within the radius of the query is right. A query without a place in the map has no right match: "
+    "accepting its best one costs precision. Recall is the share of the other queries."
+)
 
 
 def overview(evaluations: Sequence[Evaluation]) -> Figure:
@@ -114,7 +192,11 @@ def _pair(evaluation: Evaluation, index: int) -> tuple[str, str]:
 
 def data_uri(figure: Figure) -> str:
     """The figure as an SVG that a page can hold; the figure is closed."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(_rendered(figure, 'svg')).decode()}"
+
+
+def _rendered(figure: Figure, format: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg")
+    figure.savefig(buffer, format=format)
     plt.close(figure)
-    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()

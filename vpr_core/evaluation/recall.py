@@ -51,10 +51,30 @@ def recall_of_truth(
     database: np.ndarray, queries: np.ndarray, truth: list[np.ndarray], ks: tuple[int, ...] = (1, 5, 10)
 ) -> Recall:
     """As `recall`, with the true rows of each query given."""
-    similarity, rows = build_index(database).search(queries, RETRIEVED)
+    return recall_of_ranks(*nearest(database, queries), len(database), truth, ks)
+
+
+def nearest(database: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The RETRIEVED rows of the database [N, D] nearest to each query [M, D], as `recall_of_ranks` takes them."""
+    return build_index(database).search(queries, RETRIEVED)
+
+
+def most_similar(similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same of any similarity [M, N] of queries to places; of equal ones the first row comes first."""
+    rows = np.argsort(-similarity, axis=1, kind="stable")[:, :RETRIEVED]
+    return np.take_along_axis(similarity, rows, axis=1), rows.astype(np.int64)
+
+
+def recall_of_ranks(
+    similarity: np.ndarray, rows: np.ndarray, places: int, truth: list[np.ndarray], ks: tuple[int, ...] = (1, 5, 10)
+) -> Recall:
+    """Recall of the rows [M, k] that were retrieved among so many places, in falling order of their similarity [M, k].
+
+    truth: for each query the rows that show its place; none where it has no place in the database.
+    """
     first_hit = np.array([_first_hit(found, true) for found, true in zip(rows, truth, strict=True)])
     evaluated = int((first_hit >= 0).sum())
-    one_percent = max(round(len(database) / 100), 1)
+    one_percent = max(round(places / 100), 1)
 
     def at(k: int) -> float:
         return float(((first_hit >= 1) & (first_hit <= k)).sum() / evaluated) if evaluated else float("nan")
@@ -63,7 +83,7 @@ def recall_of_truth(
         at={k: at(k) for k in ks},
         at_one_percent=at(one_percent),
         evaluated=evaluated,
-        skipped=len(queries) - evaluated,
+        skipped=len(rows) - evaluated,
         best=rows[:, 0],
         best_similarity=similarity[:, 0],
         first_hit=first_hit,

@@ -20,6 +20,7 @@ from vpr_core.evaluation.evaluate import Evaluation, evaluate, table_text, thumb
 from vpr_core.evaluation.figures import data_uri, match_map, match_pairs, overview, recall_bars
 from vpr_core.evaluation.recall import DEFAULT_RADIUS_M
 from vpr_core.evaluation.report import Section, write_report
+from vpr_core.evaluation.scan_context import retrieve_scan_contexts, scan_context_describer
 from vpr_core.experiments.live import installed_share, run_live
 from vpr_core.experiments.networks import (
     Network,
@@ -119,7 +120,7 @@ def demo_networks(steps: int | None) -> dict[tuple[str, str], Network]:
     config = installed_share() / "config"
     students = [config / "distill" / f"town_{modality}.yaml" for modality in TOPICS]
     networks = comparison(config / "teacher" / "town.yaml", students, SEED, steps)
-    found = {(network.recipe.modality, network.method): network for network in networks}
+    found = {(str(network.recipe.modality), network.method): network for network in networks}
     return found | {(modality, "untrained"): untrained(found[modality, "alone"]) for modality in TOPICS}
 
 
@@ -148,6 +149,9 @@ def _evaluate(demo: Demo, networks: dict[tuple[str, str], Network]) -> Evaluatio
         evaluations |= {(modality, method): of_method for method, of_method in found.items()}
     database, *queries = (Frames.load(drive) for drive in demo.test.drives)
     evaluations["camera", "thumbnail"] = evaluate("thumbnail", thumbnail_describer(), database, queries)
+    evaluations["lidar", "scan context"] = evaluate(
+        "scan context", scan_context_describer(), database, queries, retrieve=retrieve_scan_contexts
+    )
     return evaluations
 
 
@@ -203,7 +207,11 @@ def check_floors(rows: list[dict[str, Any]], live: list[dict[str, Any]]) -> list
         noon = recall.pop(MAP_CONDITION)
         measured += [
             (f"{modality} student, Recall@1 noon to noon", noon, at_noon),
-            (f"{modality} student, Recall@1 mean of the other conditions", float(np.mean([*recall.values()])), of_others),
+            (
+                f"{modality} student, Recall@1 mean of the other conditions",
+                float(np.mean([*recall.values()])),
+                of_others,
+            ),
         ]
     measured += [(f"{row['modality']} student, live hit rate", row["hit_rate"] or 0.0, LIVE_FLOOR) for row in live]
     return [
@@ -220,7 +228,7 @@ def _report(demo: Demo, evaluations: Evaluations, records: dict[str, list[dict[s
     table = [
         row
         for (modality, method), found in evaluations.items()
-        for row in table_rows(found, modality, None if method == "thumbnail" else SEED, demo.test)
+        for row in table_rows(found, modality, None if method in ("thumbnail", "scan context") else SEED, demo.test)
     ]
     print(table_text(by_condition(table), list(by_condition(table)[0])))
     live = []
@@ -256,9 +264,7 @@ def by_condition(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _write_pages(
-    demo: Demo, evaluations: Evaluations, table: list[dict[str, Any]], live: list[dict[str, Any]]
-) -> Path:
+def _write_pages(demo: Demo, evaluations: Evaluations, table: list[dict[str, Any]], live: list[dict[str, Any]]) -> Path:
     students = {modality: evaluations[modality, "student distilled"] for modality in TOPICS}
     hardest = {
         modality: min(found, key=lambda evaluation: evaluation.result.at[1]) for modality, found in students.items()
@@ -298,9 +304,9 @@ SUMMARY = (
     "drive at noon, and queries of other drives through the same streets, with other parked cars and in other light."
 )
 LIVE_TEXT = (
-    "A bag of a drive at dusk, partly off the map, was replayed to the localizer node in a process of its own, once for "
-    "each distilled student. hit_rate: of the frames that have a place within 10 m, the share whose best match is one; "
-    "precision: of the accepted matches, the share that is right."
+    "A bag of a drive at dusk, partly off the map, was replayed to the localizer node in a process of its own, once "
+    "for each distilled student. hit_rate: of the frames that have a place within 10 m, the share whose best match is "
+    "one; precision: of the accepted matches, the share that is right."
 )
 
 
@@ -309,6 +315,6 @@ def _explain(evaluation: Evaluation) -> str:
         f"Recall@1: a best match within {evaluation.radius_m:g} m is right; a query without any place within that "
         "distance is skipped. Others: the mean of the conditions that the map was not made under. The teacher's halves "
         "are its own cloud and image descriptors. Untrained is the student before its first step, the camera's with "
-        "ImageNet weights; thumbnail a 16x12 grey picture. One run says little about what distillation gives: "
-        "`vpr-distill tables` repeats it over seeds and towns."
+        "ImageNet weights; thumbnail a 16x12 grey picture, Scan Context a classical LiDAR method. One run says little "
+        "about what distillation gives: `vpr-distill tables` repeats it over seeds and towns."
     )

@@ -1,4 +1,4 @@
-"""What distillation gives, over seeds and towns: every finished network adds its rows to a CSV file, which is resumed."""
+"""What distillation gives, over seeds and towns: each finished network adds its rows to a CSV file."""
 
 from __future__ import annotations
 

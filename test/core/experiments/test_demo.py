@@ -10,23 +10,39 @@ import pytest
 
 from vpr_core.data.frames import Frame, Frames
 from vpr_core.errors import FramesError
-from vpr_core.experiments.demo import check_floors, live_figures, run_demo
+from vpr_core.experiments.demo import by_condition, check_floors, live_figures, run_demo
 from vpr_core.types import Pose
 
 
 def rows(noon: float, others: float) -> list[dict[str, Any]]:
-    recall = {"query_noon": noon, "query_night": others - 0.1, "query_fog": others + 0.1}
-    return [{"method": "trained", "queries": name, "recall_at_1": value} for name, value in recall.items()]
+    recall = {"noon": noon, "night": others - 0.1, "fog": others + 0.1}
+    return [
+        {"modality": modality, "method": method, "condition": name, "recall": value if "distilled" in method else 1.0}
+        for modality in ("camera", "lidar")
+        for method in ("student alone", "student distilled")
+        for name, value in recall.items()
+    ]
 
 
 def record(stamp_ns: int, place_id: int, accepted: bool) -> dict[str, Any]:
     return {"stamp_ns": stamp_ns, "accepted": accepted, "processing_ms": 2.0, "matches": [{"place_id": place_id}]}
 
 
+def met(noon: float, others: float, hit_rate: float | None) -> list[bool]:
+    live = [{"modality": name, "hit_rate": hit_rate} for name in ("camera", "lidar")]
+    return [floor["met"] for floor in check_floors(rows(noon, others), live)]
+
+
 def test_an_untrained_network_stays_below_the_floors() -> None:
-    assert [floor["met"] for floor in check_floors(rows(0.95, 0.6), {"hit_rate": 0.8})] == [True, True, True]
-    assert [floor["met"] for floor in check_floors(rows(0.89, 0.31), {"hit_rate": 0.4})] == [False, False, False]
-    assert [floor["met"] for floor in check_floors(rows(0.95, 0.6), {"hit_rate": None})] == [True, True, False]
+    assert met(0.95, 0.7, 0.8) == [True] * 6
+    assert met(0.49, 0.31, 0.4) == [False] * 6
+    assert met(0.95, 0.7, None) == [True] * 4 + [False] * 2
+
+
+def test_the_table_for_readers_has_a_column_for_each_condition() -> None:
+    distilled = by_condition(rows(0.9, 0.6))[1]
+    assert distilled == {"modality": "camera", "method": "student distilled", "noon": 0.9, "night": 0.5, "fog": 0.7,
+                         "others": 0.6}  # fmt: skip
 
 
 def test_a_frame_that_was_not_answered_is_a_miss() -> None:

@@ -1,0 +1,82 @@
+"""Tasks in processes: their order, what a failure does to the others, and a process that is killed."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from vpr_core.errors import BagError, VprError
+from vpr_core.parallel import Task, run_tasks
+
+TASKS = """
+import os
+import signal
+import time
+
+from vpr_core.errors import BagError
+
+
+def write(path, needs, progress):
+    for step in range(3):
+        progress(step + 1, 3)
+    path.write_text(needs.read_text() + "+" if needs else "first")
+
+
+def fail(progress):
+    progress(1, 2)
+    raise BagError("no room")
+
+
+def go_on_for_long(path, progress):
+    for step in range(600):
+        progress(step, 600)
+        time.sleep(0.1)
+    path.touch()
+
+
+def be_killed(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def tasks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """What the processes run, in a module that they can import too."""
+    folder = tmp_path_factory.mktemp("module")
+    (folder / "tasks_of_a_test.py").write_text(TASKS)
+    monkeypatch.syspath_prepend(str(folder))
+    return importlib.import_module("tasks_of_a_test")
+
+
+def test_a_task_has_what_it_comes_after(tasks: ModuleType, tmp_path: Path) -> None:
+    """The one that needs another stands first, and there are workers enough to begin it at once."""
+    first, second, third = (tmp_path / name for name in "abc")
+    done: list[str] = []
+    planned = {
+        "third": Task(tasks.write, (third, second), "second"),
+        "second": Task(tasks.write, (second, first), "first"),
+        "first": Task(tasks.write, (first, None)),
+    }
+    run_tasks(planned, workers=3, unit="step", finished=done.append)
+    assert done == ["first", "second", "third"] and third.read_text() == "first++"
+
+
+def test_a_task_that_fails_stops_the_others(tasks: ModuleType, tmp_path: Path) -> None:
+    planned = {"long": Task(tasks.go_on_for_long, (tmp_path / "end",)), "bad": Task(tasks.fail, ()),
+             "never": Task(tasks.write, (tmp_path / "never", None), "bad")}  # fmt: skip
+    with pytest.raises(BagError, match="no room"):
+        run_tasks(planned, workers=2, unit="step")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_process_is_an_error_that_says_so(tasks: ModuleType) -> None:
+    with pytest.raises(VprError, match="was killed"):
+        run_tasks({"a": Task(tasks.be_killed, ())}, workers=1, unit="step")
+
+
+def test_waiting_for_what_is_not_there_is_refused(tasks: ModuleType) -> None:
+    with pytest.raises(ValueError, match="will ever be finished"):
+        run_tasks({"a": Task(tasks.fail, (), "b")}, workers=1, unit="step")

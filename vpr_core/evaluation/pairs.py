@@ -1,0 +1,63 @@
+"""Evaluation by pairs of runs, as on Oxford RobotCar: each run is once the map of every other one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from vpr_core.data.frames import Frames
+from vpr_core.errors import FramesError
+from vpr_core.evaluation.evaluate import Describe, Evaluation, Retrieve, check_drives, compare, rounded
+from vpr_core.evaluation.recall import DEFAULT_RADIUS_M, nearest
+
+
+def evaluate_pairs(
+    method: str,
+    describe_drive: Describe,
+    drives: Sequence[Frames],
+    radius_m: float = DEFAULT_RADIUS_M,
+    retrieve: Retrieve = nearest,
+) -> list[Evaluation]:
+    """Every ordered pair of different runs, the first of it as database and the second as queries.
+
+    Each drive is described once. Raises FramesError as `evaluate` does, and where there are fewer than two runs or
+    one is given twice.
+    """
+    folders = [drive.folder.resolve() for drive in drives]
+    if len(set(folders)) != len(folders) or len(folders) < 2:
+        given = ", ".join(str(drive.folder) for drive in drives) or "none"
+        raise FramesError(f"pairs of runs need two or more different frames folders, given: {given}")
+    check_drives(drives)
+    descriptors = [describe_drive(drive) for drive in drives]
+    return [
+        compare(method, (drives[known], drives[asked]), (descriptors[known], descriptors[asked]), radius_m, retrieve)
+        for known, asked in permutations(range(len(drives)), 2)
+    ]
+
+
+def average_recall(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """Unweighted means over the pairs of one method, as a row under those of `Evaluation.row`.
+
+    Its recall_at_1 is AR@1 and its recall_at_1_percent AR@1%, both in [0, 1]. Pairs in which no query has a true match
+    are left out and counted; where no pair is left, the means are None.
+    """
+    pairs = [evaluation for evaluation in evaluations if evaluation.result.evaluated]
+    shares = [pair.shares() for pair in pairs]
+    means = {
+        name: float(np.mean([share[name] for share in shares])) if shares else float("nan")
+        for name in evaluations[0].shares()
+    }
+    return {
+        "method": evaluations[0].method,
+        "database": "average",
+        "queries": f"{len(pairs)} pairs",
+        **{name: rounded(mean) for name, mean in means.items()},
+        "evaluated": sum(evaluation.result.evaluated for evaluation in evaluations),
+        "skipped": sum(evaluation.result.skipped for evaluation in evaluations),
+        "radius_m": evaluations[0].radius_m,
+        "pairs": len(pairs),
+        "pairs_left_out": len(evaluations) - len(pairs),
+    }
