@@ -218,10 +218,7 @@ def _define_query(command: ArgumentParser) -> None:
 
 
 def _define_evaluate(command: ArgumentParser) -> None:
-    """Print Recall@N of query drives against a database drive, or of every pair of runs, beside a simple method's.
-
-    That is a grey thumbnail for a camera bundle and Scan Context for a LiDAR bundle.
-    """
+    """Print Recall@N of query drives or of every pair of runs, beside a grey thumbnail's or a LiDAR's Scan Context."""
     command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
     command.add_argument("--database", type=Path, default=None, help="frames folder of the map drive")
     command.add_argument("--queries", type=Path, nargs="+", default=[], help="frames folders of query drives")
@@ -382,7 +379,8 @@ def _evaluate(options: dict[str, Any]) -> None:
     shares = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_1_percent", "average_precision")
     columns = ("method", *(("database",) if runs else ()), "queries", *shares, "recall_at_100_precision")
     print(table_text([*rows, *averages], (*columns, "evaluated", "skipped")))
-    print(f"a match within {options['radius_m']:g} m is right; a query without a true match is skipped")
+    right = f"a match within {options['radius_m']:g} m is right"
+    print(f"{right}; a query without one is skipped in recall, a negative in precision")
     if left_out := max((average["pairs_left_out"] for average in averages), default=0):
         print(f"{left_out} pairs without any query that has a true match are left out of the averages")
     if options["out"]:

@@ -86,7 +86,7 @@ def precision_recall_figure(evaluations: Sequence[Evaluation]) -> Figure:
 
     Of more than MAX_CURVES evaluations, those of one method make one curve: all their queries under one threshold.
     """
-    figure, axes = plt.subplots(figsize=(7, 4), dpi=150, layout="constrained")
+    figure, axes = plt.subplots(figsize=(7, 5), dpi=150, layout="constrained")
     pairs = list(dict.fromkeys(_drives(evaluation) for evaluation in evaluations))
     for number, method in enumerate(dict.fromkeys(evaluation.method for evaluation in evaluations)):
         own = [evaluation for evaluation in evaluations if evaluation.method == method]
@@ -98,7 +98,7 @@ def precision_recall_figure(evaluations: Sequence[Evaluation]) -> Figure:
             _draw_curve(axes, evaluation.precision_recall, _title(evaluation, pairs), color, style)
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    figure.legend(fontsize=7, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
