@@ -59,7 +59,9 @@ def evaluate(
     """Evaluate a method on every query drive; raises FramesError where the drives do not share a map frame."""
     for drive in queries:
         if drive.area != database.area:
-            theirs, ours = (" of ".join(repr(name) for name in area[::-1] if name) for area in (drive.area, database.area))
+            theirs, ours = (
+                " of ".join(repr(name) for name in area[::-1] if name) for area in (drive.area, database.area)
+            )
             raise FramesError(
                 f"{drive.folder} has poses in {theirs}, {database.folder} in {ours}: recall needs both in one frame"
             )
