@@ -17,6 +17,7 @@ from vpr_core.errors import VprError
 from vpr_core.retrieval.records import read_records
 
 PACKAGE = "vpr_distill_ros"
+_TOPIC_PARAMETERS = {"camera": "image_topic", "lidar": "cloud_topic"}
 
 
 class LiveError(VprError):
@@ -24,17 +25,22 @@ class LiveError(VprError):
 
 
 def run_live(
-    bundle: Path, place_map: Path, bag: Path, image_topic: str, rate: float, folder: Path
+    bundle: Path, place_map: Path, bag: Path, topic: str, rate: float, folder: Path, modality: str = "camera"
 ) -> list[dict[str, Any]]:
     """Replay `bag` at `rate` times its speed to a localizer over DDS; returns the records of its matches.
 
-    The processes' logs stay in `folder`. Raises LiveError with the end of the log of a process that failed.
+    topic: of the bag's images where `modality` is camera, of its clouds where it is lidar, as the bundle is.
+    The processes' logs stay in `folder`. Raises LiveError for another modality, and with the end of the log of a
+    process that failed.
     """
+    if modality not in _TOPIC_PARAMETERS:
+        raise LiveError(f"modality is {modality!r}, expected {' or '.join(_TOPIC_PARAMETERS)}")
     folder.mkdir(parents=True, exist_ok=True)
     matches = folder / "matches.jsonl"
     matches.unlink(missing_ok=True)
     environment = _environment(folder)
-    localizer = _parameters(bundle=bundle, map=place_map, image_topic=image_topic, autostart=True)
+    sensor = {"modality": modality, _TOPIC_PARAMETERS[modality]: topic}
+    localizer = _parameters(bundle=bundle, map=place_map, **sensor, autostart=True)
     with (
         _process("localizer", localizer, environment, folder) as node,
         _process("match_recorder", _parameters(out=matches), environment, folder) as recorder,
@@ -43,7 +49,7 @@ def run_live(
         replay = _parameters(bag=bag, rate=rate, wait_for_subscribers_s=60.0)
         with _process("bag_replay", replay, environment, folder) as player:
             _wait(player, (node, recorder), folder)
-        time.sleep(1.0)  # the last image may still be on its way through the localizer
+        time.sleep(1.0)  # the last image or cloud may still be on its way through the localizer
     return list(read_records(matches))
 
 
