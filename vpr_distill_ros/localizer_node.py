@@ -218,7 +218,10 @@ class Localizer(LifecycleNode):
         return response
 
     def _query_of(self, request: QueryPlace.Request) -> Any:
-        """The request's image, or the newest live message; raises InputError where neither can be a query."""
+        """A camera's: the request's image, or the newest live one. A LiDAR's: the newest live cloud, and no image.
+
+        Raises InputError where there is none, and for an image sent to a LiDAR.
+        """
         source, sees = self._input, self._sensor.sees
         if len(request.image.data) and sees == "image":
             return request.image
@@ -228,8 +231,9 @@ class Localizer(LifecycleNode):
                 "leave the image empty to ask about the newest live cloud"
             )
         if source is None or source.newest is None:
-            way_out = "send one, or activate the node" if sees == "image" else "activate the node, and send clouds"
-            raise InputError(f"the request holds no image and no live {sees} has come: {way_out}")
+            if sees == "cloud":
+                raise InputError("no live cloud has come: activate the node, and see that clouds come on its topic")
+            raise InputError("the request holds no image and no live image has come: send one, or activate the node")
         return source.newest
 
     def _on_load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:

@@ -126,7 +126,8 @@ def test_query_by_service_takes_the_newest_cloud_and_no_image(
 ) -> None:
     node = lidar_robot(top_k=4)
     node.process.says("active")
-    assert "no live cloud has come" in node.call(QueryPlace, "query").message
+    empty = node.call(QueryPlace, "query")
+    assert not empty.success and empty.message.startswith("no live cloud has come: activate the node")
     refused = node.call(QueryPlace, "query", image=node.photograph(jpegs[0]))
     assert not refused.success and "recognises places by LiDAR: leave the image empty" in refused.message
     node.send_until(node.lidar(), node.cloud(clouds[1], START_NS + 7), lambda: node.matches)

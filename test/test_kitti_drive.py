@@ -1,0 +1,160 @@
+"""A real car's camera and LiDAR, from a bag to a teacher, both its students, and both localizers over DDS.
+
+KITTI raw 2011_09_26_drive_0001, 107 m at 10 Hz: the map is of its even frames, the odd ones are queries. There is one
+pass only, so this says that the chain holds on real sensors, and nothing on how well places are recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from vpr_core.data.bag_writer import BagWriter
+from vpr_core.data.frames import Frames
+from vpr_core.data.ingest import ingest
+from vpr_core.data.places import within
+from vpr_core.export import export
+from vpr_core.retrieval.mapping import build_map
+from vpr_core.retrieval.query import query_bag
+from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.training.recipe import Recipe
+from vpr_core.training.train import train_encoder
+from vpr_core.types import Pose
+
+TOPICS = {"camera": "/camera/image/compressed", "lidar": "/lidar/points"}
+RADIUS_M = 5.0
+SMALL = {"image_height": 64, "dim": 48, "cloud_dim": 16, "planes": [16, 32, 32], "max_range_m": 60.0,
+         "batch_size": 12, "steps": 24, "cloud_learning_rate": 3e-3, "positive_m": RADIUS_M, "negative_m": 15.0,
+         "augment": False}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Two threads wait for one another at every small step of a sparse network: minutes on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def kitti(shared: Path) -> Path:
+    folder = shared / "data" / "kitti_raw_2011_09_26_drive_0001"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}")
+    return folder
+
+
+def stamps_ns(kitti: Path, sensor: str) -> list[int]:
+    lines = (kitti / sensor / "timestamps.txt").read_text().split("\n")
+    return [int(np.datetime64(line.replace(" ", "T"), "ns").astype(np.int64)) for line in lines if line]
+
+
+def transforms(kitti: Path) -> np.ndarray:
+    """T_world_lidar [N, 3, 4] at the scans' stamps; the world is the LiDAR's frame at the first."""
+    return np.loadtxt(kitti / "poses_kiss_icp.txt").reshape(-1, 3, 4)
+
+
+def scan(kitti: Path, index: int) -> np.ndarray:
+    """float32 [N, 4]: x, y, z [m] in the LiDAR's frame, intensity."""
+    stored = np.load(kitti / "velodyne" / f"{index:010d}.npz")
+    xyz = np.cumsum(stored["dxyz_cm"], axis=1, dtype=np.int16).T / 100.0
+    return np.column_stack([xyz, stored["intensity"] / 255.0]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def bags(kitti: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Even frames as the bag `map`, odd ones as `queries`; both have every pose."""
+    folder = tmp_path_factory.mktemp("kitti")
+    images, scans, poses = stamps_ns(kitti, "image_02"), stamps_ns(kitti, "velodyne"), transforms(kitti)
+    speeds_mps = np.linalg.norm(np.gradient(poses[:, :, 3], axis=0), axis=1) / 0.1
+    for first, name in enumerate(("map", "queries")):
+        with BagWriter(folder / name) as bag:
+            for index, pose in enumerate(poses):
+                quaternion = Rotation.from_matrix(pose[:, :3]).as_quat()
+                world_lidar = Pose(tuple(map(float, pose[:, 3])), tuple(map(float, quaternion)))
+                bag.odometry("/odom", scans[index], "map", "lidar", world_lidar, float(speeds_mps[index]))
+                if index % 2 == first:
+                    bag.cloud(TOPICS["lidar"], scans[index], "lidar", scan(kitti, index))
+                    jpeg = (kitti / "image_02" / f"{index:010d}.jpg").read_bytes()
+                    bag.image_jpeg(TOPICS["camera"], images[index], "camera_optical", jpeg)
+    return {name: folder / name for name in ("map", "queries")}
+
+
+@pytest.fixture(scope="module")
+def frames(bags: dict[str, Path]) -> Path:
+    """Every image of the map's bag with its cloud and pose."""
+    folder = ingest(bags["map"], bags["map"].parent / "frames", keyframe_m=0.0)
+    card = Frames.load(folder).card
+    assert card["counts"]["frames"] == 54 and not card["drops"] and card["image_size"] == [1242, 375]
+    assert card["synchronisation_ms"]["max"] < 15 and 100 < card["metres"] < 115
+    return folder
+
+
+@pytest.fixture(scope="module")
+def students(frames: Path) -> dict[str, tuple[Path, Path]]:
+    """Bundle and map of each student of one teacher, after a few steps."""
+    folder = frames.parent
+    teacher = train_encoder([frames], folder / "teacher", Recipe.from_json({**SMALL, "modality": "fused"}))
+    for modality in TOPICS:
+        recipe = Recipe.from_json({**SMALL, "modality": modality, "distillation": {"method": "SC"}})
+        checkpoint = train_encoder([frames], folder / modality / "checkpoint", recipe, teacher=teacher)
+        bundle = export(checkpoint, frames, folder / modality / "bundle")
+        assert len(build_map(bundle, frames, folder / modality / "map")) == 54
+    return {modality: (folder / modality / "bundle", folder / modality / "map") for modality in TOPICS}
+
+
+@pytest.fixture(scope="module")
+def offline(students: dict[str, tuple[Path, Path]], bags: dict[str, Path]) -> dict[str, dict[int, dict[str, Any]]]:
+    """By modality the answers to the queries' bag, by stamp."""
+    recognizers = {modality: PlaceRecognizer.load(*folders, threads=1) for modality, folders in students.items()}
+    return {
+        modality: {record["stamp_ns"]: record for record in query_bag(recognizer, bags["queries"])}
+        for modality, recognizer in recognizers.items()
+    }
+
+
+@pytest.mark.parametrize("modality", TOPICS)
+def test_every_odd_frame_is_recognised_among_the_even_ones(
+    modality: str, kitti: Path, frames: Path, offline: dict[str, dict[int, dict[str, Any]]], figures: list[str]
+) -> None:
+    stamps = stamps_ns(kitti, {"camera": "image_02", "lidar": "velodyne"}[modality])[1::2]
+    assert list(offline[modality]) == stamps
+    near = within(Frames.load(frames).positions_m, transforms(kitti)[1::2, :, 3], RADIUS_M)
+    first = [offline[modality][stamp]["matches"][0]["place_id"] for stamp in stamps]
+    recall = np.mean([place in places for place, places in zip(first, near, strict=True)])
+    chance = np.mean([len(places) / 54 for places in near])
+    figures.append(f"KITTI drive 0001, {modality} student of a few steps: R@1 within {RADIUS_M:g} m {recall:.3f} "
+                   f"of {len(stamps)} frames, chance {chance:.3f}")  # fmt: skip
+    assert chance < 0.15 and recall >= 0.75
+
+
+@pytest.mark.parametrize("modality", TOPICS)
+def test_the_live_node_answers_as_the_offline_query_does(
+    modality: str, students: dict[str, tuple[Path, Path]], bags: dict[str, Path],
+    offline: dict[str, dict[int, dict[str, Any]]], tmp_path: Path, figures: list[str],
+) -> None:  # fmt: skip
+    """At the drive's own speed: the same places in the same order, similarity within 1e-4, on 90 % of the frames."""
+    pytest.importorskip("rclpy")
+    from vpr_core.experiments.live import run_live
+
+    live = run_live(*students[modality], bags["queries"], TOPICS[modality], 1.0, tmp_path, modality)
+    differences = []
+    for record in live:
+        expected = offline[modality][record["stamp_ns"]]
+        for name in ("accepted", "map_hash", "model_hash"):
+            assert record[name] == expected[name]
+        assert [match["place_id"] for match in record["matches"]] == [m["place_id"] for m in expected["matches"]]
+        differences += [abs(match["similarity"] - other["similarity"])
+                        for match, other in zip(record["matches"], expected["matches"], strict=True)]  # fmt: skip
+    median_ms = np.median([record["processing_ms"] for record in live])
+    figures.append(f"KITTI drive 0001, {modality} over DDS: {len(live)} of 54 frames answered, largest difference of "
+                   f"similarity {max(differences):.1e}, median processing {median_ms:.1f} ms")  # fmt: skip
+    assert max(differences) <= 1e-4
+    assert len(live) >= 0.9 * 54
