@@ -31,6 +31,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         *shared("launch", "*.launch.py"),
         *shared("config", "*"),
+        *shared("bundles", "*"),
     ],
     install_requires=["setuptools"],
     zip_safe=False,

@@ -102,6 +102,7 @@ def main(arguments: list[str]) -> int:
         "Python packages": python_problems(install, tree),
         "launch files": shared_problems(install, tree, "launch", "*.launch.py"),
         "configuration": shared_problems(install, tree, "config", "*.*"),
+        "bundles": shared_problems(install, tree, "bundles", "*.*"),
         "executables": executable_problems(install),
         "messages and services": message_problems(install, tree),
     }

@@ -3,7 +3,7 @@
 Usage: <environment>/bin/python tools/link_package.py PREFIX
 
 The Python packages become links in site-packages (with the root itself on the path, launch/ would pass for ROS's
-`launch`), and so do package.xml, launch and config under share/, where `ros2 launch` looks. Executables go to
+`launch`), and so do package.xml, launch, config and bundles under share/, where `ros2 launch` looks. Executables go to
 lib/vpr_distill_ros/, where `ros2 run` and launch files look, and those for a shell to bin/ too.
 """
 
@@ -20,6 +20,7 @@ import setuptools  # noqa: F401  provides distutils where Python has none
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "vpr_distill_ros"
 FOR_A_SHELL = ("vpr-distill",)
+SHARED = ("launch", "config", "bundles")
 
 # The first lines are both shell and Python: a shebang cannot set variables, and the loader reads them at start.
 SCRIPT = """#!/bin/sh
@@ -59,7 +60,7 @@ def shared_files(folder: str) -> list[str]:
 
 def link_files(target: Path, names: list[str]) -> None:
     """File by file: `ros2 launch` looks for launch files without following links to folders."""
-    for name in ("launch", "config"):
+    for name in SHARED:
         if (target / name).is_symlink():
             (target / name).unlink()
         shutil.rmtree(target / name, ignore_errors=True)
@@ -83,7 +84,7 @@ def main(arguments: list[str]) -> None:
         replace_link(Path(sysconfig.get_path("purelib"), name), ROOT / name)
     share = prefix / "share"
     replace_link(share / "ament_index" / "resource_index" / "packages" / PACKAGE, ROOT / "resource" / PACKAGE)
-    link_files(share / PACKAGE, ["package.xml", *shared_files("launch"), *shared_files("config")])
+    link_files(share / PACKAGE, ["package.xml", *(name for folder in SHARED for name in shared_files(folder))])
     write_scripts(prefix)
 
 

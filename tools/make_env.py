@@ -80,7 +80,9 @@ class Environment:
         lock, ros_lock = (locks.REQUIREMENTS / name for name in (self.lock, "ros.txt"))
         package = ROOT / "vpr_distill_msgs"
         sources = [package / "CMakeLists.txt", package / "package.xml", *sorted(package.glob("[ms][sr][gv]/*"))]
-        shared = [str(path) for folder in ("launch", "config") for path in sorted((ROOT / folder).rglob("*.*"))]
+        shared = [
+            str(path) for folder in ("launch", "config", "bundles") for path in sorted((ROOT / folder).rglob("*.*"))
+        ]
         steps = [
             Step("virtual environment", self.create, [base]),
             Step("torch", self.install_torch, [*same, *locks.pins(self.lock)["torch"]]),

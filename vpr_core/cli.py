@@ -130,7 +130,7 @@ def _define_ingest(command: ArgumentParser) -> None:
 
 
 def _define_train(command: ArgumentParser) -> None:
-    """Train a camera or LiDAR network alone on drives of one area by batch-hard triplet."""
+    """Train a camera or LiDAR network alone on drives by batch-hard triplet."""
     _training(command)
     _weights(command)
     _modality(command, "camera", "lidar")
@@ -144,7 +144,7 @@ def _define_train(command: ArgumentParser) -> None:
 
 
 def _define_train_teacher(command: ArgumentParser) -> None:
-    """Train a teacher of camera and LiDAR together on drives of one area."""
+    """Train a teacher of camera and LiDAR together on drives."""
     _training(command)
     _weights(command)
     _modality(command, "fused")
@@ -152,7 +152,7 @@ def _define_train_teacher(command: ArgumentParser) -> None:
 
 
 def _define_distill(command: ArgumentParser) -> None:
-    """Train a camera or LiDAR network on drives of one area with a teacher's help."""
+    """Train a camera or LiDAR network on drives with a teacher's help."""
     command.add_argument("--teacher", type=Path, required=True, help="checkpoint folder of the teacher")
     command.add_argument(
         "--cache", type=Path, default=None, help="folder to keep the teacher's descriptors in; its own by default"

@@ -46,7 +46,9 @@ def train_encoder(
     tensorboard: bool = False,
     weights: str | Path | None = None,
 ) -> Path:
-    """Train on the drives in `frames` (one area, one map frame) and write the checkpoint folder `out`.
+    """Train on the drives in `frames` and write the checkpoint folder `out`.
+
+    Drives of one area share a map frame; those of different areas (`Frames.area`) have no place in common.
 
     validation: a database drive and one or more query drives that training does not see. By them the best of the
         weights that `validate_every` looks at is kept, and the similarity chosen from which a match is accepted.
