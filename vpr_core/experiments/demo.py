@@ -17,7 +17,14 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.places import within
 from vpr_core.errors import FramesError, RecipeError
 from vpr_core.evaluation.evaluate import Evaluation, evaluate, table_text, thumbnail_describer
-from vpr_core.evaluation.figures import data_uri, match_map, match_pairs, overview, recall_bars
+from vpr_core.evaluation.figures import (
+    data_uri,
+    match_map,
+    match_pairs,
+    overview,
+    precision_recall_curves,
+    recall_bars,
+)
 from vpr_core.evaluation.recall import DEFAULT_RADIUS_M
 from vpr_core.evaluation.report import Section, write_report
 from vpr_core.evaluation.scan_context import retrieve_scan_contexts, scan_context_describer
@@ -278,6 +285,10 @@ def _write_pages(demo: Demo, evaluations: Evaluations, table: list[dict[str, Any
         )
         for modality in TOPICS
     ]
+    curves = [
+        Section(f"Precision and recall: {modality} student distilled", PR_TEXT, precision_recall_curves(found))
+        for modality, found in students.items()
+    ]
     maps = [
         Section(f"Map and matches of the {modality} student: {found.queries.session}", picture=match_map(found))
         for modality, found in hardest.items()
@@ -291,6 +302,7 @@ def _write_pages(demo: Demo, evaluations: Evaluations, table: list[dict[str, Any
         Section("Teacher and students", _explain(students["camera"][0]), rows=by_condition(table)),
         *charts,
         Section("Live, over ROS 2", LIVE_TEXT, rows=live),
+        *curves,
         *maps,
         *pairs,
         Section("Seconds by stage", rows=[demo.seconds]),
@@ -303,6 +315,7 @@ SUMMARY = (
     "with the teacher's help, for the same number of steps. They are tried in another town: a place map made of a "
     "drive at noon, and queries of other drives through the same streets, with other parked cars and in other light."
 )
+PR_TEXT = "By the similarity from which a best match is accepted; a query without a place costs precision if accepted."
 LIVE_TEXT = (
     "A bag of a drive at dusk, partly off the map, was replayed to the localizer node in a process of its own, once "
     "for each distilled student. hit_rate: of the frames that have a place within 10 m, the share whose best match is "

@@ -152,34 +152,47 @@ def gains(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
     Each run, a seed in a town, is the difference of a student distilled from the same student alone, of the same seed.
     """
+    differences: dict[str, list[float]] = defaultdict(list)
+    found = _others_by_run(rows)
+    for (method, modality, student, label, *run), taught in found.items():
+        for (other, _, of, _, *at), alone in found.items():
+            if (method, other) == ("student distilled", "student alone") and (student, run) == (of, at):
+                differences[f"{modality} student, recipe {label}: distilled over alone"].append(taught - alone)
+    return [_difference_row(name, values) for name, values in sorted(differences.items())]
+
+
+def margins(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """How far the teacher is above each of its halves and above the students alone, run by run as in `gains`."""
+    differences: dict[str, list[float]] = defaultdict(list)
+    found = _others_by_run(rows)
+    for (method, _, _, _, *run), teacher in found.items():
+        for (other, modality, _, _, *at), value in found.items():
+            if method == "teacher" and run == at and other in ("teacher cloud half", "teacher image half"):
+                differences[f"teacher over its {other.removeprefix('teacher ')}"].append(teacher - value)
+            if method == "teacher" and run == at and other == "student alone":
+                differences[f"teacher over the {modality} student alone"].append(teacher - value)
+    return [_difference_row(name, values) for name, values in sorted(differences.items())]
+
+
+def _others_by_run(rows: Sequence[Row]) -> dict[tuple[str, ...], float]:
+    """The mean of the other conditions, by method, modality, student, label, seed and town."""
     recall: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     for row in rows:
-        recall[tuple(row[name] for name in _RUN)][row["condition"]] = float(row["recall_at_1"])
-    differences: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for (method, label, student, modality, seed, town), taught in recall.items():
-        alone = [
-            found
-            for (other, _, of, *run), found in recall.items()
-            if (other, of, run) == ("student alone", student, [modality, seed, town])
-        ]
-        if method == "student distilled" and alone:
-            differences[modality, label].append(_mean_of_others(taught) - _mean_of_others(alone[0]))
-    return [_gain(modality, label, np.array(found)) for (modality, label), found in sorted(differences.items())]
+        run = tuple(row[name] for name in ("method", "modality", "student", "label", "seed", "town"))
+        recall[run][row["condition"]] = float(row["recall_at_1"])
+    return {run: _mean_of_others(found) for run, found in recall.items()}
 
 
-_RUN = ("method", "label", "student", "modality", "seed", "town")
-
-
-def _gain(modality: str, label: str, differences: np.ndarray) -> dict[str, Any]:
+def _difference_row(name: str, values: Sequence[float]) -> dict[str, Any]:
+    differences = np.array(values)
     return {
-        "modality": modality,
-        "recipe": label,
+        "difference": name,
         "runs": len(differences),
-        "gain": float(differences.mean()),
+        "mean": float(differences.mean()),
         "spread": _spread(differences),
         "smallest": float(differences.min()),
         "largest": float(differences.max()),
-        "better in": f"{int((differences > 0).sum())} of {len(differences)}",
+        "above 0": f"{int((differences > 0).sum())} of {len(differences)}",
     }
 
 
@@ -192,6 +205,6 @@ def _spread(values: np.ndarray) -> float:
 
 
 def tables_text(rows: Sequence[Row]) -> str:
-    """Both tables as text, as they stand in BENCHMARKS.md."""
-    means, added = summary(rows), gains(rows)
-    return "\n\n".join(table_text(table, list(table[0])) for table in (means, added) if table)
+    """All tables as text, as they stand in BENCHMARKS.md."""
+    differences = [*margins(rows), *gains(rows)]
+    return "\n\n".join(table_text(table, list(table[0])) for table in (summary(rows), differences) if table)

@@ -11,7 +11,7 @@ import yaml
 
 from vpr_core.errors import FramesError, RecipeError
 from vpr_core.experiments.networks import comparison
-from vpr_core.experiments.tables import COLUMNS, Row, gains, run_tables, summary
+from vpr_core.experiments.tables import COLUMNS, Row, gains, margins, run_tables, summary
 from vpr_core.experiments.town import CONDITIONS, Towns, town_drives
 from vpr_core.training.recipe import as_json
 
@@ -117,5 +117,11 @@ def test_means_spreads_and_gains_by_hand() -> None:
     assert (alone["noon"], alone["others"]) == (pytest.approx(0.8), pytest.approx(0.6))
     assert alone["spread"] == pytest.approx(0.2 / 2**0.5) and distilled["seeds"] == 2
     (gain,) = gains(table)
-    assert gain["gain"] == pytest.approx(0.05) and gain["spread"] == pytest.approx(0.1 / 2**0.5)
-    assert (gain["runs"], gain["better in"]) == (2, "1 of 2")
+    assert gain["mean"] == pytest.approx(0.05) and gain["spread"] == pytest.approx(0.1 / 2**0.5)
+    assert (gain["runs"], gain["above 0"], gain["largest"]) == (2, "1 of 2", pytest.approx(0.1))
+
+    taught = [*table, *rows("teacher", 1, 1.0, 0.8), *rows("teacher cloud half", 1, 0.9, 0.75)]
+    assert [(row["difference"], row["runs"], round(row["mean"], 6)) for row in margins(taught)] == [
+        ("teacher over its cloud half", 1, 0.05),
+        ("teacher over the lidar student alone", 1, 0.1),
+    ]
