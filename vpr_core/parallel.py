@@ -36,23 +36,25 @@ def run_tasks(
     workers: int,
     unit: str,
     description: str = "",
+    total: int | None = None,
     bar: bool = False,
     finished: Callable[[str], None] | None = None,
 ) -> None:
     """Run every task, in their order as far as `after` lets them, at most `workers` at once.
 
-    bar: shows progress on stderr, counted in `unit`. finished: called with the name of each task that is done.
+    bar: shows progress on stderr, counted in `unit`; total: of all tasks, where it is known before they begin.
+    finished: called with the name of each task that is done.
     An interrupt or the failure of one task stops the others: their next call of `progress` raises. Raises what a task
     raises, and VprError where its process was killed.
     """
     context = multiprocessing.get_context("spawn")
     reports, stop = context.SimpleQueue(), context.Event()
-    with tqdm(total=0, desc=description or None, unit=unit, disable=not bar) as meter:
+    with tqdm(total=total or 0, desc=description or None, unit=unit, disable=not bar) as meter:
         pool = ProcessPoolExecutor(
             min(workers, len(tasks)) or 1, context, initializer=_start_worker, initargs=(reports, stop)
         )
         try:
-            for name in _run(pool, tasks, lambda: _show(reports, meter)):
+            for name in _run(pool, tasks, lambda: _show(reports, meter, grows=total is None)):
                 if finished:
                     finished(name)
         except BrokenProcessPool as error:
@@ -80,10 +82,10 @@ def _run(pool: ProcessPoolExecutor, tasks: Mapping[str, Task], show: Callable[[]
             yield name
 
 
-def _show(reports: Any, meter: tqdm) -> None:
+def _show(reports: Any, meter: tqdm, grows: bool) -> None:
     while not reports.empty():
         more, total = reports.get()
-        meter.total += total
+        meter.total += total if grows else 0
         meter.update(more)
 
 

@@ -129,6 +129,7 @@ def train_networks(
         workers=workers or cores(),
         unit="step",
         description="train",
+        total=sum(network.recipe.steps for network in networks),
         bar=bar,
         finished=(lambda name: finished(by_name[name])) if finished else None,
     )
