@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr_core.errors import MapError
+from vpr_core.errors import InputError, MapError
 from vpr_core.preprocess import check_aspect, check_image
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.gate import judge
@@ -61,14 +61,18 @@ class PlaceRecognizer:
         """Places for what the sensor of the bundle's modality saw at `stamp_ns`.
 
         observation: camera: an RGB uint8 image [H, W, 3]; lidar: a cloud [N, 3 or more] (x, y, z [m] first).
-        Raises InputError where the image is no picture or has another aspect than the map's images, and where the
-        cloud is empty or shows too little.
+        top_k: how many places; None as many as the recognizer was loaded with.
+        Raises InputError where the image is no picture or has another aspect than the map's images, where the cloud is
+        empty or shows too little, and where not even one place is asked for.
         """
+        top_k = self.top_k if top_k is None else top_k
+        if top_k < 1:
+            raise InputError(f"top_k is {top_k}, expected 1 or more places")
         if self.place_map.image_size is not None:
             check_image(observation)
             check_aspect(observation, *self.place_map.image_size)
         descriptor = self.bundle.encode([observation])
-        similarities, rows = self.index.search(descriptor, top_k or self.top_k)
+        similarities, rows = self.index.search(descriptor, top_k)
         reasons = judge([float(value) for value in similarities[0]], self.min_similarity)
         matches = tuple(map(self._match, rows[0], similarities[0], reasons))
         return Recognition(stamp_ns, matches, descriptor[0])

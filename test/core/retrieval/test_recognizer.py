@@ -47,6 +47,17 @@ def test_a_picture_of_another_size_but_the_same_shape_is_recognised(
         recognizer.recognize(np.zeros((0, 0, 3), np.uint8), 1)
 
 
+def test_as_many_places_as_asked_for(bundle: Path, place_map: Path, frames: Path) -> None:
+    recognizer, image = PlaceRecognizer.load(bundle, place_map, top_k=3), Frames.load(frames).image(0)
+    asked = {None: 3, 1: 1, 4: 4, 10_000: recognizer.num_places}
+    assert {top_k: len(recognizer.recognize(image, 1, top_k).matches) for top_k in asked} == asked
+    for top_k in (0, -1):
+        with pytest.raises(InputError, match=f"top_k is {top_k}, expected 1 or more"):
+            recognizer.recognize(image, 1, top_k)
+    with pytest.raises(InputError, match="top_k is 0, expected 1 or more"):
+        PlaceRecognizer.load(bundle, place_map, top_k=0).recognize(image, 1)
+
+
 def test_a_map_of_another_model_is_refused(bundle: Path, place_map: Path, other_map: Path) -> None:
     with pytest.raises(MapError, match="was made with model .* cannot be compared"):
         PlaceRecognizer.load(bundle, other_map)
