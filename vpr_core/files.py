@@ -72,9 +72,16 @@ def read_manifest(
     if not isinstance(manifest, dict) or manifest.get("schema") != schema:
         came = manifest.get("schema") if isinstance(manifest, dict) else None
         raise error(f"{path} has schema {came}, this version reads {schema}; make it again with `{made_by}`")
+    require_keys(path, manifest, keys, error, made_by)
+    return manifest
+
+
+def require_keys(
+    path: Path, manifest: dict[str, Any], keys: tuple[str, ...], error: type[VprError], made_by: str
+) -> None:
+    """Raise `error` where the manifest, read from `path`, lacks one of `keys`."""
     if missing := [key for key in keys if key not in manifest]:
         raise error(f"{path} lacks {', '.join(missing)}; make it again with `{made_by}`")
-    return manifest
 
 
 def _what_is(folder: Path) -> str:

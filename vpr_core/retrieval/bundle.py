@@ -16,12 +16,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vpr_core.errors import BundleError
-from vpr_core.files import commit, read_manifest, sha256_json
+from vpr_core.files import commit, read_manifest, require_keys, sha256_json
 
 SCHEMA = 1
 MANIFEST = "bundle.json"
 MADE_BY = "vpr-distill export"
 MODALITIES = ("camera", "lidar")
+KEYS = ("encoder", "dim", "accept_similarity", "card")
+"""What every bundle's manifest has beside its modality."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Bundle(ABC):
 
     modality: ClassVar[str]
     """What it looks at: one of MODALITIES."""
+    input_keys: ClassVar[tuple[str, ...]]
+    """Entries of the manifest which say how the network is made and fed."""
     dim: int
     """Width D of its descriptors."""
     accept_similarity: float | None
@@ -45,7 +49,7 @@ class Bundle(ABC):
         Raises BundleError where the folder is absent or damaged, or this machine cannot run it on `device`.
         """
         folder = Path(folder)
-        manifest = read_manifest(folder, MANIFEST, SCHEMA, BundleError, MADE_BY)
+        manifest = read_manifest(folder, MANIFEST, SCHEMA, BundleError, MADE_BY, ("modality",))
         modality = manifest["modality"]
         if modality not in MODALITIES:
             raise BundleError(f"{folder} is a {modality} bundle, this version runs {' and '.join(MODALITIES)}")
@@ -55,6 +59,7 @@ class Bundle(ABC):
             raise BundleError(
                 f"{folder} is a {modality} bundle, which needs {error.name}: install it ({error})"
             ) from error
+        require_keys(folder / MANIFEST, manifest, (*KEYS, *kind.input_keys), BundleError, MADE_BY)
         return kind.read(folder, manifest, device, threads)
 
     @classmethod

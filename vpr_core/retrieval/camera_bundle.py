@@ -29,6 +29,7 @@ class CameraBundle(Bundle):
     """A camera encoder ready to run."""
 
     modality = "camera"
+    input_keys = ("input_size",)
     session: InferenceSession
     input_size: tuple[int, int]
     """Width and height of the network's input [px]."""
@@ -40,7 +41,7 @@ class CameraBundle(Bundle):
         return cls(
             manifest["dim"],
             manifest["accept_similarity"],
-            identity(manifest, "input_size"),
+            identity(manifest, *cls.input_keys),
             manifest["card"],
             session,
             (width, height),

@@ -57,6 +57,7 @@ class LidarBundle(Bundle):
     """A LiDAR encoder ready to run."""
 
     modality = "lidar"
+    input_keys = ("model", "voxel_size_m", "max_range_m")
     encoder: LidarEncoder
 
     @classmethod
@@ -67,7 +68,7 @@ class LidarBundle(Bundle):
         if threads:
             torch.set_num_threads(threads)
         encoder = LidarEncoder(model.to(device), manifest["voxel_size_m"], manifest["max_range_m"], device)
-        hash = identity(manifest, "model", "voxel_size_m", "max_range_m")
+        hash = identity(manifest, *cls.input_keys)
         return cls(manifest["dim"], manifest["accept_similarity"], hash, manifest["card"], encoder)
 
     def encode(self, observations: Sequence[np.ndarray]) -> np.ndarray:

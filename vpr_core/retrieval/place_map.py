@@ -23,6 +23,7 @@ from vpr_core.types import POSE_COLUMNS, Pose
 SCHEMA = 1
 MANIFEST = "map.json"
 MADE_BY = "vpr-distill map"
+KEYS = ("model_hash", "map_frame", "image_size", "descriptors", "places")
 COLUMNS = ("place_id", "session", "stamp_ns", *POSE_COLUMNS)
 
 
@@ -66,7 +67,7 @@ class PlaceMap:
         of another sensor than `modality`.
         """
         folder = Path(folder)
-        manifest = read_manifest(folder, MANIFEST, SCHEMA, MapError, MADE_BY)
+        manifest = read_manifest(folder, MANIFEST, SCHEMA, MapError, MADE_BY, KEYS)
         made_of = manifest.get("modality", "camera")  # the first maps were all of images and did not say so
         if modality is not None and made_of != modality:
             raise MapError(

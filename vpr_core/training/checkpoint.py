@@ -18,6 +18,7 @@ from vpr_core.training.recipe import Modality, Recipe, as_json
 SCHEMA = 2
 MANIFEST = "checkpoint.json"
 MADE_BY = "vpr-distill train"
+KEYS = ("weights", "modality", "spec", "input", "recipe", "card")
 _WEIGHTS = "weights.pt"
 
 
@@ -68,7 +69,7 @@ def save_checkpoint(
 def load_checkpoint(folder: str | Path) -> Checkpoint:
     """Read a checkpoint with its network in eval mode; raises BundleError where it is absent or damaged."""
     folder = Path(folder)
-    manifest = read_manifest(folder, MANIFEST, SCHEMA, BundleError, MADE_BY)
+    manifest = read_manifest(folder, MANIFEST, SCHEMA, BundleError, MADE_BY, KEYS)
     data = read_checked(folder, manifest["weights"], BundleError, MADE_BY)
     spec = manifest["spec"]
     with torch.random.fork_rng(devices=[]):  # the weights that a network is built with are thrown away
