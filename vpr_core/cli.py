@@ -123,6 +123,7 @@ def _define_ingest(command: ArgumentParser) -> None:
 def _define_train(command: ArgumentParser) -> None:
     """Train a camera or LiDAR network alone on drives of one area by batch-hard triplet."""
     _training(command)
+    _weights(command)
     _modality(command, "camera", "lidar")
     command.add_argument(
         "--distillation",
@@ -136,6 +137,7 @@ def _define_train(command: ArgumentParser) -> None:
 def _define_train_teacher(command: ArgumentParser) -> None:
     """Train a teacher of camera and LiDAR together on drives of one area."""
     _training(command)
+    _weights(command)
     _modality(command, "fused")
     command.add_class_arguments(Recipe, skip={"modality", "distillation"})
 
@@ -157,6 +159,16 @@ def _define_distill(command: ArgumentParser) -> None:
 
 def _modality(command: ArgumentParser, *choices: str) -> None:
     command.add_argument("--modality", choices=choices, default=choices[0], help="sensor of the network")
+
+
+def _weights(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--weights",
+        type=Path | None,
+        default=None,
+        help="file of a published MinkLoc++ or DistilVPR state dict from which the network starts; --steps 0 keeps it "
+        "as it is",
+    )
 
 
 def _training(command: ArgumentParser) -> None:

@@ -7,7 +7,7 @@ and shapes are DistilVPR's. Descriptors are not normalised.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vpr_core.errors import BundleError, InputError
 from vpr_core.models.aggregators import GeM, SparseGeM
 from vpr_core.models.backbones import minkfpn, resnet
+from vpr_core.models.encoder import ImageEncoder
 from vpr_core.models.sparse import SparseTensor
 
 __all__ = [
@@ -164,12 +165,15 @@ class LoadReport:
 
 
 def load_published(model: nn.Module, state_dict: Mapping[str, Tensor]) -> LoadReport:
-    """Loads weights as MinkLoc++ or DistilVPR publish them into one of the models above.
+    """Loads weights as MinkLoc++ or DistilVPR publish them into one of the models above or of `build_model`.
 
+    A half alone takes weights whose names all begin with cloud_fe or image_fe, as upstream's single networks have them.
     Raises BundleError where an entry is missing, of another shape, or neither the model's nor a known unused head's.
     """
-    renamed = {_distil_name(name): name for name in state_dict}
-    wanted = model.state_dict()
+    own = {_published_name(name, model): name for name in model.state_dict()}
+    half = _half(state_dict, own)
+    renamed = {_distil_name(name.removeprefix(half)): name for name in state_dict}
+    wanted = {published: model.state_dict()[name] for published, name in own.items()}
     unused = [published for name, published in renamed.items() if name not in wanted and _UNUSED.search(name)]
     unknown = [published for name, published in renamed.items() if name not in wanted and not _UNUSED.search(name)]
     missing = [name for name in wanted if name not in renamed]
@@ -179,8 +183,8 @@ def load_published(model: nn.Module, state_dict: Mapping[str, Tensor]) -> LoadRe
     wrong = [f"{name} {tuple(weights[name].shape)}" for name in wanted if weights[name].shape != wanted[name].shape]
     if wrong:
         raise BundleError(f"the checkpoint is of a model of another size: {', '.join(wrong[:5])}")
-    model.load_state_dict(weights)
-    return LoadReport(list(wanted), unused)
+    model.load_state_dict({own[name]: value for name, value in weights.items()})
+    return LoadReport(list(own.values()), unused)
 
 
 class _Pooling(nn.Module):
@@ -207,6 +211,27 @@ _RENAMED = (
     (re.compile(r"(^|\.)fh_conv1x1\.4\."), r"\1conv1x1."),
     (re.compile(r"(^|\.)pool\.p$"), r"\1image_gem.p"),
 )
+
+
+_ENCODER_NAMES = {"backbone": "model", "gem": "image_gem"}
+
+
+def _published_name(name: str, model: nn.Module) -> str:
+    """A parameter's name in DistilVPR, from its name in the model, whose image half may be an `ImageEncoder`."""
+    for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
+        if isinstance(module, ImageEncoder) and name.startswith(prefix):
+            part, dot, rest = name.removeprefix(prefix).partition(".")
+            return prefix + _ENCODER_NAMES.get(part, part) + dot + rest
+    return name
+
+
+def _half(published: Iterable[str], own: Iterable[str]) -> str:
+    """The prefix of a fused network's half below which all of a checkpoint lies and nothing of the model; or none."""
+    for half in ("cloud_fe.", "image_fe."):
+        if all(name.startswith(half) for name in published) and not any(name.startswith(half) for name in own):
+            return half
+    return ""
 
 
 def _distil_name(name: str) -> str:

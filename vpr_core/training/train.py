@@ -26,6 +26,7 @@ from vpr_core.training.run import STATE, Run
 from vpr_core.training.scalars import Scalars
 from vpr_core.training.teacher import TeacherDescriptors, hash_of_drives, teacher_descriptors
 from vpr_core.training.validate import Validation
+from vpr_core.training.weights import start_from
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each step with its number, the number of steps and figures to show."""
@@ -43,6 +44,7 @@ def train_encoder(
     save_every: int = 0,
     diagnose_every: int = 0,
     tensorboard: bool = False,
+    weights: str | Path | None = None,
 ) -> Path:
     """Train on the drives in `frames` (one area, one map frame) and write the checkpoint folder `out`.
 
@@ -54,17 +56,20 @@ def train_encoder(
     save_every: steps between two states written to `out`, from which the same call goes on after a kill; 0: none.
     diagnose_every: steps between two measurements of `gradient_norms` of a student with a teacher; 0: none.
     tensorboard: write all figures to `out`/tensorboard.
-    Raises FramesError or BundleError for a bad folder, and RecipeError where the drives cannot train anything or
-    `out` holds the state of another run.
+    weights: file of a published state dict from which the network starts, see `start_from`.
+    Raises FramesError or BundleError for a bad folder or bad weights, and RecipeError where the drives cannot train
+    anything or `out` holds the state of another run.
     """
     out = Path(out)
     material = _gather(frames, recipe, validation, teacher, cache)
     torch.manual_seed(recipe.seed)
     spec, first_weights = model_spec(recipe)
-    model = build_model(spec["name"], **spec["options"] | first_weights)
+    model = build_model(spec["name"], **spec["options"] | ({} if weights else first_weights))
     card = _card(material)
+    if weights:
+        card["weights"] = start_from(Path(weights), model, recipe)
     if recipe.steps:  # an untrained network needs no poses
-        run, identity = _begin(model, material), _identity(material)
+        run, identity = _begin(model, material), _identity(material, card)
         run.resume(out / STATE, identity)
         with Scalars(out, run.step, tensorboard) as scalars:
             for figures in _steps(run, material, diagnose_every):
@@ -184,7 +189,7 @@ def _is_looked_at(step: int, recipe: Recipe) -> bool:
     return recipe.validate_every > 0 and (step % recipe.validate_every == 0 or step == recipe.steps)
 
 
-def _identity(material: _Material) -> dict[str, Any]:
+def _identity(material: _Material, card: dict[str, Any]) -> dict[str, Any]:
     """What two starts must have in common to be one run."""
     validation = material.examiner.drives if material.examiner else []
     return {
@@ -192,6 +197,7 @@ def _identity(material: _Material) -> dict[str, Any]:
         "frames": hash_of_drives(material.drives),
         "validation": hash_of_drives(validation),
         "teacher": material.teacher.teacher if material.teacher else None,
+        "weights": card.get("weights", {}).get("sha256"),
     }
 
 
