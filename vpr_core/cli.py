@@ -173,7 +173,7 @@ def _modality(command: ArgumentParser, *choices: str) -> None:
 def _weights(command: ArgumentParser) -> None:
     command.add_argument(
         "--weights",
-        type=Path | None,
+        type=Path,
         default=None,
         help="file of a published MinkLoc++ or DistilVPR state dict from which the network starts; --steps 0 keeps it "
         "as it is",
@@ -191,6 +191,7 @@ def _training(command: ArgumentParser) -> None:
         "first the drive that is the map, then one or more that query it",
     )
     command.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
+    _device(command, "where the networks run; samples are made on the CPU")
     command.add_argument(
         "--save_every", type=int, default=50, help="steps between two states from which a killed run goes on; 0: none"
     )
@@ -273,8 +274,8 @@ def _define_tables(command: ArgumentParser) -> None:
     command.add_argument("--workers", type=PositiveInt | None, default=None, help="processes; one a core by default")
 
 
-def _device(command: ArgumentParser) -> None:
-    command.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where network and search run")
+def _device(command: ArgumentParser, text: str = "where network and search run") -> None:
+    command.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help=text)
 
 
 def _synth(options: dict[str, Any]) -> None:

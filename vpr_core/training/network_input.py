@@ -55,18 +55,22 @@ class NetworkInput:
         return image | cloud
 
     def batch(
-        self, samples: Samples, indices: Sequence[int] | np.ndarray, augmentation: Augmentation | None = None
+        self,
+        samples: Samples,
+        indices: Sequence[int] | np.ndarray,
+        augmentation: Augmentation | None = None,
+        device: torch.device | str = "cpu",
     ) -> tuple[Tensor | SparseTensor, ...]:
-        """The arguments of the network for these samples."""
+        """The arguments of the network for these samples, on its device; they are read and changed on the CPU."""
         arguments: list[Tensor | SparseTensor] = []
         if self.image_size:
             images = torch.from_numpy(samples.images(indices, self.image_size)).permute(0, 3, 1, 2).float() / 255
-            arguments.append(augmentation.images(images) if augmentation else images)
+            arguments.append((augmentation.images(images) if augmentation else images).to(device))
         if self.voxel_size_m:
             clouds = samples.clouds(indices, self.max_range_m)
             if augmentation:
                 clouds = augmentation.clouds(clouds)
-            arguments.append(batch_clouds([voxelize(cloud[:, :3], self.voxel_size_m) for cloud in clouds]))
+            arguments.append(batch_clouds([voxelize(cloud[:, :3], self.voxel_size_m).to(device) for cloud in clouds]))
         return tuple(arguments)
 
 

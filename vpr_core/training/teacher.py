@@ -34,13 +34,13 @@ class TeacherDescriptors:
 
 
 def teacher_descriptors(
-    checkpoint: str | Path, drives: Sequence[Frames], cache: str | Path | None = None
+    checkpoint: str | Path, drives: Sequence[Frames], cache: str | Path | None = None, device: str = "cpu"
 ) -> TeacherDescriptors:
     """Descriptors of all frames of `drives` in their order, by the teacher in eval mode.
 
     cache: folder of the file that keeps them, the checkpoint's own by default. A file of another teacher, of other
-    drives, or one that is damaged is not used, and replaced. Raises BundleError for a bad checkpoint and RecipeError
-    where the drives lack a sensor of the teacher.
+    drives, or one that is damaged is not used, and replaced. device: where the teacher runs.
+    Raises BundleError for a bad checkpoint and RecipeError where the drives lack a sensor of the teacher.
     """
     loaded = load_checkpoint(checkpoint)
     check_sensors(loaded.modality, drives)
@@ -49,7 +49,7 @@ def teacher_descriptors(
     path = folder / f"descriptors-{drives_hash[:12]}.npz"
     rows = _cached(path, loaded.hash, drives_hash)
     if rows is None:
-        rows = _describe(loaded, drives)
+        rows = _describe(loaded, drives, device)
         folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.savez(buffer, rows=rows, teacher=loaded.hash, drives=drives_hash)
@@ -63,9 +63,9 @@ def hash_of_drives(drives: Sequence[Frames]) -> str:
     return sha256_json([[sha256_bytes((drive.folder / name).read_bytes()) for name in names] for drive in drives])
 
 
-def _describe(loaded: Checkpoint, drives: Sequence[Frames]) -> np.ndarray:
+def _describe(loaded: Checkpoint, drives: Sequence[Frames], device: str) -> np.ndarray:
     network_input = NetworkInput.from_json(loaded.modality, loaded.input)
-    described = describe_samples(loaded.model, network_input, Samples(drives), loaded.recipe.normalize)
+    described = describe_samples(loaded.model.to(device), network_input, Samples(drives), loaded.recipe.normalize)
     return described[EMBEDDING]
 
 

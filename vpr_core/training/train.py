@@ -28,6 +28,7 @@ from vpr_core.training.teacher import TeacherDescriptors, hash_of_drives, teache
 from vpr_core.training.validate import Validation
 from vpr_core.training.weights import start_from
 
+DEVICES = ("cpu", "cuda")
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after each step with its number, the number of steps and figures to show."""
 
@@ -45,6 +46,7 @@ def train_encoder(
     diagnose_every: int = 0,
     tensorboard: bool = False,
     weights: str | Path | None = None,
+    device: str = "cpu",
 ) -> Path:
     """Train on the drives in `frames` and write the checkpoint folder `out`.
 
@@ -59,17 +61,21 @@ def train_encoder(
     diagnose_every: steps between two measurements of `gradient_norms` of a student with a teacher; 0: none.
     tensorboard: write all figures to `out`/tensorboard.
     weights: file of a published state dict from which the network starts, see `start_from`.
+    device: cpu or cuda, where the networks run. Weights begin, samples are made and checkpoints are written the same
+        on both.
     Raises FramesError or BundleError for a bad folder or bad weights, and RecipeError where the drives cannot train
-    anything or `out` holds the state of another run.
+    anything, `out` holds the state of another run or this machine lacks the device.
     """
+    _check_device(device)
     out = Path(out)
-    material = _gather(frames, recipe, validation, teacher, cache)
+    material = _gather(frames, recipe, validation, teacher, cache, device)
     torch.manual_seed(recipe.seed)
     spec, first_weights = model_spec(recipe)
     model = build_model(spec["name"], **spec["options"] | ({} if weights else first_weights))
     card = _card(material)
     if weights:
         card["weights"] = start_from(Path(weights), model, recipe)
+    model = model.to(device)  # before the optimiser, whose state lies where the parameters are
     if recipe.steps:  # an untrained network needs no poses
         run, identity = _begin(model, material), _identity(material, card)
         run.resume(out / STATE, identity)
@@ -84,7 +90,7 @@ def train_encoder(
         card |= _result(run)
     if material.examiner:
         card |= material.examiner.card(model)
-    save_checkpoint(out, model, spec, recipe, material.network_input.as_json(), card)
+    save_checkpoint(out, model.cpu(), spec, recipe, material.network_input.as_json(), card)
     (out / STATE).unlink(missing_ok=True)
     return out
 
@@ -112,6 +118,7 @@ class _Material:
     network_input: NetworkInput
     examiner: Validation | None
     teacher: TeacherDescriptors | None
+    device: str
 
 
 def _gather(
@@ -120,20 +127,22 @@ def _gather(
     validation: Sequence[str | Path],
     teacher: str | Path | None,
     cache: str | Path | None,
+    device: str,
 ) -> _Material:
     if (recipe.distillation is None) != (teacher is None):
         raise RecipeError("a teacher and a recipe with distillation go together: only one of them was given")
     drives = [Frames.load(folder) for folder in frames]
     network_input = NetworkInput.of_recipe(recipe, drives)
     examiner = Validation.load(validation, network_input, drives) if validation else None
-    descriptors = teacher_descriptors(teacher, drives, cache) if teacher else None
-    return _Material(recipe, drives, Samples(drives), network_input, examiner, descriptors)
+    descriptors = teacher_descriptors(teacher, drives, cache, device) if teacher else None
+    return _Material(recipe, drives, Samples(drives), network_input, examiner, descriptors, device)
 
 
 def _begin(model: nn.Module, material: _Material) -> Run:
     recipe, distiller = material.recipe, None
     if recipe.distillation and material.teacher:
         distiller = Distiller(recipe.distillation, int(model.dim), material.teacher.dim)  # type: ignore[arg-type]
+        distiller = distiller.to(material.device)
     return Run.begin(model, distiller, recipe, _sampler(material.samples, recipe))
 
 
@@ -154,14 +163,14 @@ def _steps(run: Run, material: _Material, diagnose_every: int) -> Iterator[dict[
     while run.step < recipe.steps:
         started = time.monotonic()
         indices = next(run.sampler)
-        masks = _masks(material.samples.positions_m[indices], recipe)
+        masks = _masks(material.samples.positions_m[indices], recipe, material.device)
         run.model.train()
-        batch = material.network_input.batch(material.samples, indices, augmentation)
+        batch = material.network_input.batch(material.samples, indices, augmentation, material.device)
         descriptors = heads(run.model, batch, recipe.normalize)
         loss, figures = task_loss(descriptors, masks, recipe)
         if run.distiller and material.teacher and run.step >= run.distiller.warmup_steps:
             student = descriptors[EMBEDDING]
-            taught, terms = run.distiller(student, material.teacher.rows[indices], masks)
+            taught, terms = run.distiller(student, material.teacher.rows[indices].to(material.device), masks)
             if diagnose_every and run.step % diagnose_every == 0:
                 terms |= gradient_norms(loss, taught, student)
             loss, figures = loss + taught, figures | terms
@@ -182,9 +191,9 @@ def _augmentation(run: Run, recipe: Recipe) -> Augmentation:
     return Augmentation(image_augmentation(), recipe.cloud_augmentation, run.cloud_rng)
 
 
-def _masks(positions_m: np.ndarray, recipe: Recipe) -> PairMasks:
+def _masks(positions_m: np.ndarray, recipe: Recipe, device: str) -> PairMasks:
     positive, negative = places.masks(positions_m, recipe.positive_m, recipe.negative_m)
-    return PairMasks(torch.from_numpy(positive), torch.from_numpy(negative))
+    return PairMasks(torch.from_numpy(positive).to(device), torch.from_numpy(negative).to(device))
 
 
 def _is_looked_at(step: int, recipe: Recipe) -> bool:
@@ -201,6 +210,16 @@ def _identity(material: _Material, card: dict[str, Any]) -> dict[str, Any]:
         "teacher": material.teacher.teacher if material.teacher else None,
         "weights": card.get("weights", {}).get("sha256"),
     }
+
+
+def _check_device(device: str) -> None:
+    if device not in DEVICES:
+        raise RecipeError(f"device is {device!r}, expected {' or '.join(DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RecipeError(
+            f"device is cuda, but torch {torch.__version__} finds no GPU: install a torch built with CUDA where there "
+            "is one, or train with --device cpu"
+        )
 
 
 def _card(material: _Material) -> dict[str, Any]:

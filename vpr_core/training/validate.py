@@ -25,12 +25,14 @@ _BATCH = 8
 def describe_samples(
     model: nn.Module, network_input: NetworkInput, samples: Samples, normalize: bool = True
 ) -> dict[str, np.ndarray]:
-    """Descriptors float32 [N, D] by a network in eval mode, by name of head; unit length where `normalize`."""
-    batches = [
-        heads(model, network_input.batch(samples, range(start, min(start + _BATCH, len(samples)))), normalize)
-        for start in range(0, len(samples), _BATCH)
-    ]
-    return {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
+    """Descriptors float32 [N, D] by a network in eval mode, by name of head; unit length where `normalize`.
+
+    The network may be on any device.
+    """
+    device = next(model.parameters()).device
+    chosen = [range(start, min(start + _BATCH, len(samples))) for start in range(0, len(samples), _BATCH)]
+    batches = [heads(model, network_input.batch(samples, rows, device=device), normalize) for rows in chosen]
+    return {name: torch.cat([batch[name] for batch in batches]).cpu().numpy() for name in batches[0]}
 
 
 def describe(model: nn.Module, network_input: NetworkInput, drive: Frames) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vpr_core.cli import main
 from vpr_core.data.frames import Frames
 from vpr_core.data.samples import Samples
 from vpr_core.errors import BundleError, RecipeError
@@ -129,3 +130,15 @@ def test_weights_that_do_not_fit_are_refused_with_what_to_do(
             train_encoder([toy["first"]], tmp_path / "c", recipe, weights=file)
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "c").exists()
+
+
+def test_by_command(toy: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = publish(MinkLocMultimodal(cloud_branch(), image_branch()), tmp_path / "published.pth", "image_fe.", UNUSED)
+    options = ["--frames", toy["first"], "--out", tmp_path / "c", "--weights", file, "--steps", 0, "--dim", 24,
+               "--backbone", "resnet", "--cloud_dim", 16, "--planes", "[8, 8, 16]", "--image_height", 48]  # fmt: skip
+    main(["train-teacher", *map(str, options)])
+    told = load_checkpoint(tmp_path / "c").card["weights"]
+    assert (told["file"], told["unused"]) == ("published.pth", len(UNUSED))
+    with pytest.raises(SystemExit):
+        main(["train", *map(str, options), "--modality", "camera"])
+    assert "does not fit the recipe's camera network" in capsys.readouterr().err
