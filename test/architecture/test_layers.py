@@ -13,9 +13,9 @@ LAYER = {
     "losses": 1, "models": 1, "data": 1,
     "retrieval": 2, "evaluation": 2,
     "training": 3, "synthetic": 3, "export": 3,
-    "cli": 4, "experiments": 4, "__main__": 5,
+    "experiments": 4, "commands": 5, "cli": 6, "__main__": 7,
 }  # fmt: skip
-WITHIN = {("evaluation", "retrieval"), ("export", "training"), ("cli", "experiments"), ("files", "errors"),
+WITHIN = {("evaluation", "retrieval"), ("export", "training"), ("files", "errors"),
           ("preprocess", "errors"), ("parallel", "errors")}  # fmt: skip
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "nav_msgs", "std_msgs", "cv_bridge", "launch", "launch_ros",
        "vpr_distill_msgs", "vpr_distill_ros", "sensor_msgs_py", "ament_index_python"}  # fmt: skip

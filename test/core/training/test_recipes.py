@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vpr_core.cli import _values, build_parser, recipe_of
+from vpr_core.cli import _values, build_parser
+from vpr_core.commands.training import recipe_of
 from vpr_core.errors import RecipeError
 from vpr_core.training.checkpoint import load_checkpoint
 from vpr_core.training.recipe import Distillation, Recipe, as_json

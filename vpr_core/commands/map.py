@@ -1,0 +1,28 @@
+"""`vpr-distill map`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from tqdm import tqdm
+
+from vpr_core.commands.options import add_device
+
+
+def define(command: ArgumentParser) -> None:
+    """Make a place map of a drive with a bundle."""
+    command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
+    command.add_argument("--frames", type=Path, required=True, help="frames folder of the drive to be recognised")
+    command.add_argument("--out", type=Path, required=True, help="place map folder to write")
+    add_device(command)
+
+
+def run(options: dict[str, Any]) -> None:
+    from vpr_core.data.frames import Frames
+    from vpr_core.retrieval.mapping import build_map
+
+    with tqdm(total=len(Frames.load(options["frames"])), desc="map", unit="frame") as bar:
+        places = build_map(**options, progress=bar.update)
+    print(f"{options['out']}: {len(places)} places, map {places.hash}, model {places.model_hash}")

@@ -1,0 +1,60 @@
+"""`vpr-distill query`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import (
+    PositiveInt,
+    restricted_number_type,
+)
+
+from vpr_core.commands.options import add_device, progress_bar
+
+Similarity = restricted_number_type("Similarity", float, [(">=", -1), ("<=", 1)])
+
+
+def define(command: ArgumentParser) -> None:
+    """Recognise places in a bag; writes one JSON line an image or cloud, with the live node's answers."""
+    command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
+    command.add_argument("--map", type=Path, required=True, help="folder written by `map`")
+    command.add_argument("--bag", type=Path, required=True, help="the drive to recognise")
+    for sensor, bundle in (("image", "camera"), ("cloud", "lidar")):
+        command.add_argument(
+            f"--{sensor}_topic", type=str, default=None, help=f"for a {bundle} bundle; needed where there are several"
+        )
+    command.add_argument("--out", type=Path, default=None, help="file of JSON lines; standard output by default")
+    command.add_argument("--top_k", type=PositiveInt, default=5, help="places for each image or cloud")
+    command.add_argument(
+        "--min_similarity", type=Similarity, default=None, help="accept a match from here up; the bundle's by default"
+    )
+    add_device(command)
+
+
+def run(options: dict[str, Any]) -> None:
+    from vpr_core.files import write_atomic
+    from vpr_core.retrieval.query import query_bag
+    from vpr_core.retrieval.recognizer import PlaceRecognizer
+
+    out, bag = options.pop("out"), options.pop("bag")
+    topics = {"camera": options.pop("image_topic"), "lidar": options.pop("cloud_topic")}
+    recognizer = PlaceRecognizer.load(options.pop("bundle"), options.pop("map"), **options)
+    drops: Counter[str] = Counter()
+    records = list(query_bag(recognizer, bag, topics[recognizer.modality], drops, progress_bar))
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_atomic(out, text.encode())
+    told = sys.stderr if out is None else sys.stdout  # the records alone go down a pipe
+    accepted = sum(record["accepted"] for record in records)
+    what = {"camera": "images", "lidar": "clouds"}[recognizer.modality]
+    summary = f"{len(records)} {what}, {accepted} accepted, {sum(drops.values())} dropped"
+    print(f"{out or 'query'}: {summary}", file=told)
+    for reason, count in drops.most_common():
+        print(f"  dropped {count} x {reason}", file=told)
