@@ -103,7 +103,7 @@ def _workers_ignore_interrupts() -> Iterator[None]:
 
 
 class _StoppedError(Exception):
-    """Another task failed or the user interrupted."""
+    """Another task failed, the user interrupted, or the process that wanted this work is gone."""
 
 
 # Set once in every worker process, never in the process of the caller.
@@ -119,7 +119,8 @@ def _run_in_worker(name: str, task: Task) -> None:
 
     def progress(done: int, total: int) -> None:
         nonlocal shown
-        if _worker["stop"].is_set():
+        parent = multiprocessing.parent_process()
+        if _worker["stop"].is_set() or (parent and not parent.is_alive()):
             raise _StoppedError(name)
         _worker["reports"].put((done - shown, total if shown == 0 else 0))
         shown = done

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +39,14 @@ def go_on_for_long(path, progress):
         progress(step, 600)
         time.sleep(0.1)
     path.touch()
+
+
+def leave_marks(path, progress):
+    for step in range(600):
+        with path.open("a") as file:
+            file.write(".")
+        progress(step, 600)
+        time.sleep(0.1)
 
 
 def be_killed(_):
@@ -80,3 +92,27 @@ def test_a_killed_process_is_an_error_that_says_so(tasks: ModuleType) -> None:
 def test_waiting_for_what_is_not_there_is_refused(tasks: ModuleType) -> None:
     with pytest.raises(ValueError, match="will ever be finished"):
         run_tasks({"a": Task(tasks.fail, (), "b")}, workers=1, unit="step")
+
+
+def test_nothing_goes_on_when_the_parent_is_killed(tasks: ModuleType, tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom vpr_core.parallel import Task, run_tasks\nimport tasks_of_a_test\n"
+        "if __name__ == '__main__':\n"
+        "    task = Task(tasks_of_a_test.leave_marks, (Path(sys.argv[1]),))\n"
+        "    run_tasks({'a': task}, workers=1, unit='step')\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    marks = tmp_path / "marks"
+    folders = [str(Path(__file__).parents[2]), str(Path(tasks.__file__ or "").parent)]
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py"), str(marks)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
+    )
+    while not marks.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    time.sleep(1.0)
+    left = marks.read_text()
+    time.sleep(1.0)
+    assert left and marks.read_text() == left
