@@ -87,10 +87,10 @@ class Demo:
         print(f"[demo] {name}: {self.seconds[name]} s", flush=True)
 
 
-def run_demo(out: Path, steps: int | None = None, live: bool = True) -> Path:
+def run_demo(out: Path, steps: int, live: bool = True) -> Path:
     """Run everything and write `out`/report.html and `out`/demo.json; returns the report's path.
 
-    steps: of every network, instead of the recipes' own. Raises FramesError where `out` holds something that is not an
+    steps: of every network. Raises FramesError where `out` holds something that is not an
     older demo, and RecipeError, when all is written, where a trained network stays below a floor.
     """
     networks = demo_networks(steps)
@@ -122,7 +122,7 @@ def run_demo(out: Path, steps: int | None = None, live: bool = True) -> Path:
     return report
 
 
-def demo_networks(steps: int | None) -> dict[tuple[str, str], Network]:
+def demo_networks(steps: int) -> dict[tuple[str, str], Network]:
     """By modality and method, the networks of the recipes in config/ for the town."""
     config = installed_share() / "config"
     students = [config / "distill" / f"town_{modality}.yaml" for modality in TOPICS]

@@ -83,13 +83,18 @@ def comparison(
 ) -> list[Network]:
     """The teacher, and of every student's recipe the student alone and distilled, from recipe files.
 
-    The two students differ in `distillation` and in nothing else. steps: instead of the recipes' own.
+    The two students differ in `distillation` and in nothing else. steps: instead of the recipes' own, with what they
+    count in steps shortened alike.
     """
-    changes: dict[str, Any] = {"seed": seed} | ({} if steps is None else {"steps": steps})
-    taught = Network(Path(teacher).stem, "teacher", replace(read_recipe(teacher), **changes))
+
+    def read(path: str | Path) -> Recipe:
+        recipe = replace(read_recipe(path), seed=seed)
+        return recipe if steps is None else _of_length(recipe, steps)
+
+    taught = Network(Path(teacher).stem, "teacher", read(teacher))
     networks = {taught.name: taught}
     for path in students:
-        recipe = replace(read_recipe(path), **changes)
+        recipe = read(path)
         if recipe.distillation is None:
             raise RecipeError(f"{path} has no distillation: it is no recipe of a student with a teacher")
         distilled = Network(Path(path).stem, "distilled", recipe, taught)
@@ -98,6 +103,16 @@ def comparison(
             networks[distilled.alone.name] = distilled.alone
         networks[distilled.name] = distilled
     return list(networks.values())
+
+
+def _of_length(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe in so many steps; looks at the validation drives and the warm-up keep their share of them."""
+    share = steps / max(recipe.steps, 1)
+    distillation = recipe.distillation
+    if distillation:
+        distillation = replace(distillation, warmup_steps=round(distillation.warmup_steps * share))
+    validate_every = max(round(recipe.validate_every * share), min(recipe.validate_every, 1))
+    return replace(recipe, steps=steps, validate_every=validate_every, distillation=distillation)
 
 
 def untrained(network: Network) -> Network:

@@ -60,5 +60,5 @@ def test_a_frame_that_was_not_answered_is_a_miss() -> None:
 def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(FramesError, match="not a demo"):
-        run_demo(tmp_path)
+        run_demo(tmp_path, steps=1)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"

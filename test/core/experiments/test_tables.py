@@ -80,6 +80,15 @@ def test_two_recipes_share_the_student_alone(recipes: dict[str, Path]) -> None:
     assert [n.hash for n in comparison(recipes["teacher"], [recipes["student"]], 4)] == [n.hash for n in networks[:3]]
 
 
+def test_a_shorter_run_keeps_the_shares_of_its_steps(tmp_path: Path, toy_recipe: Callable[..., Any]) -> None:
+    options = {"steps": 300, "validate_every": 60, "distillation": {"method": "SC", "warmup_steps": 90}}
+    path = tmp_path / "student.yaml"
+    path.write_text(yaml.safe_dump(as_json(toy_recipe("lidar", **options))))
+    for network in comparison(path, [path], 0, steps=200):
+        assert (network.recipe.steps, network.recipe.validate_every) == (200, 40)
+    assert network.recipe.distillation and network.recipe.distillation.warmup_steps == 60
+
+
 def test_what_is_no_recipe_or_no_table_is_refused(tmp_path: Path, work: Path, recipes: dict[str, Path]) -> None:
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(RecipeError, match="holds no recipe"):
