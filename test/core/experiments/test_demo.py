@@ -57,6 +57,13 @@ def test_a_frame_that_was_not_answered_is_a_miss() -> None:
     assert figures["accepted_off_map"] == 1
 
 
+def test_a_lidar_s_answers_carry_the_stamps_of_its_clouds() -> None:
+    drive = Frames(Path(), {}, (Frame(0, 5, "image", "cloud", 7, Pose((1.0, 0.0, 0.0))),))
+    for modality, stamp_ns in (("camera", 5), ("lidar", 7)):
+        figures = live_figures([record(stamp_ns, 0, True)], drive, np.zeros((1, 3)), modality)
+        assert (figures["answered"], figures["hit_rate"]) == (1, 1.0)
+
+
 def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(FramesError, match="not a demo"):
