@@ -266,15 +266,18 @@ def _report(demo: Demo, evaluations: Evaluations, records: dict[str, list[dict[s
 
 
 def by_condition(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Recall@1 with a column for each condition, and the mean of those that the map was not made under."""
+    """Recall@1 with a column for each condition, and the mean of those that the map was not made under.
+
+    The teacher comes first, then the camera's methods and the LiDAR's.
+    """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in table:
         key = (row["modality"], row["method"])
-        found.setdefault(key, {"modality": key[0], "method": key[1]})[row["condition"]] = row["recall"]
+        found.setdefault(key, {"modality": key[0], "method": key[1]})[row["condition"]] = round(row["recall"], 3)
     for row in found.values():
         others = [value for name, value in row.items() if name not in ("modality", "method", MAP_CONDITION)]
-        row["others"] = round(float(np.mean(others)), 4)
-    return list(found.values())
+        row["others"] = round(float(np.mean(others)), 3)
+    return sorted(found.values(), key=lambda row: ("fused", *TOPICS).index(row["modality"]))
 
 
 def _write_pages(demo: Demo, evaluations: Evaluations, table: list[dict[str, Any]], live: list[dict[str, Any]]) -> Path:
