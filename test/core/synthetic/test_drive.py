@@ -213,6 +213,7 @@ def test_an_interrupt_leaves_nothing_half(town: Town, tmp_path: Path) -> None:
         [sys.executable, str(tmp_path / "script.py"), str(out)],
         env=os.environ | {"PYTHONPATH": str(root)},
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
         stderr=subprocess.PIPE,
     )
     while len(list(out.glob(".*.partial/*/*.mcap"))) < 2 and process.poll() is None:
