@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,24 +52,21 @@ def run_tables(
     towns = Towns.planned(work / "frames", train_towns, test_towns)
     networks = [network for seed in seeds for network in comparison(teacher, students, seed, steps)]
     trained_on = "+".join(map(str, train_towns))
-    known = read_rows(out)
-    missing = [network for network in networks if not _is_finished(network, known, trained_on, test_towns)]
+    there = {_place_in_table(row) for row in read_rows(out)}
+    wanted = {network.name: {(network.hash, str(network.recipe.seed), trained_on, str(town)) for town in test_towns}
+              for network in networks}  # fmt: skip
+    missing = [network for network in networks if wanted[network.name] - there]
     if missing:
         record_frames(town_drives(work / "bags", train_towns, test_towns), work / "frames", workers=workers or cores())
         folder = work / f"trained_on_{trained_on}"
 
         def finished(network: Network) -> None:
-            if network in missing:
-                _append(out, _rows(network, folder, towns, trained_on))
+            rows = _rows(network, folder, towns, trained_on) if network in missing else []
+            _append(out, [row for row in rows if _place_in_table(row) not in there])
 
         train_networks(_with_teachers(missing), folder, towns, workers=workers, bar=bar, finished=finished)
-    hashes = {network.hash for network in networks}
-    return [
-        row
-        for row in read_rows(out)
-        if row["recipe"] in hashes and int(row["seed"]) in seeds and row["trained_on"] == trained_on
-        and int(row["town"]) in test_towns
-    ]  # fmt: skip
+    asked_for = set().union(*wanted.values())
+    return [row for row in read_rows(out) if _place_in_table(row) in asked_for]
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -83,10 +80,9 @@ def read_rows(path: Path) -> list[Row]:
         return list(reader)
 
 
-def _is_finished(network: Network, rows: Iterable[Row], trained_on: str, test_towns: Sequence[int]) -> bool:
-    wanted = (network.hash, str(network.recipe.seed), trained_on)
-    there = {row["town"] for row in rows if (row["recipe"], row["seed"], row["trained_on"]) == wanted}
-    return {str(town) for town in test_towns} <= there
+def _place_in_table(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the rows of one network in one town have in common."""
+    return tuple(str(row[name]) for name in ("recipe", "seed", "trained_on", "town"))
 
 
 def _with_teachers(networks: Sequence[Network]) -> list[Network]:
@@ -114,6 +110,8 @@ def _rows(network: Network, folder: Path, towns: Towns, trained_on: str) -> list
 
 def _append(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """In one write, so that a kill leaves all rows of a network or none."""
+    if not rows:
+        return
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     path.parent.mkdir(parents=True, exist_ok=True)

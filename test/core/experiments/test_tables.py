@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import yaml
 
 from vpr_core.errors import FramesError, RecipeError
 from vpr_core.experiments.networks import comparison
-from vpr_core.experiments.tables import COLUMNS, Row, gains, margins, run_tables, summary
+from vpr_core.experiments.tables import COLUMNS, Row, gains, margins, read_rows, run_tables, summary
 from vpr_core.experiments.town import CONDITIONS, Towns, town_drives
 from vpr_core.training.recipe import as_json
 
@@ -36,17 +36,17 @@ def recipes(tmp_path: Path, toy_recipe: Callable[..., Any]) -> dict[str, Path]:
 
 @pytest.fixture
 def work(tmp_path: Path, make_drive: Callable[..., Path]) -> Path:
-    """Toy drives where those of town 1, to train on, and of town 2, to test in, are expected."""
-    towns = Towns.planned(tmp_path / "work" / "frames", [1], [2])
-    for seed, folder in enumerate([*towns.train, *towns.validation, *towns.tests[0].drives]):
+    """Toy drives where those of town 1, to train on, and of towns 2 and 3, to test in, are expected."""
+    towns = Towns.planned(tmp_path / "work" / "frames", [1], [2, 3])
+    tests = [drive for town in towns.tests for drive in town.drives]
+    for seed, folder in enumerate([*towns.train, *towns.validation, *tests]):
         make_drive(folder, range(0, 12) if folder in towns.train else range(20, 32), seed)
     return tmp_path / "work"
 
 
-def run(out: Path, work: Path, recipes: dict[str, Path], seeds: list[int], *students: str) -> list[Row]:
-    chosen = [recipes[name] for name in students or ["student"]]
-    return run_tables(out, work, teacher=recipes["teacher"], students=chosen, seeds=seeds, train_towns=[1],
-                      test_towns=[2], bar=False)  # fmt: skip
+def run(out: Path, work: Path, recipes: dict[str, Path], seeds: list[int], towns: Sequence[int] = (2,)) -> list[Row]:
+    return run_tables(out, work, teacher=recipes["teacher"], students=[recipes["student"]], seeds=seeds,
+                      train_towns=[1], test_towns=towns, bar=False)  # fmt: skip
 
 
 def test_every_finished_network_stands_in_the_file_and_is_not_trained_again(
@@ -66,6 +66,13 @@ def test_every_finished_network_stands_in_the_file_and_is_not_trained_again(
     again = run(out, work, recipes, [0])
     assert sorted(map(key, again)) == sorted(map(key, rows))
     assert len(out.read_text().splitlines()) == len(lines)  # the teacher, needed once more, is not written twice
+
+
+def test_another_town_adds_its_rows_and_no_other(tmp_path: Path, work: Path, recipes: dict[str, Path]) -> None:
+    first = run(tmp_path / "town.csv", work, recipes, [0])
+    both = run(tmp_path / "town.csv", work, recipes, [0], towns=(2, 3))
+    assert len(both) == 2 * len(first) == len(read_rows(tmp_path / "town.csv"))
+    assert [row for row in both if row["town"] == "2"] == first
 
 
 def key(row: Row) -> list[tuple[str, str]]:
