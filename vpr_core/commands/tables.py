@@ -27,7 +27,7 @@ def define(command: ArgumentParser) -> None:
         default=[Path("config/distill/town_camera.yaml"), Path("config/distill/town_lidar.yaml")],
         help="recipes of students; each is trained as it is and without its distillation",
     )
-    command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of weights and batches")
+    command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3], help="of weights and batches")
     command.add_argument("--train_towns", type=int, nargs="+", default=[1], help="towns to train on")
     command.add_argument("--test_towns", type=int, nargs="+", default=[2, 4], help="towns to test in")
     command.add_argument("--steps", type=PositiveInt | None, default=None, help="instead of the recipes' own")
