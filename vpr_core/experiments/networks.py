@@ -172,9 +172,7 @@ def _work(network: Network, folder: Path, towns: Towns, progress: Progress) -> N
         )
     if network.method == "teacher":
         teacher_descriptors(out, [Frames.load(drive) for drive in towns.train])
-    for town in towns.tests:
-        for drive in town.drives:
-            _describe(out, drive)
+    _describe(out, [drive for town in towns.tests for drive in town.drives])
 
 
 def _is_trained(folder: Path, recipe: Recipe) -> bool:
@@ -184,11 +182,12 @@ def _is_trained(folder: Path, recipe: Recipe) -> bool:
         return False
 
 
-def _describe(checkpoint: Path, drive: Path) -> None:
+def _describe(checkpoint: Path, drives: Sequence[Path]) -> None:
     loaded = load_checkpoint(checkpoint)
     network_input = NetworkInput.from_json(loaded.modality, loaded.input)
-    described = describe_samples(loaded.model, network_input, Samples([Frames.load(drive)]))
-    np.savez(_described(checkpoint, drive.name), **described)  # type: ignore[arg-type]  # one of numpy's stubs
+    for drive in drives:
+        described = describe_samples(loaded.model, network_input, Samples([Frames.load(drive)]))
+        np.savez(_described(checkpoint, drive.name), **described)  # type: ignore[arg-type]  # one of numpy's stubs
 
 
 def _described(checkpoint: Path, drive: str) -> Path:
