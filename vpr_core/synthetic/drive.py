@@ -14,10 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from vpr_core.data.bag_writer import BagWriter
 from vpr_core.parallel import Progress, Task, run_tasks
+from vpr_core.synthetic.camera import Camera, jpeg, photograph
 from vpr_core.synthetic.conditions import Condition, condition_named
+from vpr_core.synthetic.lidar import Lidar, scan
 from vpr_core.synthetic.routes import checked_route
 from vpr_core.synthetic.scene import Scene
-from vpr_core.synthetic.sensors import Camera, Lidar, jpeg, photograph, scan
 from vpr_core.synthetic.town import Town
 from vpr_core.synthetic.trajectory import Trajectory, drifted, follow
 

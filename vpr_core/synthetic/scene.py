@@ -45,8 +45,8 @@ class Scene:
         self._meshes = [TriangleMesh(self._embree, surface.vertices_m, surface.faces) for surface in surfaces]
 
     def cast(self, origin_m: np.ndarray, directions: np.ndarray) -> Hits:
-        """Rays from one point [3] along unit vectors float32 [N, 3]."""
-        origins = np.broadcast_to(np.asarray(origin_m, np.float32), directions.shape)
+        """Rays from one point [3] or from one each [N, 3], along unit vectors float32 [N, 3]."""
+        origins = np.ascontiguousarray(np.broadcast_to(np.asarray(origin_m, np.float32), directions.shape))
         found = self._embree.run(origins, directions, output=1)
         face, geometry = found["primID"], found["geomID"]
         hit = face >= 0

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from vpr_core.errors import VprError
+from vpr_core.synthetic.camera import Camera, photograph
 from vpr_core.synthetic.conditions import CONDITIONS, condition_named
 from vpr_core.synthetic.facades import Facade, FacadeTable
+from vpr_core.synthetic.lidar import Lidar, scan
 from vpr_core.synthetic.scene import Scene
-from vpr_core.synthetic.sensors import Camera, Lidar, photograph, scan
 from vpr_core.synthetic.surface import Material, Placement, SurfaceBuilder
 from vpr_core.synthetic.town import Town
 from vpr_core.types import Pose

@@ -1,0 +1,31 @@
+"""Where a sensor is and how it is turned."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from vpr_core.types import Pose
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a sensor is and how it is turned in the map frame."""
+
+    origin_m: np.ndarray
+    """[3]."""
+    turn: np.ndarray
+    """[3, 3] rotation from base_link to the map frame."""
+
+    @classmethod
+    def of(cls, pose: Pose, position_base_m: tuple[float, float, float], pitch_rad: float = 0.0) -> View:
+        cos, sin = math.cos(pose.yaw_rad), math.sin(pose.yaw_rad)
+        yaw = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        cos, sin = math.cos(pitch_rad), math.sin(pitch_rad)
+        pitch = np.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
+        return cls(np.array(pose.position_m) + yaw @ np.array(position_base_m), yaw @ pitch)
+
+    def rays(self, directions_base: np.ndarray) -> np.ndarray:
+        return (directions_base @ self.turn.T).astype(np.float32)
