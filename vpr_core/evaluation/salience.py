@@ -1,8 +1,8 @@
 """Where a descriptor looks: DistilVPR Fig. 3, exact for networks that end in GeM pooling.
 
 A GeM descriptor is, channel by channel, d_c = (mean over the places l of f_lc^p)^(1/p). So f_lc^p / sum_l f_lc^p is the
-share of place l in channel c, and its mean over the channels, weighted by d_c^2, is the share of l in the squared length
-of the descriptor. No gradient and no choice of a layer is needed, and the shares of a descriptor add up to 1.
+share of place l in channel c, and its mean over the channels, weighted by d_c^2, the share of l in the descriptor's
+squared length. No gradient and no choice of a layer is needed, and the shares of a descriptor add up to 1.
 """
 
 from __future__ import annotations
