@@ -50,9 +50,15 @@ def test_pairs_of_runs_and_their_average(runs: list[Path], lidar_bundle: Path, t
 
 
 def test_the_report_as_a_file(runs: list[Path], lidar_bundle: Path, tmp_path: Path) -> None:
-    report = tmp_path / "report.html"
-    result = evaluate(lidar_bundle, "--database", runs[0], "--queries", *runs[1:], "--report", report)
+    report, out = tmp_path / "report.html", tmp_path / "recall.json"
+    options = ("--database", runs[0], "--queries", *runs[1:], "--report", report, "--out", out)
+    result = evaluate(lidar_bundle, *options)
     assert result.returncode == 0, result.stderr
+    rows = {(row["method"], row["queries"]): row for row in json.loads(out.read_text())["by_direction"]}
+    assert rows["bundle", "b"]["same"] == 1.0 and rows["bundle", "b"]["opposite"] is None
+    assert rows["bundle", "c"]["same_queries"] == 0 and len(rows) == 4
+    header = ["method", "queries", "same", "same_queries", "across"]
+    assert header in [line.split()[:5] for line in result.stdout.splitlines()]
     assert result.stdout.splitlines()[-1] == str(report)
     page, frames = report.read_text(), len((runs[0] / "frames.csv").read_text().splitlines()) - 1
     assert f"{2 * frames} clouds of 2 query drives were looked up among the {frames} places of a." in page

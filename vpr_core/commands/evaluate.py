@@ -38,6 +38,7 @@ def define(command: ArgumentParser) -> None:
 
 def run(options: dict[str, Any]) -> None:
     from vpr_core.data.frames import Frames
+    from vpr_core.evaluation.breakdown import DIRECTIONS, direction_row
     from vpr_core.evaluation.evaluate import evaluate, table_text
     from vpr_core.evaluation.latency import TimedBundle
     from vpr_core.evaluation.methods import bundle_and_baseline
@@ -69,8 +70,14 @@ def run(options: dict[str, Any]) -> None:
     print(f"{right}; a query without one is skipped in recall, a negative in precision")
     if left_out := max((average["pairs_left_out"] for average in averages), default=0):
         print(f"{left_out} pairs without any query that has a true match are left out of the averages")
+    by_direction = [direction_row(evaluation) for evaluation in found]
+    if not runs:
+        print("recall_at_1 by direction, the heading of a query against that of its nearest place:")
+        print(table_text(by_direction, ("method", "queries", *(name for one in DIRECTIONS
+                                                               for name in (one, f"{one}_queries")))))  # fmt: skip
     if options["out"]:
-        write_json(options["out"], {"rows": rows, **({"averages": averages} if runs else {})})
+        tables = {"rows": rows, "by_direction": by_direction, **({"averages": averages} if runs else {})}
+        write_json(options["out"], tables)
     if options["pr"]:
         from vpr_core.evaluation.figures import write_precision_recall
 

@@ -75,6 +75,18 @@ def recall_by_direction(evaluation: Evaluation) -> list[Share]:
     return [_share(name, evaluation, named == name) for name in DIRECTIONS]
 
 
+def direction_row(evaluation: Evaluation) -> dict[str, object]:
+    """`recall_by_direction` as one row of a table: of each direction its Recall@1 and how many queries it has."""
+    shares = recall_by_direction(evaluation)
+    return {
+        "method": evaluation.method,
+        "database": evaluation.database.session,
+        "queries": evaluation.queries.session,
+        **{share.name: None if share.recall is None else round(share.recall, 4) for share in shares},
+        **{f"{share.name}_queries": share.queries for share in shares},
+    }
+
+
 def recall_by_distance(evaluation: Evaluation, bins: int = 4) -> list[Share]:
     """Recall@1 by the distance between a query and its nearest place, in equal parts of the radius."""
     distances_m, _ = nearest_places(evaluation)

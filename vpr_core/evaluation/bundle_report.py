@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vpr_core.evaluation.cards import bundle_rows, drive_rows
-from vpr_core.evaluation.evaluate import Evaluation, rounded
+from vpr_core.evaluation.evaluate import Evaluation
 from vpr_core.evaluation.latency import TimedBundle
 from vpr_core.evaluation.precision_recall import precision_recall
 from vpr_core.evaluation.report import Section, write_report
@@ -39,7 +39,7 @@ def write_bundle_report(
         *pair_sections(evaluations, bundle.modality),
         precision_recall_section(evaluations, references, bundle.accept_similarity),
         recall_section(evaluations, references),
-        latency_section(times_ms, timed.conditions),
+        latency_section({"Time to describe and search": times_ms}, LATENCY_TEXT + timed.conditions + "."),
         Section("Drives", DRIVES_TEXT, rows=drive_rows(drives)),
         Section("Model", MODEL_TEXT, rows=bundle_rows(folder, bundle)),
     ]
@@ -47,6 +47,7 @@ def write_bundle_report(
     return write_report(path, title, summary(evaluations, bundle.modality), sections, headline(evaluations))
 
 
+LATENCY_TEXT = "From a decoded image or cloud to its ranked places, one query at a time, on "
 DRIVES_TEXT = "As ingested: length, duration and what was left out, by reason."
 MODEL_TEXT = "What the bundle's manifest and the card of its training say."
 
@@ -95,10 +96,14 @@ def figure_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
         {
             "queries": name,
             "method": evaluation.method.replace("_", " "),
-            **{f"R@{k}": rounded(value) for k, value in evaluation.result.at.items()},
-            "average precision": rounded(evaluation.precision_recall.average_precision),
+            **{f"R@{k}": _or_none(value) for k, value in evaluation.result.at.items()},
+            "average precision": _or_none(evaluation.precision_recall.average_precision),
             "evaluated": evaluation.result.evaluated,
             "skipped": evaluation.result.skipped,
         }
         for name, evaluation in zip(names, evaluations, strict=True)
     ]
+
+
+def _or_none(share: float) -> float | None:
+    return None if np.isnan(share) else share

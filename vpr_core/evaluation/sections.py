@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -148,8 +148,7 @@ def recall_section(
 
 
 def _cells(share: Share) -> dict[str, object]:
-    recall = share.recall
-    return {f"{share.name} direction": None if recall is None else round(recall, 4), f"{share.name} n": share.queries}
+    return {f"{share.name} direction": share.recall, f"{share.name} n": share.queries}
 
 
 RECALL_TEXT = (
@@ -159,7 +158,6 @@ RECALL_TEXT = (
 )
 
 
-def latency_section(times_ms: np.ndarray, conditions: str, title: str = "Latency") -> Section:
-    """Time of each query and where it was measured."""
-    text = f"From a decoded image or cloud to its ranked places, one query at a time, on {conditions}."
-    return Section(title, text, charts=[latency_chart("Time to describe and search", times_ms)])
+def latency_section(times_ms: Mapping[str, np.ndarray], text: str, title: str = "Latency") -> Section:
+    """A histogram of each named series of times; the text says what was timed, and where."""
+    return Section(title, text, charts=[latency_chart(name, times) for name, times in times_ms.items()])

@@ -10,6 +10,7 @@ import pytest
 from vpr_core.data.frames import Frames
 from vpr_core.evaluation.breakdown import (
     Share,
+    direction_row,
     directions,
     headings_rad,
     pooled,
@@ -57,6 +58,10 @@ def test_recall_of_each_direction(make_drive: MakeDrive, compare: Callable[..., 
     assert recall_by_direction(found) == [Share("same", 2, 2), Share("across", 0, 0), Share("opposite", 1, 2)]
     assert [share.recall for share in recall_by_direction(found)] == [1.0, None, 0.5]
     assert directions(found)[-1] == ""
+    assert direction_row(found) == {
+        "method": "angles", "database": "map", "queries": "drive", "same": 1.0, "across": None, "opposite": 0.5,
+        "same_queries": 2, "across_queries": 0, "opposite_queries": 2,
+    }  # fmt: skip
     assert recall_of_all(found, "all") == Share("all", 3, 4)
 
 
