@@ -10,7 +10,8 @@ import pytest
 
 from vpr_core.data.frames import Frame, Frames
 from vpr_core.errors import FramesError
-from vpr_core.experiments.demo import by_condition, check_floors, live_figures, run_demo
+from vpr_core.experiments.demo import run_demo
+from vpr_core.experiments.demo_figures import by_condition, check_floors, live_figures
 from vpr_core.types import Pose
 
 
