@@ -68,22 +68,24 @@ class TopicPoses:
         inner = message.pose.pose if hasattr(message.pose, "pose") else message.pose
         self.add(header_stamp_ns(message), pose_from_message(inner), message.header.frame_id)
 
-    def add(self, stamp_ns: int, pose: Pose, frame_id: str) -> None:
-        """T_map_base in `frame_id` at the stamp."""
+    def add(self, stamp_ns: int, pose: Pose, frame_id: str) -> bool:
+        """T_map_base in `frame_id` at the stamp; whether it can be used."""
         if not has_rotation(pose):
             reason = "rotation is zero" if pose.is_finite else "pose is not finite"
             self._order.drops[f"{self._order.name}: {reason}"] += 1
-        elif self._order.accept(stamp_ns):
+            return False
+        if accepted := self._order.accept(stamp_ns):
             self._poses[stamp_ns] = pose
             self.map_frame = self.map_frame or frame_id
+        return accepted
 
     def track(self) -> PoseTrack:
         return track_of(self._poses, self._max_speed_mps)
 
     def forget_before(self, stamp_ns: int) -> None:
-        """Give up the poses older than that."""
-        for old in [stamp for stamp in self._poses if stamp < stamp_ns]:
-            del self._poses[old]
+        """Give up the poses older than that, as far as they came in order."""
+        while self._poses and (oldest := next(iter(self._poses))) < stamp_ns:
+            del self._poses[oldest]
 
 
 def track_of(poses: dict[int, Pose], max_speed_mps: float) -> PoseTrack:
