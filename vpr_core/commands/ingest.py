@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import NonNegativeFloat, PositiveFloat
+from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from vpr_core.commands.options import progress_bar
+from vpr_core.errors import BagError
 
 
 def define(command: ArgumentParser) -> None:
     """Make a frames folder of a bag: images, clouds, labels and poses that belong together, by header stamp.
 
-    A run that was killed or interrupted goes on where it stood when it is started again with the same options.
+    Several bags are made into a folder each, in parallel. A run that was killed or interrupted goes on where it stood
+    when it is started again with the same options.
     """
-    command.add_argument("--bag", type=Path, required=True, help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag")
-    command.add_argument("--out", type=Path, required=True, help="frames folder to write")
+    command.add_argument(
+        "--bag", type=Path, nargs="+", required=True, help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag; one or several"
+    )
+    command.add_argument(
+        "--out", type=Path, required=True, help="frames folder to write; of several bags, a folder that holds theirs"
+    )
     for sensor in ("image", "cloud", "label"):
         command.add_argument(f"--{sensor}_topic", type=str, default=None, help=f"{sensor} topic; 'none' leaves it out")
     command.add_argument(
@@ -58,15 +65,41 @@ def define(command: ArgumentParser) -> None:
         help="name of the town or site, where drives of several are trained on together: those of one area share a "
         "map frame, those of two have no place in common",
     )
-    command.add_argument("--overwrite", action="store_true", help="replace an existing frames folder")
+    command.add_argument(
+        "--workers", type=PositiveInt, default=2, help="processes at once where there are several bags"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace existing frames folders")
 
 
 def run(options: dict[str, Any]) -> None:
+    from vpr_core.data.gnss import parse_origin
+
+    bags, out, workers, overwrite = (options.pop(name) for name in ("bag", "out", "workers", "overwrite"))
+    options["gnss_origin"] = options["gnss_origin"] and parse_origin(options["gnss_origin"])
+    if len(bags) == 1:
+        _run_one(bags[0], out, overwrite, options)
+    else:
+        _run_many(bags, out, workers, overwrite, options)
+
+
+def _run_one(bag: Path, out: Path, overwrite: bool, options: dict[str, Any]) -> None:
     from vpr_core.data.card import summary
     from vpr_core.data.frames import Frames
-    from vpr_core.data.gnss import parse_origin
     from vpr_core.data.ingest import ingest
 
-    origin = options["gnss_origin"] and parse_origin(options["gnss_origin"])
-    out = ingest(**{**options, "gnss_origin": origin}, progress=progress_bar)
+    ingest(bag, out, **options, overwrite=overwrite, progress=progress_bar)
     print(f"{out}: {summary(Frames.load(out).card)}")
+
+
+def _run_many(bags: list[Path], out: Path, workers: int, overwrite: bool, options: dict[str, Any]) -> None:
+    from vpr_core.data.ingest import Options
+    from vpr_core.data.ingest_many import ingest_many, same_drives
+
+    outcomes = ingest_many(bags, out, Options(**options), workers=workers, overwrite=overwrite, bar=True)
+    for outcome in outcomes:
+        what = "failed: " if outcome.failed else "done before, " if outcome.skipped else ""
+        print(f"{outcome.out}: {what}{outcome.text}")
+    for warning in same_drives([outcome.out for outcome in outcomes if not outcome.failed]):
+        print(f"warning: {warning}", file=sys.stderr)
+    if failed := [str(outcome.bag) for outcome in outcomes if outcome.failed]:
+        raise BagError(f"{len(failed)} of {len(bags)} bags gave no frames: {', '.join(failed)}")

@@ -18,6 +18,7 @@ from vpr_core.data.topics import Topics, accepts
 from vpr_core.errors import BagError
 from vpr_core.geodesy import GeoPoint
 
+_A = {"image": "an image", "cloud": "a cloud", "label": "a label image"}
 Progress = Callable[[str, int], Any]
 """Called with the name of the pass and its number of messages; returns an object with update(n) and close()."""
 
@@ -93,7 +94,7 @@ class _SensorStamps:
 
     def take(self, reader: BagReader, message: RawMessage) -> None:
         if not accepts(self.what, message.msgtype):
-            self._order.drops[f"{message.topic}: is {message.msgtype} here, expected a {self.what}"] += 1
+            self._order.drops[f"{message.topic}: is {message.msgtype} here, expected {_A[self.what]}"] += 1
         elif self._order.accept(stamp_ns := reader.stamp_ns(message)):
             self.stamps_ns.append(stamp_ns)
 
