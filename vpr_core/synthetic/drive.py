@@ -149,7 +149,8 @@ class _Recorder:
         self._bag.image_jpeg(IMAGE_TOPIC, stamp_ns, "camera_optical", jpeg(image))
 
     def _write_cloud(self, time_s: float, _: None) -> None:
-        points = scan(self._lidar, self._scene, self.trajectory.pose(time_s), self._condition, self._noise)
+        course = self.trajectory.course(time_s + self._lidar.column_times_s)
+        points = scan(self._lidar, self._scene, course, self._condition, self._noise)
         self._bag.cloud(CLOUD_TOPIC, self._stamp_ns(time_s), "lidar", points)
 
     def _write_odometry(self, time_s: float, drifting: Any) -> None:

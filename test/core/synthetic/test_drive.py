@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
+from vpr_core.data.pointcloud import cloud_from_message
 from vpr_core.errors import BagError, VprError
 from vpr_core.synthetic.drive import Drive, record_drive, record_drives
+from vpr_core.synthetic.lidar import POINT
 from vpr_core.synthetic.routes import ROUTES
 from vpr_core.synthetic.town import Town
 from vpr_core.synthetic.trajectory import drifted, follow
@@ -112,9 +114,11 @@ def test_pictures_decode_to_the_stated_size_and_lie_about_four_metres_apart(reco
 
 def test_clouds_hold_finite_points(recorded: dict[str, list[Any]]) -> None:
     for cloud in recorded["/lidar/points"]:
-        assert [field.name for field in cloud.fields] == ["x", "y", "z", "intensity"]
-        points = np.frombuffer(cloud.data, np.float32).reshape(-1, 4)
-        assert len(points) == cloud.width > 5000 and np.isfinite(points).all()
+        assert [field.name for field in cloud.fields] == ["x", "y", "z", "intensity", "ring", "time"]
+        points = np.frombuffer(cloud.data, POINT)
+        assert len(points) == cloud.width > 10_000 and points["ring"].max() == 31
+        read_back = cloud_from_message(cloud)
+        np.testing.assert_array_equal(read_back.T, [points[name] for name in ("x", "y", "z", "intensity")])
 
 
 def test_same_arguments_same_bytes(town: Town, noon_bag: Path, tmp_path: Path) -> None:
