@@ -26,6 +26,7 @@ _REFLECTIVITY = {
     Material.LAMP: 0.4,
     Material.SIGN: 1.0,
     Material.REFLECTOR: 1.0,
+    Material.EVERGREEN: 0.35,
 }
 
 
