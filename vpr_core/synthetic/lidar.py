@@ -25,6 +25,7 @@ _REFLECTIVITY = {
     Material.LAMP: 0.4,
     Material.SIGN: 1.0,
     Material.REFLECTOR: 1.0,
+    Material.EVERGREEN: 0.35,
 }
 
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2"), ("time", "<f4")])

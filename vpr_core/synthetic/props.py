@@ -52,7 +52,7 @@ def add_hedge(builder: SurfaceBuilder, rng: np.random.Generator, at: Placement, 
         height_m, shade = rng.uniform(0.7, 1.5), rng.uniform(0.7, 1.2)
         size = (length_m, 0.6, height_m)
         taper = (0.0, 0.0, 0.08, 0.08)
-        builder.box(at, (0, 0, 0), size, Material.LEAVES, np.array([0.07, 0.12, 0.04]) * shade, taper=taper)
+        builder.box(at, (0, 0, 0), size, Material.EVERGREEN, np.array([0.07, 0.12, 0.04]) * shade, taper=taper)
         return
     builder.box(at, (0, 0.1, 0), (length_m, 0.35, rng.uniform(0.5, 1.0)), Material.PLAIN, (0.38, 0.33, 0.28))
 

@@ -24,6 +24,8 @@ class Material(enum.IntEnum):
     LAMP = 7
     SIGN = 8
     REFLECTOR = 9
+    EVERGREEN = 10
+    """Leaves that stay in winter: needles and hedges."""
 
 
 @dataclass(frozen=True)
