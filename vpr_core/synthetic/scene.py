@@ -39,10 +39,15 @@ class Scene:
         self.colour = np.concatenate([surface.colour for surface in surfaces])
         self.owner = np.concatenate([surface.owner for surface in surfaces])
         self.normals = np.concatenate([surface.normals for surface in surfaces])
+        self.label = np.concatenate([surface.label for surface in surfaces])
         first_face = np.cumsum([0] + [len(surface.faces) for surface in surfaces[:-1]])
         self._first_face = first_face.astype(np.int32)
         self._embree = EmbreeScene(robust=True)
         self._meshes = [TriangleMesh(self._embree, surface.vertices_m, surface.faces) for surface in surfaces]
+
+    def at(self, time_s: float) -> Scene:
+        """The scene with what moves where it is at a time since the start of the drive."""
+        return self
 
     def cast(self, origin_m: np.ndarray, directions: np.ndarray) -> Hits:
         """Rays from one point [3] or from one each [N, 3], along unit vectors float32 [N, 3]."""
