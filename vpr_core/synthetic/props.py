@@ -79,12 +79,13 @@ def _add_fence(builder: SurfaceBuilder, at: Placement, length_m: float, height_m
             builder.polygon(at, corners, Material.PLAIN, colour)
 
 
-def add_car(builder: SurfaceBuilder, rng: np.random.Generator, at: Placement) -> np.ndarray:
+def add_car(builder: SurfaceBuilder, rng: np.random.Generator, at: Placement, *, lights_on: bool = False) -> np.ndarray:
     """A car, its middle at the placement, nose towards x. Returns its outline [4, 2] in its own frame."""
+    lamps = Material.LAMP if lights_on else Material.REFLECTOR
     paint = _PAINTS[int(rng.choice(len(_PAINTS), p=[0.2, 0.18, 0.16, 0.16, 0.09, 0.1, 0.05, 0.06]))]
     kind = rng.random()
     if kind < 0.12:
-        return _add_van(builder, rng, at, paint)
+        return _add_van(builder, rng, at, paint, lamps)
     length_m, width_m = rng.uniform(3.7, 4.7), rng.uniform(1.66, 1.84)
     x, y = length_m / 2, width_m / 2
     belt_m, roof_m = rng.uniform(0.82, 0.95), rng.uniform(1.4, 1.65)
@@ -96,11 +97,13 @@ def add_car(builder: SurfaceBuilder, rng: np.random.Generator, at: Placement) ->
     builder.box(at, *cabin, Material.GLASS, (0.03, 0.035, 0.04), taper=taper)
     _add_roof_panel(builder, at, cabin, taper, paint)
     _add_wheels(builder, at, x * 0.62, y)
-    _add_lights(builder, at, x, y, 0.62)
+    _add_lights(builder, at, x, y, 0.62, lamps)
     return _outline(x, y)
 
 
-def _add_van(builder: SurfaceBuilder, rng: np.random.Generator, at: Placement, paint: Colour) -> np.ndarray:
+def _add_van(
+    builder: SurfaceBuilder, rng: np.random.Generator, at: Placement, paint: Colour, lamps: Material
+) -> np.ndarray:
     length_m, width_m, height_m = rng.uniform(4.8, 5.6), 1.95, rng.uniform(1.95, 2.5)
     x, y = length_m / 2, width_m / 2
     builder.box(at, (-x, -y, 0.3), (x - 0.7, y, height_m), Material.PAINT, paint, taper=(0.05, 0.5, 0.08, 0.08))
@@ -108,7 +111,7 @@ def _add_van(builder: SurfaceBuilder, rng: np.random.Generator, at: Placement, p
     glass = ((x - 1.3, -y + 0.02, 1.05), (x - 0.45, y - 0.02, 1.75))
     builder.box(at, *glass, Material.GLASS, (0.03, 0.035, 0.04), taper=(0.0, 0.35, 0.03, 0.03))
     _add_wheels(builder, at, x * 0.62, y)
-    _add_lights(builder, at, x, y, 0.75)
+    _add_lights(builder, at, x, y, 0.75, lamps)
     return _outline(x, y)
 
 
@@ -138,10 +141,13 @@ def _add_wheels(builder: SurfaceBuilder, at: Placement, x_m: float, y_m: float) 
                 builder.polygon(at, disc, Material.PLAIN, colour)
 
 
-def _add_lights(builder: SurfaceBuilder, at: Placement, x_m: float, y_m: float, z_m: float) -> None:
+def _add_lights(builder: SurfaceBuilder, at: Placement, x_m: float, y_m: float, z_m: float, lamps: Material) -> None:
     for side in (-1, 1):
         low, high = sorted((side * (y_m - 0.05), side * (y_m - 0.4)))
         front, back = x_m + 0.03, -x_m - 0.03
-        for x, colour in ((front, (0.75, 0.75, 0.72)), (back, (0.40, 0.02, 0.02))):
+        for x, colour, kind in (
+            (front, (0.75, 0.75, 0.72), lamps),
+            (back, (0.40, 0.02, 0.02), Material.REFLECTOR),
+        ):
             corners = [(x, low, z_m), (x, high, z_m), (x, high, z_m + 0.16), (x, low, z_m + 0.16)]
-            builder.polygon(at, corners, Material.REFLECTOR, colour)
+            builder.polygon(at, corners, kind, colour)

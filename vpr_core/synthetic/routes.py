@@ -28,6 +28,11 @@ def route_line(plan: StreetPlan, route: str) -> np.ndarray:
     return _beside(_rounded(plan, nodes), offset_m)
 
 
+def line_through(plan: StreetPlan, nodes: list[Node]) -> np.ndarray:
+    """The right lane [P, 2] through crossings, each the neighbour of the one before, with rounded corners."""
+    return _beside(_rounded(plan, nodes), -LANE_OFFSET_M)
+
+
 def checked_route(route: str) -> str:
     """The same name; raises VprError where it is not one of ROUTES."""
     if route not in ROUTES:

@@ -143,7 +143,7 @@ class SurfaceBuilder:
                 np.broadcast_to(np.asarray(material, np.uint8), (count,)),
                 np.broadcast_to(np.asarray(colour, np.float32), (count, 3)),
                 np.full(count, owner, np.int32),
-                np.asarray(_normals(vertices_m, faces) if normals is None else normals, np.float32),
+                np.asarray(face_normals(vertices_m, faces) if normals is None else normals, np.float32),
                 np.full(count, self._label, np.uint8),
             )
         )
@@ -216,7 +216,8 @@ class SurfaceBuilder:
         return Surface(*(np.concatenate(column) for column in zip(*self._pieces, strict=True)))
 
 
-def _normals(vertices_m: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def face_normals(vertices_m: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Unit normals [F, 3] of triangles [F, 3] over vertices [V, 3]."""
     corners = np.asarray(vertices_m, np.float64)[faces]
     (ax, ay, az), (bx, by, bz) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
     # Written out: np.cross takes ten times as long on a few triangles.

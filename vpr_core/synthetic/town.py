@@ -15,6 +15,7 @@ from vpr_core.synthetic.routes import route_line
 from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.streets import ROAD_HALF_WIDTH_M, Street, StreetKind, StreetPlan
 from vpr_core.synthetic.surface import Label, Material, Placement, Surface, SurfaceBuilder
+from vpr_core.synthetic.traffic import drawn_traffic
 from vpr_core.synthetic.trajectory import Trajectory
 from vpr_core.synthetic.trees import Forest, TreeShape
 
@@ -60,7 +61,8 @@ class Town:
         with builder.labelled(Label.CAR):
             for at in self._parking(rng):
                 outlines_m.append(at.to_map(props.add_car(builder, rng, at)))
-        return Scene([self.surface, builder.build()], self.facades, self.ground, outlines_m, drive_seed)
+        traffic = drawn_traffic(self.plan, np.random.default_rng([self.seed, 7, drive_seed]), ego)
+        return Scene([self.surface, builder.build()], self.facades, self.ground, outlines_m, drive_seed, traffic)
 
     def _parking(self, rng: np.random.Generator) -> Iterator[Placement]:
         """Where cars are parked on one drive: along the kerbs, away from crossings, some streets full, some not."""
