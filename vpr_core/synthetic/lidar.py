@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from vpr_core.synthetic.conditions import Condition
+from vpr_core.synthetic.leaves import cast
 from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.surface import Material
 from vpr_core.synthetic.texture import dot
@@ -30,6 +31,11 @@ _REFLECTIVITY = {
 
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2"), ("time", "<f4")])
 """One point as it lies in a PointCloud2: 22 bytes, without padding."""
+
+# Drops and fog return a beam where it is still bright and narrow: most within a few metres, faintly.
+_DROPS_FROM_M = 0.8
+_DROPS_DEPTH_M = 3.0
+_DROP_INTENSITY = 12.0
 
 
 @dataclass(frozen=True)
@@ -85,18 +91,36 @@ def scan(
     vehicle is not compensated for its motion. intensity: [0, 255]; ring: beam, 0 the lowest; time [s] after the
     beginning of the sweep.
 
-    Beams that meet nothing within range give no point. Without `rng` there is no noise.
+    Beams that meet nothing within range give no point. Rain, snow and fog shorten the range. With `rng` they also make
+    it noisier, lose returns, the more the farther they come from, and give some beams an early return from a drop
+    near the sensor. Without `rng` there is none of that and no noise.
     """
     origins_m, rays = _shots(lidar, course)
-    hits = scene.cast(origins_m, rays)
-    reach = np.full(len(rays), lidar.range_m * condition.lidar_range_share, np.float32)
-    noise = np.zeros(len(rays), np.float32)
-    if rng is not None:
-        noise = rng.standard_normal(len(rays), np.float32) * np.float32(lidar.noise_m)
-        reach *= 1 - (1 - condition.lidar_range_share) * rng.random(len(rays), np.float32)
-    kept = np.nonzero(hits.distance_m < reach)[0]
-    distance = hits.distance_m[kept] + noise[kept]
-    return _points(lidar, kept, distance, _intensity(scene, hits.face[kept], rays[kept], distance))
+    hits = cast(scene, origins_m, rays, condition).hits
+    distance, intensity = hits.distance_m, np.zeros(len(rays), np.float32)
+    met = hits.face >= 0
+    intensity[met] = _intensity(scene, hits.face[met], rays[met], distance[met])
+    reach = lidar.range_m * condition.lidar_range_share
+    kept = np.nonzero(distance < reach)[0] if rng is None else _weathered(lidar, condition, rng, distance, intensity)
+    return _points(lidar, kept, distance[kept], intensity[kept])
+
+
+def _weathered(
+    lidar: Lidar, condition: Condition, rng: np.random.Generator, distance: np.ndarray, intensity: np.ndarray
+) -> np.ndarray:
+    """The rays that give a point, by their number; alters their distances and intensities, both [N], in place."""
+    count, reach = len(distance), np.float32(lidar.range_m * condition.lidar_range_share)
+    # Always the same draws, so that one seed gives one noise in every weather.
+    noise = rng.standard_normal(count, np.float32)
+    weaker, lost, early, echo = rng.random((4, count), np.float32)
+    depth = np.float32(_DROPS_FROM_M) - np.float32(_DROPS_DEPTH_M) * np.log1p(-echo)
+    seen = distance < reach * (1 - np.float32(1 - condition.lidar_range_share) * weaker)
+    seen &= lost >= np.float32(condition.lidar_drop_share) * np.minimum(distance, reach) / reach
+    drops = (early < condition.lidar_backscatter_share) & (depth < distance)
+    distance += noise * np.float32(lidar.noise_m * condition.lidar_noise_factor)
+    distance[drops] = depth[drops]
+    intensity[drops] = _DROP_INTENSITY * echo[drops]
+    return np.nonzero(seen | drops)[0]
 
 
 def _shots(lidar: Lidar, course: Pose | np.ndarray) -> tuple[np.ndarray, np.ndarray]:

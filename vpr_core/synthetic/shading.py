@@ -77,7 +77,7 @@ def _sky(light: Light, directions: np.ndarray) -> np.ndarray:
     height = np.maximum(directions[:, 2], 0)
     low, high = row(condition.sky_horizon), row(condition.sky_zenith)
     sky = low + (high - low) * (height**0.55)[:, None]
-    if condition.clouds:
+    if condition.clouds and len(directions):
         veil = _cloud_share(light, directions)[:, None]
         sky += veil * (low * np.float32(1.1) - sky * np.float32(0.8))
     towards_sun = np.maximum(directions @ light.sun_direction, 0)

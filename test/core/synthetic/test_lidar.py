@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,14 +115,51 @@ def test_the_lidar_stays_within_its_range_and_frame(scene: Scene, street_pose: P
     assert points["z"].min() == pytest.approx(-lidar.position_base_m[2], abs=0.1)
 
 
-def test_geometry_is_equal_across_conditions(scene: Scene, street_pose: Pose) -> None:
-    lidar = Lidar()
-    noon = scan(lidar, scene, street_pose, NOON)
-    for name in ("dusk", "night"):
-        np.testing.assert_array_equal(scan(lidar, scene, street_pose, CONDITIONS[name]), noon)
-    fog = scan(lidar, scene, street_pose, CONDITIONS["fog"])
-    near = ranges(noon) < lidar.range_m * CONDITIONS["fog"].lidar_range_share
-    np.testing.assert_array_equal(fog, noon[near])
+@pytest.mark.parametrize("name", sorted(CONDITIONS))
+def test_geometry_is_equal_across_conditions(scene: Scene, street_pose: Pose, name: str) -> None:
+    """Same places, same ranges: weather shortens the reach, and only fallen leaves let beams through."""
+    lidar, condition = Lidar(), CONDITIONS[name]
+    noon, other = scan(lidar, scene, street_pose, NOON), scan(lidar, scene, street_pose, condition)
+    if condition.leaves < 1:
+        of_both = np.intersect1d(beam_of_each(lidar, noon), beam_of_each(lidar, other), return_indices=True)[1:]
+        before_m, after_m = ranges(noon)[of_both[0]], ranges(other)[of_both[1]]
+        assert (after_m >= before_m - 1e-3).all() and 0.8 < (after_m == before_m).mean() < 1
+    else:
+        np.testing.assert_array_equal(other, noon[ranges(noon) < lidar.range_m * condition.lidar_range_share])
+
+
+@pytest.mark.parametrize("name", ["fog", "rain", "winter"])
+def test_weather_costs_points_and_precision(wall_scene: Scene, name: str) -> None:
+    lidar, condition = Lidar(), CONDITIONS[name]
+    exact, clear, seen = (
+        scan(lidar, wall_scene, ORIGIN, weather, rng)
+        for weather, rng in ((NOON, None), (NOON, np.random.default_rng(1)), (condition, np.random.default_rng(1)))
+    )
+    assert len(seen) < len(clear)
+    error_m = np.full(lidar.beams * lidar.columns, np.nan)
+    error_m[beam_of_each(lidar, seen)] = ranges(seen)
+    error_m = error_m[beam_of_each(lidar, exact)] - ranges(exact)
+    early = error_m < -0.5
+    expected = condition.lidar_backscatter_share
+    assert 0.6 * expected < early.mean() < 1.1 * expected
+    precision_m = np.nanstd(error_m[np.abs(error_m) < 0.2])
+    assert precision_m == pytest.approx(lidar.noise_m * condition.lidar_noise_factor, rel=0.1)
+    drops = ranges(seen) < 3.0
+    assert drops.sum() > 0.3 * early.sum() and seen["intensity"][drops].max() < 12.0
+
+
+def test_rain_loses_more_of_what_is_far(wall_scene: Scene) -> None:
+    lidar, rain = Lidar(), replace(CONDITIONS["rain"], lidar_backscatter_share=0.0, lidar_range_share=1.0)
+    exact = scan(lidar, wall_scene, ORIGIN, rain)
+    seen = np.isin(
+        beam_of_each(lidar, exact), beam_of_each(lidar, scan(lidar, wall_scene, ORIGIN, rain, np.random.default_rng(2)))
+    )
+    distance_m = ranges(exact)
+    near, far = distance_m < 10, distance_m > 40
+    for part in (near, far):
+        expected = rain.lidar_drop_share * distance_m[part].mean() / lidar.range_m
+        assert 1 - seen[part].mean() == pytest.approx(expected, abs=0.03)
+    assert seen[near].mean() > seen[far].mean() + 0.05
 
 
 def test_only_parked_cars_differ_between_drives(town: Town, scene: Scene, street_pose: Pose) -> None:
