@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_limits
 
 from vpr_core.data.bag_writer import BagWriter
+from vpr_core.errors import VprError
 from vpr_core.geodesy import GeoPoint
 from vpr_core.parallel import Progress, Task, run_tasks
 from vpr_core.synthetic.camera import Camera, jpeg, photograph
@@ -99,20 +100,28 @@ def record_drive(
     4 m. lidar_columns: shots of one turn of the LiDAR. `progress(done, total)` is called after every picture; what it
     raises ends the drive and leaves no bag.
 
-    The same arguments give the same bytes on the same machine. Raises VprError on an unknown condition or route,
-    BagError where the bag cannot be written.
+    The same arguments give the same bytes on the same machine. Raises VprError on an unknown condition or route
+    and a rate that the LiDAR cannot keep, BagError where the bag cannot be written.
     """
     town_seed = town.seed if isinstance(town, Town) else town
     drive = Drive(
         Path(out), town_seed, condition, route, seed, max_length_m, image_size, camera_hz, labels, lidar_columns
     )
-    weather = condition_named(condition)
-    checked_route(route)
+    weather = _checked(drive)
     # The small products here gain nothing from several BLAS threads, which would spin on other drives' cores.
     with threadpool_limits(1), BagWriter(drive.out, overwrite=overwrite) as bag:
         place = town if isinstance(town, Town) else Town(town)
         _Recorder(drive, place, weather, bag).run(progress)
     return drive.out
+
+
+def _checked(drive: Drive) -> Condition:
+    """The condition of a drive; raises VprError where the drive asks for what there is not."""
+    checked_route(drive.route)
+    if not 0 < drive.camera_hz <= Lidar.rotation_hz:
+        raise VprError(f"camera_hz is {drive.camera_hz}, expected more than 0 and at most {Lidar.rotation_hz:.0f}, the "
+                       "turns of the LiDAR in a second")  # fmt: skip
+    return condition_named(drive.condition)
 
 
 class _Recorder:
@@ -239,8 +248,7 @@ def record_drives(
     by then stay, nothing half stays. Raises what `record_drive` raises.
     """
     for drive in drives:
-        condition_named(drive.condition)
-        checked_route(drive.route)
+        _checked(drive)
     tasks = {str(drive.out): Task(_record_alone, (drive, overwrite)) for drive in drives}
     run_tasks(tasks, workers=workers, unit="frame", bar=bar)
     return [Path(drive.out) for drive in drives]

@@ -223,13 +223,13 @@ def test_the_image_size_and_rate_asked_for_are_recorded(town: Town, tmp_path: Pa
     assert np.diff([stamp_ns(message) for message in bag["/lidar/points"]]).mean() == pytest.approx(0.25e9, rel=0.05)
 
 
-@pytest.mark.parametrize("wrong", [{"condition": "hail"}, {"route": "home"}])
-def test_unknown_names_are_errors_before_anything_is_built(tmp_path: Path, wrong: dict[str, str]) -> None:
-    arguments = {"condition": "noon", "route": "loop"} | wrong
-    with pytest.raises(VprError, match=next(iter(wrong.values()))):
-        record_drive(tmp_path / "bag", town=0, seed=0, **arguments)
-    with pytest.raises(VprError, match=next(iter(wrong.values()))):
-        record_drives([Drive(tmp_path / "bag", 0, arguments["condition"], arguments["route"], 0)])
+@pytest.mark.parametrize("wrong", [{"condition": "hail"}, {"route": "home"}, {"camera_hz": 12.5}])
+def test_what_there_is_not_is_an_error_before_anything_is_built(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    arguments = {"town": 0, "condition": "noon", "route": "loop", "seed": 0} | wrong
+    with pytest.raises(VprError, match=str(next(iter(wrong.values())))):
+        record_drive(tmp_path / "bag", **arguments)
+    with pytest.raises(VprError, match=str(next(iter(wrong.values())))):
+        record_drives([Drive(tmp_path / "bag", **arguments)])
     assert list(tmp_path.iterdir()) == []
 
 
