@@ -1,7 +1,8 @@
-"""A town with the parked cars of one drive, ready to be looked at by rays."""
+"""A town with the cars and people of one drive, ready to be looked at by rays."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,12 @@ from embreex.rtcore_scene import EmbreeScene
 from vpr_core.synthetic.facades import FacadeTable
 from vpr_core.synthetic.ground import Ground
 from vpr_core.synthetic.surface import Surface
+from vpr_core.synthetic.traffic import Traffic
 
 # A ray that starts on a surface would hit it again at rounding distance.
 _LIFT_M = 0.02
+_BENEATH = np.float32(0.15)
+"""Share of the light that reaches the ground beneath what moves."""
 
 
 @dataclass(frozen=True)
@@ -30,36 +34,83 @@ class Scene:
     """Surfaces that rays can be cast at; the attributes of all their faces in one array each."""
 
     def __init__(
-        self, surfaces: list[Surface], facades: FacadeTable, ground: Ground, cars_m: list[np.ndarray], seed: int
+        self,
+        surfaces: list[Surface],
+        facades: FacadeTable,
+        ground: Ground,
+        cars_m: list[np.ndarray],
+        seed: int,
+        traffic: Traffic | None = None,
     ) -> None:
-        """cars_m: the outline [N, 2] of every parked car; seed: of the drive, chooses lit windows and clouds."""
+        """cars_m: the outline [N, 2] of every parked car; seed: of the drive, chooses lit windows and clouds; traffic:
+        what moves, which is nowhere until `at` says when it is."""
         self.facades, self.ground, self.seed = facades, ground, seed
         self._shade = ground.shaded_by(cars_m)
-        self.material = np.concatenate([surface.material for surface in surfaces])
-        self.colour = np.concatenate([surface.colour for surface in surfaces])
-        self.owner = np.concatenate([surface.owner for surface in surfaces])
-        self.normals = np.concatenate([surface.normals for surface in surfaces])
-        first_face = np.cumsum([0] + [len(surface.faces) for surface in surfaces[:-1]])
-        self._first_face = first_face.astype(np.int32)
-        self._embree = EmbreeScene(robust=True)
-        self._meshes = [TriangleMesh(self._embree, surface.vertices_m, surface.faces) for surface in surfaces]
+        self._traffic = traffic
+        everything = surfaces if traffic is None else [*surfaces, traffic.rest]
+        self.material = np.concatenate([surface.material for surface in everything])
+        self.colour = np.concatenate([surface.colour for surface in everything])
+        self.owner = np.concatenate([surface.owner for surface in everything])
+        self.normals = np.concatenate([surface.normals for surface in everything])
+        self.label = np.concatenate([surface.label for surface in everything])
+        self._standing = _Mesh([(surface.vertices_m, surface.faces) for surface in surfaces])
+        self._moving: _Mesh | None = None
+
+    def at(self, time_s: float) -> Scene:
+        """The scene with what moves where it is at a time since the start of the drive."""
+        if self._traffic is None:
+            return self
+        moved, mesh = copy.copy(self), self._traffic.at(time_s)
+        rows = mesh.rows + np.int32(len(self.normals) - len(self._traffic.rest.normals))
+        moved.normals = self.normals.copy()
+        moved.normals[rows] = mesh.normals
+        moved._moving = _Mesh([(mesh.vertices_m, mesh.faces)], rows)
+        return moved
 
     def cast(self, origin_m: np.ndarray, directions: np.ndarray) -> Hits:
         """Rays from one point [3] or from one each [N, 3], along unit vectors float32 [N, 3]."""
         origins = np.ascontiguousarray(np.broadcast_to(np.asarray(origin_m, np.float32), directions.shape))
-        found = self._embree.run(origins, directions, output=1)
-        face, geometry = found["primID"], found["geomID"]
-        hit = face >= 0
-        face[hit] += self._first_face[geometry[hit]]
-        found["tfar"][~hit] = np.inf
-        return Hits(found["tfar"], face)
+        hits = self._standing.cast(origins, directions)
+        if self._moving is None:
+            return hits
+        others = self._moving.cast(origins, directions)
+        nearer = np.nonzero(others.distance_m < hits.distance_m)[0]
+        hits.distance_m[nearer], hits.face[nearer] = others.distance_m[nearer], others.face[nearer]
+        return hits
 
     def open_beside_cars(self, points_m: np.ndarray) -> np.ndarray:
-        """Share of the sky [N] that ground points [N, 3] see past parked cars."""
-        return self.ground.look_up(self._shade, points_m)
+        """Share of the sky [N] that ground points [N, 3] see past cars: parked ones beside them, moving ones above."""
+        share = self.ground.look_up(self._shade, points_m)
+        if self._moving is not None:
+            share[self._moving.blocked(points_m, np.array([0.0, 0.0, 1.0]))] *= _BENEATH
+        return share
 
     def blocked(self, points_m: np.ndarray, normals: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """Whether something stands in one direction [3] from points float32 [N, 3], bool [N]."""
         origins = points_m + normals * np.float32(_LIFT_M)
-        directions = np.asarray(direction, np.float32)[None]
-        return self._embree.run(origins, directions, query="OCCLUDED") >= 0
+        blocked = self._standing.blocked(origins, direction)
+        return blocked if self._moving is None else blocked | self._moving.blocked(origins, direction)
+
+
+class _Mesh:
+    """Triangles that rays are cast at together."""
+
+    def __init__(self, pieces: list[tuple[np.ndarray, np.ndarray]], rows: np.ndarray | None = None) -> None:
+        """pieces: vertices and faces; rows: the row in the scene's attributes of every face, if not in order."""
+        self._first_face = np.cumsum([0] + [len(faces) for _, faces in pieces[:-1]]).astype(np.int32)
+        self._rows = rows
+        self._embree = EmbreeScene(robust=True)
+        self._meshes = [TriangleMesh(self._embree, vertices_m, faces) for vertices_m, faces in pieces]
+
+    def cast(self, origins_m: np.ndarray, directions: np.ndarray) -> Hits:
+        found = self._embree.run(origins_m, directions, output=1)
+        face, geometry = found["primID"], found["geomID"]
+        hit = face >= 0
+        face[hit] += self._first_face[geometry[hit]]
+        if self._rows is not None:
+            face[hit] = self._rows[face[hit]]
+        found["tfar"][~hit] = np.inf
+        return Hits(found["tfar"], face)
+
+    def blocked(self, origins_m: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        return self._embree.run(origins_m, np.asarray(direction, np.float32)[None], query="OCCLUDED") >= 0

@@ -14,7 +14,9 @@ from vpr_core.synthetic.ground import MARGIN_M, PAVEMENT_M, Ground
 from vpr_core.synthetic.routes import route_line
 from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.streets import ROAD_HALF_WIDTH_M, Street, StreetKind, StreetPlan
-from vpr_core.synthetic.surface import Material, Placement, Surface, SurfaceBuilder
+from vpr_core.synthetic.surface import Label, Material, Placement, Surface, SurfaceBuilder
+from vpr_core.synthetic.traffic import drawn_traffic
+from vpr_core.synthetic.trajectory import Trajectory
 from vpr_core.synthetic.trees import Forest, TreeShape
 
 _FRONT_M = ROAD_HALF_WIDTH_M + PAVEMENT_M + 0.4
@@ -49,13 +51,18 @@ class Town:
         """The line [P, 2] of a route, points about 1 m apart; raises VprError on an unknown route."""
         return route_line(self.plan, name)
 
-    def scene(self, drive_seed: int) -> Scene:
-        """The town with the cars that are parked there on one drive."""
+    def scene(self, drive_seed: int, ego: Trajectory | None = None) -> Scene:
+        """The town with the cars that are parked there on one drive.
+
+        ego: the way of the vehicle that looks; what moves keeps clear of it. `Scene.at` puts what moves into place.
+        """
         builder, outlines_m = SurfaceBuilder(), []
         rng = np.random.default_rng([self.seed, 4, drive_seed])
-        for at in self._parking(rng):
-            outlines_m.append(at.to_map(props.add_car(builder, rng, at)))
-        return Scene([self.surface, builder.build()], self.facades, self.ground, outlines_m, drive_seed)
+        with builder.labelled(Label.CAR):
+            for at in self._parking(rng):
+                outlines_m.append(at.to_map(props.add_car(builder, rng, at)))
+        traffic = drawn_traffic(self.plan, np.random.default_rng([self.seed, 7, drive_seed]), ego)
+        return Scene([self.surface, builder.build()], self.facades, self.ground, outlines_m, drive_seed, traffic)
 
     def _parking(self, rng: np.random.Generator) -> Iterator[Placement]:
         """Where cars are parked on one drive: along the kerbs, away from crossings, some streets full, some not."""
@@ -74,9 +81,9 @@ class Town:
     def _lay_ground(self) -> None:
         low, high = self._bounds_m
         corners = [(low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1])]
-        self._builder.polygon(
-            Placement(0.0, 0.0), [(x, y, 0.0) for x, y in corners], Material.GROUND, (0.25, 0.25, 0.25)
-        )
+        plane = [(x, y, 0.0) for x, y in corners]
+        with self._builder.labelled(Label.ROAD):
+            self._builder.polygon(Placement(0.0, 0.0), plane, Material.GROUND, (0.25, 0.25, 0.25))
 
     @cached_property
     def _bounds_m(self) -> tuple[np.ndarray, np.ndarray]:
@@ -116,7 +123,8 @@ class Town:
 
     def _add_tree(self, rng: np.random.Generator, at: Placement, shape: TreeShape, *, far: bool = False) -> None:
         self._object_count += 1
-        self._forest.plant(self._builder, rng, at, shape, owner=self._object_count, far=far)
+        with self._builder.labelled(Label.VEGETATION):
+            self._forest.plant(self._builder, rng, at, shape, owner=self._object_count, far=far)
 
     def _add_houses(self, rng: np.random.Generator, street: Street, side: int) -> None:
         design = self._designs[street.kind][int(rng.integers(3))]
