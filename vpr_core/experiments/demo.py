@@ -61,7 +61,7 @@ class Demo:
     @property
     def live(self) -> Drive:
         """Partly through streets that the map does not have."""
-        return Drive(self.folder / "bags" / LIVE, TEST_TOWN, "dusk", "mixed", 40)
+        return Drive(self.folder / "bags" / LIVE, TEST_TOWN, "dusk", "mixed", 40, labels=False, lidar_columns=512)
 
     def path(self, kind: str, name: str) -> Path:
         return self.folder / kind / name

@@ -9,14 +9,14 @@ import numpy as np
 from vpr_core.data.frames import Frames
 from vpr_core.data.places import within
 from vpr_core.evaluation.recall import DEFAULT_RADIUS_M
-from vpr_core.experiments.town import MAP_CONDITION
+from vpr_core.experiments.town import MAP_CONDITION, mean_of_others
 
 MODALITIES = ("camera", "lidar")
 """Of the students."""
 
 
 def by_condition(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Recall@1 with a column for each condition, and the mean of those that the map was not made under.
+    """Recall@1 with a column for each condition, and `mean_of_others`.
 
     The teacher comes first, then the camera's methods and the LiDAR's.
     """
@@ -25,8 +25,7 @@ def by_condition(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
         key = (row["modality"], row["method"])
         found.setdefault(key, {"modality": key[0], "method": key[1]})[row["condition"]] = round(row["recall"], 3)
     for row in found.values():
-        others = [value for name, value in row.items() if name not in ("modality", "method", MAP_CONDITION)]
-        row["others"] = round(float(np.mean(others)), 3)
+        row["others"] = round(mean_of_others({name: row[name] for name in row.keys() - {"modality", "method"}}), 3)
     return sorted(found.values(), key=lambda row: ("fused", *MODALITIES).index(row["modality"]))
 
 
@@ -70,14 +69,9 @@ def check_floors(rows: list[dict[str, Any]], live: list[dict[str, Any]]) -> list
             for row in rows
             if (row["modality"], row["method"]) == (modality, "student distilled")
         }
-        noon = recall.pop(MAP_CONDITION)
         measured += [
-            (f"{modality} student, Recall@1 noon to noon", noon, at_noon),
-            (
-                f"{modality} student, Recall@1 mean of the other conditions",
-                float(np.mean([*recall.values()])),
-                of_others,
-            ),
+            (f"{modality} student, Recall@1 noon to noon", recall[MAP_CONDITION], at_noon),
+            (f"{modality} student, Recall@1 mean of the other conditions", mean_of_others(recall), of_others),
         ]
     measured += [
         (f"{row['modality']} student, live hit rate", row["hit_rate"] or 0.0, FLOORS[row["modality"]][2])

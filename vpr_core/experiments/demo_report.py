@@ -128,8 +128,9 @@ LATENCY_TEXT = (
 def _explain(evaluation: Evaluation) -> str:
     return (
         f"Recall@1: a best match within {evaluation.radius_m:g} m is right; a query without any place within that "
-        "distance is skipped. Others: the mean of the conditions that the map was not made under. The teacher's halves "
-        "are its own cloud and image descriptors. Untrained is the student before its first step, the camera's with "
-        "ImageNet weights; thumbnail a 16x12 grey picture, Scan Context a classical LiDAR method. One run says little "
-        "about what distillation gives: `vpr-distill tables` repeats it over seeds and towns."
+        "distance is skipped. Others: the mean of the conditions that the map was not made under, driven in its own "
+        "direction; no network was trained on low_sun. Opposite: the same streets driven the other way. The teacher's "
+        "halves are its own cloud and image descriptors. Untrained is the student before its first step, the "
+        "camera's with ImageNet weights; thumbnail a 16x12 grey picture, Scan Context a classical LiDAR method. One "
+        "run says little about what distillation gives: `vpr-distill tables` repeats it over seeds and towns."
     )
