@@ -13,6 +13,8 @@ from vpr_core.data.frames import Frame
 _ENDED_EARLY_S = 2.0
 """A topic whose last message came so much before the last of all has stopped on the way."""
 
+PICTURE = "card.png"
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -58,6 +60,7 @@ def make_card(drive: Recording, frames: list[Frame]) -> dict[str, Any]:
         "keyframes": drive.keyframes,
         "seconds": round((max(stamps_ns) - min(stamps_ns)) / 1e9, 3),
         "metres": _metres(frames, drive.jumps_ns) if drive.poses else None,
+        "picture": PICTURE,
         "made_from": drive.work,
     }
 

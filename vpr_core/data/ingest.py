@@ -14,9 +14,10 @@ import numpy as np
 
 from vpr_core.data.bag import BagReader, bag_fingerprint
 from vpr_core.data.card import Recording, counted, make_card
+from vpr_core.data.card_picture import draw_card
 from vpr_core.data.extract import extract
 from vpr_core.data.frame_writer import FrameWriter
-from vpr_core.data.frames import SCHEMA, write_index
+from vpr_core.data.frames import SCHEMA, Frame, write_index
 from vpr_core.data.poses import MAX_SPEED_MPS
 from vpr_core.data.scan import Progress, Scan, scan
 from vpr_core.data.synchronise import Candidate, KeyframeChooser, Partners, plan_frames
@@ -24,6 +25,7 @@ from vpr_core.data.topics import CLOUD_TYPES, IMAGE_TYPES, NONE, Topics, choose_
 from vpr_core.errors import FramesError
 from vpr_core.files import folder_in_the_making, sha256_json
 from vpr_core.geodesy import GeoPoint
+from vpr_core.types import Pose
 
 __all__ = ["CLOUD_TYPES", "IMAGE_TYPES", "NONE", "Options", "choose_topics", "ingest", "work_of"]
 
@@ -86,14 +88,17 @@ def ingest(
         topics = choose_topics(reader, image_topic, cloud_topic, pose_topic, label_topic)
         with folder_in_the_making(out, FramesError, "card.json", overwrite, work) as folder:
             found = scan(reader, topics, progress, max_speed_mps, gnss_origin)
-            plan = _plan(found, topics, options)
+            lost_ns: list[int] = []
+            plan = _plan(found, topics, options, lost_ns)
             writer = FrameWriter(folder, tuple(topics.sensors), found.drops)
             extract(reader, topics, plan, writer, found.drops, progress)
             frames = writer.frames(plan)
             if not frames:
                 raise FramesError(f"{bag} gave no frame: {_drop_text(found.drops)}")
             recording = _recording(bag, options, topics, found, writer, work)
-            write_index(folder, frames, make_card(recording, frames))
+            card = make_card(recording, frames)
+            draw_card(folder, card, frames, _lost_m(found, plan, frames, lost_ns))
+            write_index(folder, frames, card)
     return out
 
 
@@ -102,7 +107,7 @@ def work_of(bag: Path, options: Options) -> str:
     return sha256_json([SCHEMA, bag_fingerprint(bag), bag.name, asdict(options)])[:16]
 
 
-def _plan(found: Scan, topics: Topics, options: Options) -> list[Candidate]:
+def _plan(found: Scan, topics: Topics, options: Options, lost_ns: list[int]) -> list[Candidate]:
     leads_ns = found.stamps_ns["image" if topics.image else "cloud"]
     partners = Partners(
         round(options.tolerance_s * 1e9),
@@ -111,7 +116,16 @@ def _plan(found: Scan, topics: Topics, options: Options) -> list[Candidate]:
         found.stamps_ns.get("label"),
         found.track,
     )
-    return list(plan_frames(leads_ns, partners, KeyframeChooser(options.keyframe_m, options.keyframe_s), found.drops))
+    chooser = KeyframeChooser(options.keyframe_m, options.keyframe_s)
+    return list(plan_frames(leads_ns, partners, chooser, found.drops, lost_ns))
+
+
+def _lost_m(found: Scan, plan: list[Candidate], frames: list[Frame], lost_ns: list[int]) -> np.ndarray:
+    """[N, 3] where something was dropped, as far as there is a pose."""
+    kept_ns = {frame.stamp_ns for frame in frames}
+    broken = [candidate.pose for candidate in plan if candidate.stamp_ns not in kept_ns]
+    lost = [found.track.at(stamp_ns) for stamp_ns in lost_ns] if found.track else []
+    return np.array([pose.position_m for pose in [*lost, *broken] if isinstance(pose, Pose)]).reshape(-1, 3)
 
 
 def _recording(bag: Path, options: Options, topics: Topics, found: Scan, writer: FrameWriter, work: str) -> Recording:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from vpr_core.data.card import Recording, counted, make_card
+from vpr_core.data.card_picture import draw_card
 from vpr_core.data.frame_writer import FrameWriter
-from vpr_core.data.frames import write_index
+from vpr_core.data.frames import Frame, write_index
 from vpr_core.data.pose_source import TopicPoses, header_stamp_ns
 from vpr_core.data.poses import MAX_GAP_NS, MAX_SPEED_MPS
 from vpr_core.data.stamps import StampOrder
@@ -182,12 +183,19 @@ class LiveFrames:
             frames = self._writer.frames(self._plan)
             if not frames:
                 raise FramesError(f"{self.out}: no frame came of it: {counted(self._drops) or 'no message arrived'}")
-            write_index(self._writer.folder, frames, make_card(self._recording(), frames))
+            self._describe(frames)
         except BaseException:
             self.discard()
             raise
         self._closing.close()
         return self.out
+
+    def _describe(self, frames: list[Frame]) -> None:
+        card, kept_ns = make_card(self._recording(), frames), {frame.stamp_ns for frame in frames}
+        broken = [candidate for candidate in self._plan if candidate.stamp_ns not in kept_ns]
+        lost_m = [candidate.pose.position_m for candidate in broken if candidate.pose]
+        draw_card(self._writer.folder, card, frames, np.array(lost_m).reshape(-1, 3))
+        write_index(self._writer.folder, frames, card)
 
     def discard(self) -> None:
         """Leave nothing behind; after `finish` it does nothing."""

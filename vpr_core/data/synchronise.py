@@ -84,12 +84,16 @@ class KeyframeChooser:
 
 
 def plan_frames(
-    leads_ns: np.ndarray, partners: Partners, chooser: KeyframeChooser, drops: Counter[str]
+    leads_ns: np.ndarray, partners: Partners, chooser: KeyframeChooser, drops: Counter[str], lost_ns: list[int]
 ) -> Iterator[Candidate]:
-    """The keyframes among images (or clouds) of these sorted stamps; what is left out is counted by reason."""
+    """The keyframes among images (or clouds) of these sorted stamps.
+
+    What is left out is counted in `drops` by reason, its stamps are added to `lost_ns`.
+    """
     for stamp_ns in map(int, leads_ns):
         candidate = partners.of(stamp_ns)
         if isinstance(candidate, str):
             drops[candidate] += 1
+            lost_ns.append(stamp_ns)
         elif chooser.choose(candidate):
             yield candidate

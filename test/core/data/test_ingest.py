@@ -169,7 +169,7 @@ def test_the_same_bag_gives_the_same_bytes(tmp_path: Path) -> None:
     bag = write_drive(tmp_path / "bag")
     first, second = (ingest(bag, tmp_path / name, session="drive") for name in ("a", "b"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert len(files) == 8
+    assert len(files) == 9
     for name in files:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 

@@ -18,6 +18,7 @@ from vpr_core.data.card import summary
 from vpr_core.data.frames import COLUMNS, Frames
 from vpr_core.data.ingest import ingest
 from vpr_core.errors import BagError, FramesError
+from vpr_core.types import Pose
 
 START_NS = 1_700_000_000_000_000_000
 SECOND_NS = 10**9
@@ -182,3 +183,28 @@ def test_folders_without_the_label_column_are_read(tmp_path: Path, write_drive: 
     table.write_text("\n".join(lines) + "\n")
     drive = Frames.load(folder)
     assert len(drive) == 3 and drive.has_images and not drive.has_labels
+
+
+def test_the_picture_shows_the_way_and_what_was_lost(tmp_path: Path, ros: Any) -> None:
+    """A way around a corner with a place where the LiDAR was silent, and one image that is broken."""
+    with BagWriter(tmp_path / "bag") as bag:
+        for number in range(60):
+            stamp, x_m = START_NS + number * SECOND_NS // 10, min(number, 30)
+            bag.odometry("/odom", stamp, "map", "base", Pose((float(x_m), float(number - x_m), 0.0)), 10.0)
+            bag.image_jpeg("/camera", stamp, "c", ros.jpeg(number)[: 200 if number == 50 else None])
+            if number not in range(10, 15):
+                bag.cloud("/points", stamp, "lidar", ros.cloud(number))
+    drive = load(tmp_path / "bag", keyframe_m=0.0, tolerance_s=0.01)
+    assert len(drive) == 54 and drive.card["picture"] == "card.png"
+    picture = cv2.imread(str(drive.folder / "card.png"))
+    red = (picture == (40, 40, 220)).all(axis=2)
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(cv2.dilate(red.astype(np.uint8), np.ones((5, 5))))
+    scale = 520 / 30  # pixels a metre; the way is 30 m wide and 29 m high
+    broken = round(300 + 15 * scale), round(300 - 5.5 * scale)
+    found = {(round(left + width / 2), round(top + height / 2)) for left, top, width, height, _ in boxes[1:]}
+    silent = [(round(300 + (x_m - 15) * scale), round(300 + 14.5 * scale)) for x_m in range(10, 15)]
+    assert len(found) == 6
+    for x, y in (broken, *silent):
+        assert any(abs(x - there[0]) < 3 and abs(y - there[1]) < 3 for there in found)
+    plain = load(tmp_path / "bag", keyframe_m=0.0, tolerance_s=0.01, pose_topic="none", overwrite=True)
+    assert not (cv2.imread(str(plain.folder / "card.png")) == (40, 40, 220)).all(axis=2).any()
