@@ -23,6 +23,7 @@ from vpr_distill_ros import conversions, diagnostics, parameters
 from vpr_distill_ros.counters import FrameCounters
 from vpr_distill_ros.interfaces import LoadMap, PlaceMatchArray, QueryPlace
 from vpr_distill_ros.loading import load_map, load_recognizer, one_line
+from vpr_distill_ros.markers import Drawing
 from vpr_distill_ros.sensor_input import SensorInput
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
@@ -69,6 +70,7 @@ class Localizer(LifecycleNode):
         self._matches = self.create_lifecycle_publisher(PlaceMatchArray, "~/matches", 10)
         self._pose = self.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/pose", 10)
         self._candidates = self.create_lifecycle_publisher(PoseArray, "~/candidates", 10)
+        self._drawing = Drawing(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Apart from the rest, so that a query or the loading of a map holds up neither frames nor transitions.
         group = MutuallyExclusiveCallbackGroup()
@@ -106,6 +108,7 @@ class Localizer(LifecycleNode):
         self._load_error = ""
         self._loaded_map = values.map
         self._sensor = sensor(values)
+        self._drawing.show_map(self._recognizer)
         self._stage = "inactive"
         self.get_logger().info(
             f"model {self._recognizer.model_hash}, map {self._recognizer.map_hash} of {self._recognizer.num_places} "
@@ -189,6 +192,7 @@ class Localizer(LifecycleNode):
         map_frame, stamp = answer.recognizer.map_frame, query.header.stamp
         if answer.recognizer.has_poses:
             self._candidates.publish(conversions.candidates_to_message(answer.recognition.matches, stamp, map_frame))
+            self._drawing.show_candidates(answer.recognition.matches, stamp, map_frame)
         best = answer.recognition.accepted
         self._last_outcome = "accepted" if best else "refused"
         if best is None:
@@ -257,6 +261,7 @@ class Localizer(LifecycleNode):
         with self._recognizer_lock:
             self._recognizer = recognizer
         self._loaded_map = folder
+        self._drawing.show_map(recognizer)
         self.set_parameters([Parameter("map", value=folder)])
         self.get_logger().info(f"map {recognizer.map_hash} of {recognizer.num_places} places")
 
