@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
@@ -77,11 +78,13 @@ def node(
     *,
     params_file: str = "params_file",
     overrides: Mapping[str, object] | None = None,
+    **process: Any,
 ) -> Node:
     """An executable of this package under its own name, with the arguments that were given above its parameter file.
 
     params_file: name of the argument that names the file.
     overrides: parameters that stand above both.
+    process: options of launch's ExecuteProcess.
     """
     given = {name: text(context, name) for name in arguments}
     values = {name: _value(name, word, arguments[name].kind) for name, word in given.items() if word}
@@ -94,6 +97,7 @@ def node(
         parameters=[LaunchConfiguration(params_file), *([values] if values else [])],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
+        **process,
     )
 
 

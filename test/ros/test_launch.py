@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from vpr_distill_ros.recording import Recording, read_topics, record_command
 ROOT = Path(__file__).parents[2]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 LAUNCH_FILE = ROOT / "launch" / "localize.launch.py"
+MAP_FILE = ROOT / "launch" / "map.launch.py"
 RECORD_FILE = ROOT / "launch" / "record.launch.py"
 SHIPPED = ROOT / "config" / "nodes" / "localizer.yaml"
 
@@ -69,6 +70,18 @@ def test_arguments_are_parameters_of_the_node_that_is_started(launch_file: Path)
     assert set(arguments_of(launch_file)) <= known
 
 
+def test_map_builder_runs_with_the_shipped_parameters(
+    probe: Any, start: Callable[..., Any], namespace: str, bundle: Path, tmp_path: Path
+) -> None:
+    (executable,) = started_by(MAP_FILE)
+    shipped = ROOT / "config" / "nodes" / "map_builder.yaml"
+    given = ["-p", f"bundle:={bundle}", "-p", f"map:={tmp_path / 'map'}", "-r", f"__ns:={namespace}"]
+    process = start(executable, "--ros-args", "--params-file", str(shipped), *given)
+    process.says("active, images from /camera/image/compressed")
+    assert values(probe, f"{namespace}/{executable}", "keyframe_m", "odometry_topic") == [2.0, "/odom"]
+    assert process.signalled() == 0
+
+
 def values(probe: Any, node: str, *names: str) -> list[Any]:
     answers = probe.call(GetParameters, f"{node}/get_parameters", names=list(names)).values
     kinds = {1: "bool_value", 2: "integer_value", 3: "double_value", 4: "string_value"}
@@ -111,7 +124,7 @@ def test_a_value_in_the_file_that_is_out_of_range_ends_the_node_with_one_line(
 
 def launched(start_folder: Path, launch_file: Path, *arguments: str) -> subprocess.Popen[str]:
     environment = dict(os.environ)
-    prefixes = [sys.prefix, *filter(None, [environment.get("AMENT_PREFIX_PATH")])]
+    prefixes = [*filter(None, [environment.get("AMENT_PREFIX_PATH")]), sys.prefix]
     environment["AMENT_PREFIX_PATH"] = os.pathsep.join(prefixes)
     log = (start_folder / "launch.log").open("w")
     command = [sys.executable, "-c", RUN_LAUNCH_FILE, str(launch_file), *arguments]
@@ -146,6 +159,7 @@ def test_every_argument_is_explained(launch_file: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"autostart": "no"}, "autostart:=no is not understood: expected true or false"),
         ({"use_sim_time": "yes"}, "use_sim_time:=yes is not understood: expected true or false"),
         ({"rviz": "1"}, "rviz:=1 is not understood: expected true or false"),
     ],
@@ -153,6 +167,11 @@ def test_every_argument_is_explained(launch_file: Path) -> None:
 def test_a_word_that_is_no_value_is_refused(given: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         described(LAUNCH_FILE, **given)
+
+
+def test_a_word_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="keyframe_m:=2m is not understood: expected a number"):
+        described(MAP_FILE, keyframe_m="2m")
 
 
 def test_recording_runs_the_command_of_rosbag2(tmp_path: Path) -> None:
@@ -175,29 +194,47 @@ def test_recording_runs_the_command_of_rosbag2(tmp_path: Path) -> None:
         described(RECORD_FILE, out=str(out), cache_mib="1.5")
 
 
-def test_launch_for_real(probe: Any, namespace: str, bundle: Path, place_map: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def launch(probe: Any, tmp_path: Path) -> Iterator[Callable[..., Callable[[str], str]]]:
+    """launch(file, *arguments) launches it; what comes back waits until the output has a text, and gives the output."""
     pytest.importorskip("launch_ros")
+    services: list[subprocess.Popen[str]] = []
+    log = tmp_path / "launch.log"
+
+    def run(launch_file: Path, *arguments: str) -> Callable[[str], str]:
+        services.append(launched(tmp_path, launch_file, *arguments))
+
+        def says(text: str) -> str:
+            probe.until(lambda: text in log.read_text() or services[0].poll() is not None, f"{text!r} in {log}")
+            assert text in log.read_text(), log.read_text()
+            return log.read_text()
+
+        return says
+
+    yield run
+    for service in services:
+        service.send_signal(signal.SIGINT)
+        probe.until(lambda service=service: service.poll() is not None, "the end of the launch")
+        assert service.returncode == 0 and "process has finished cleanly" in log.read_text(), log.read_text()
+
+
+def test_launch_for_real(
+    launch: Callable[..., Any], probe: Any, namespace: str, bundle: Path, place_map: Path, tmp_path: Path
+) -> None:
     parameters = tmp_path / "mine.yaml"
     parameters.write_text("/**:\n  ros__parameters:\n    top_k: 3\n    device: cpu\n    image_topic: /from_file\n")
-    service = launched(
-        tmp_path,
-        LAUNCH_FILE,
-        f"bundle:={bundle}",
-        f"map:={place_map}",
-        f"namespace:={namespace}",
-        f"params_file:={parameters}",
-        "image_topic:=/given",
-        "use_sim_time:=true",
-    )
-    try:
-        name = f"{namespace}/localizer"
-        names = ("top_k", "image_topic", "bundle", "use_sim_time", "stale_s", "autostart")
-        assert values(probe, name, *names) == [3, "/given", str(bundle), True, 3.0, True]
-        log = tmp_path / "launch.log"
-        probe.until(lambda: "active, images from /given" in log.read_text(), f"the node in\n{log.read_text()}")
-        service.send_signal(signal.SIGINT)
-        probe.until(lambda: service.poll() is not None, "the end of the launch")
-        assert service.returncode == 0 and "process has finished cleanly" in log.read_text(), log.read_text()
-    finally:
-        service.kill()
-        service.wait()
+    given = {"bundle": bundle, "map": place_map, "namespace": namespace, "params_file": parameters}
+    words = [f"{name}:={value}" for name, value in given.items()]
+    says = launch(LAUNCH_FILE, *words, "image_topic:=/given", "use_sim_time:=true")
+    says("active, images from /given")
+    names = ("top_k", "image_topic", "bundle", "use_sim_time", "stale_s", "autostart")
+    assert values(probe, f"{namespace}/localizer", *names) == [3, "/given", str(bundle), True, 3.0, True]
+
+
+def test_the_map_builder_is_launched_for_real(
+    launch: Callable[..., Any], probe: Any, namespace: str, bundle: Path, tmp_path: Path
+) -> None:
+    given = {"bundle": bundle, "map": tmp_path / "map", "namespace": namespace, "keyframe_m": 3, "session": 2024}
+    launch(MAP_FILE, *[f"{name}:={value}" for name, value in given.items()])("active, images from")
+    names = ("keyframe_m", "session", "save_period_s", "continue_map")
+    assert values(probe, f"{namespace}/map_builder", *names) == [3.0, "2024", 60.0, True]
