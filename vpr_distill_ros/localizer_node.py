@@ -20,6 +20,7 @@ from vpr_core.types import Recognition
 from vpr_distill_ros import conversions, diagnostics, parameters
 from vpr_distill_ros.interfaces import LoadMap, PlaceMatchArray, QueryPlace
 from vpr_distill_ros.loading import load_map, load_recognizer, one_line
+from vpr_distill_ros.markers import Drawing
 from vpr_distill_ros.sensor_node import Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
@@ -49,6 +50,7 @@ class Localizer(SensorNode):
         self._matches = self.create_lifecycle_publisher(PlaceMatchArray, "~/matches", 10)
         self._pose = self.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/pose", 10)
         self._candidates = self.create_lifecycle_publisher(PoseArray, "~/candidates", 10)
+        self._drawing = Drawing(self)
         # Apart from the rest, so that a query or the loading of a map holds up neither frames nor transitions.
         group = MutuallyExclusiveCallbackGroup()
         self.create_service(QueryPlace, "~/query", self._on_query, callback_group=group)
@@ -65,6 +67,7 @@ class Localizer(SensorNode):
         self._recognizer = recognizer = load_recognizer(values)
         self._loaded_map = values.map
         self._sensor = sensor(values)
+        self._drawing.show_map(recognizer)
         if values.threshold is None and recognizer.bundle.accept_similarity is None:
             self.get_logger().warning(
                 "the bundle brings no threshold, so the best place is accepted however unlike it is: set min_similarity"
@@ -107,6 +110,7 @@ class Localizer(SensorNode):
         map_frame, stamp = answer.recognizer.map_frame, query.header.stamp
         if answer.recognizer.has_poses:
             self._candidates.publish(conversions.candidates_to_message(answer.recognition.matches, stamp, map_frame))
+            self._drawing.show_candidates(answer.recognition.matches, stamp, map_frame)
         best = answer.recognition.accepted
         self._last_outcome = "accepted" if best else "refused"
         if best is None:
@@ -170,6 +174,7 @@ class Localizer(SensorNode):
         with self._recognizer_lock:
             self._recognizer = recognizer
         self._loaded_map = folder
+        self._drawing.show_map(recognizer)
         self.set_parameters([Parameter("map", value=folder)])
         self.get_logger().info(f"map {recognizer.map_hash} of {recognizer.num_places} places")
 

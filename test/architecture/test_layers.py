@@ -55,6 +55,12 @@ def test_nodes_use_only_what_a_robot_needs(path: Path) -> None:
     assert parts_of_core(path) <= NODES_MAY_USE
 
 
+def test_what_the_launch_files_share_is_nothing_that_a_node_imports() -> None:
+    users = {path.stem for path in NODES if {name.split(".")[0] for name in imported(path)} & {"launch", "launch_ros"}}
+    assert users == {"launch_arguments"}
+    assert not [path for path in NODES if "vpr_distill_ros.launch_arguments" in imported(path)]
+
+
 def test_every_part_has_its_layer() -> None:
     parts = {path.relative_to(ROOT / "vpr_core").with_suffix("").parts[0] for path in CORE} - {"__init__"}
     assert parts == set(LAYER)
