@@ -22,13 +22,17 @@ from vpr_core.experiments.networks import (
     train_networks,
 )
 from vpr_core.experiments.town import Towns, mean_of_others, record_frames, town_drives
+from vpr_core.synthetic.town import GENERATION
 from vpr_core.training.checkpoint import load_checkpoint
 
 COLUMNS = (
-    "label", "recipe", "student", "seed", "modality", "method", "trained_on", "town", "condition", "steps", "seconds",
+    "label", "recipe", "student", "seed", "modality", "method", "drives", "trained_on", "town", "condition", "steps",
+    "seconds",
     "recall_at_1", "recall_at_5", "recall_at_1_percent", "evaluated",
 )  # fmt: skip
 Row = dict[str, str]
+DRIVES = f"towns-{GENERATION}"
+"""Which drives the figures are of, and the folder of them and of what is trained on them."""
 
 
 def run_tables(
@@ -46,15 +50,19 @@ def run_tables(
 ) -> list[Row]:
     """Train what `out` lacks, append its rows, and return all rows of this comparison.
 
-    work: folder for drives, checkpoints and unfinished runs; it may be thrown away, at the price of the time. Raises
-    RecipeError for a bad recipe and FramesError where `out` is another table.
+    work: folder for drives, checkpoints and unfinished runs; it may be thrown away, at the price of the time. Rows of
+    drives by an older generator of towns stay in `out` and are not used. Raises RecipeError for a bad recipe and
+    FramesError where `out` is another table.
     """
+    work = work / DRIVES
     towns = Towns.planned(work / "frames", train_towns, test_towns)
     networks = [network for seed in seeds for network in comparison(teacher, students, seed, steps)]
     trained_on = "+".join(map(str, train_towns))
     there = {_place_in_table(row) for row in read_rows(out)}
-    wanted = {network.name: {(network.hash, str(network.recipe.seed), trained_on, str(town)) for town in test_towns}
-              for network in networks}  # fmt: skip
+    wanted = {
+        network.name: {(network.hash, str(network.recipe.seed), DRIVES, trained_on, str(town)) for town in test_towns}
+        for network in networks
+    }
     missing = [network for network in networks if wanted[network.name] - there]
     if missing:
         record_frames(town_drives(work / "bags", train_towns, test_towns), work / "frames", workers=workers or cores())
@@ -82,7 +90,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def _place_in_table(row: Mapping[str, Any]) -> tuple[str, ...]:
     """What the rows of one network in one town have in common."""
-    return tuple(str(row[name]) for name in ("recipe", "seed", "trained_on", "town"))
+    return tuple(str(row[name]) for name in ("recipe", "seed", "drives", "trained_on", "town"))
 
 
 def _with_teachers(networks: Sequence[Network]) -> list[Network]:
@@ -97,6 +105,7 @@ def _rows(network: Network, folder: Path, towns: Towns, trained_on: str) -> list
         "label": network.label,
         "recipe": network.hash,
         "student": network.alone.hash,
+        "drives": DRIVES,
         "trained_on": trained_on,
         "steps": network.recipe.steps,
     }

@@ -20,6 +20,8 @@ from vpr_core.synthetic.traffic import drawn_traffic
 from vpr_core.synthetic.trajectory import Trajectory
 from vpr_core.synthetic.trees import Forest, TreeShape
 
+GENERATION = 2
+"""Raised where the same arguments give other drives, so that figures of both are told apart."""
 _FRONT_M = ROAD_HALF_WIDTH_M + PAVEMENT_M + 0.4
 _HORIZON_M = 3000.0
 _CAR_SLOT_M = 6.2
