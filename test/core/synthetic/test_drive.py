@@ -131,7 +131,7 @@ def test_the_image_size_and_rate_asked_for_are_recorded(town: Town, tmp_path: Pa
     assert np.diff([stamp_ns(message) for message in bag["/lidar/points"]]).mean() == pytest.approx(0.25e9, rel=0.05)
 
 
-@pytest.mark.parametrize("wrong", [{"condition": "rain"}, {"route": "home"}])
+@pytest.mark.parametrize("wrong", [{"condition": "hail"}, {"route": "home"}])
 def test_unknown_names_are_errors_before_anything_is_built(tmp_path: Path, wrong: dict[str, str]) -> None:
     arguments = {"condition": "noon", "route": "loop"} | wrong
     with pytest.raises(VprError, match=next(iter(wrong.values()))):
