@@ -29,13 +29,35 @@ _SIGNS: list[tuple[Colour, str]] = [
 
 _FENCES: list[Colour] = [(0.55, 0.54, 0.50), (0.24, 0.15, 0.09), (0.10, 0.13, 0.12)]
 
+_LENSES: list[Colour] = [(0.85, 0.06, 0.03), (0.85, 0.5, 0.03), (0.05, 0.75, 0.3)]
 
-def add_lamp(builder: SurfaceBuilder, at: Placement) -> None:
-    """A street lamp whose arm reaches along x over the road."""
+
+def add_lamp(builder: SurfaceBuilder, at: Placement, kind: str) -> np.ndarray:
+    """A street lamp: "arm" reaches along x over the road, "post" is a shade on a pole. Returns the place [2] in the
+    frame of the lamp that it lights most."""
     with builder.labelled(Label.POLE):
+        if kind == "post":
+            builder.post(at, (0.07, 0.05), (0.0, 4.6), Material.PLAIN, (0.05, 0.05, 0.055))
+            builder.post(at, (0.12, 0.3), (4.6, 4.78), Material.LAMP, (0.6, 0.6, 0.58), sides=8)
+            builder.post(at, (0.42, 0.36), (4.78, 4.86), Material.PLAIN, (0.05, 0.05, 0.055), sides=10)
+            return np.array([0.0, 0.0])
         builder.post(at, (0.09, 0.06), (0.0, 6.2), Material.PLAIN, _STEEL)
         builder.box(at, (0.0, -0.04, 6.1), (1.4, 0.04, 6.18), Material.PLAIN, _STEEL)
         builder.box(at, (1.0, -0.13, 5.98), (1.7, 0.13, 6.1), Material.LAMP, (0.6, 0.6, 0.58))
+    return np.array([1.35, 0.0])
+
+
+def add_traffic_light(builder: SurfaceBuilder, at: Placement, lit: int) -> None:
+    """Three lenses on a pole, facing -x; `lit` is the one that shines, from the top."""
+    with builder.labelled(Label.POLE):
+        builder.post(at, (0.055, 0.055), (0.0, 3.4), Material.PLAIN, (0.08, 0.09, 0.09))
+    with builder.labelled(Label.TRAFFIC_LIGHT):
+        builder.box(at, (-0.2, -0.17, 2.4), (-0.04, 0.17, 3.4), Material.PLAIN, (0.03, 0.03, 0.03))
+        for lens, colour in enumerate(_LENSES):
+            z_m, tone = 3.22 - 0.32 * lens, np.array(colour) * (1.0 if lens == lit else 0.12)
+            angles = np.arange(8) * math.pi / 4
+            disc = [(-0.22, 0.12 * math.cos(a), z_m + 0.12 * math.sin(a)) for a in angles]
+            builder.polygon(at, disc, Material.SIGN if lens == lit else Material.PLAIN, tone)
 
 
 def add_sign(builder: SurfaceBuilder, rng: np.random.Generator, at: Placement) -> None:

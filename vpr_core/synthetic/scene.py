@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
@@ -16,6 +18,8 @@ from vpr_core.synthetic.traffic import Traffic
 
 # A ray that starts on a surface would hit it again at rounding distance.
 _LIFT_M = 0.02
+_SLACK_M = 5.0
+"""What a corner's distance says less about: half of the longest edge, and how far apart origins of one cast are."""
 _BENEATH = np.float32(0.15)
 """Share of the light that reaches the ground beneath what moves."""
 
@@ -73,9 +77,10 @@ class Scene:
         hits = self._standing.cast(origins, directions)
         if self._moving is None:
             return hits
-        others = self._moving.cast(origins, directions)
-        nearer = np.nonzero(others.distance_m < hits.distance_m)[0]
-        hits.distance_m[nearer], hits.face[nearer] = others.distance_m[nearer], others.face[nearer]
+        chosen = self._moving.within_reach(origins, directions, hits.distance_m)
+        others = self._moving.cast(origins[chosen], directions[chosen])
+        nearer = np.nonzero(others.distance_m < hits.distance_m[chosen])[0]
+        hits.distance_m[chosen[nearer]], hits.face[chosen[nearer]] = others.distance_m[nearer], others.face[nearer]
         return hits
 
     def open_beside_cars(self, points_m: np.ndarray) -> np.ndarray:
@@ -89,7 +94,10 @@ class Scene:
         """Whether something stands in one direction [3] from points float32 [N, 3], bool [N]."""
         origins = points_m + normals * np.float32(_LIFT_M)
         blocked = self._standing.blocked(origins, direction)
-        return blocked if self._moving is None else blocked | self._moving.blocked(origins, direction)
+        if self._moving is not None:
+            low = np.nonzero(~blocked & (origins[:, 2] < self._moving.top_m))[0]
+            blocked[low] = self._moving.blocked(origins[low], direction)
+        return blocked
 
 
 class _Mesh:
@@ -98,9 +106,25 @@ class _Mesh:
     def __init__(self, pieces: list[tuple[np.ndarray, np.ndarray]], rows: np.ndarray | None = None) -> None:
         """pieces: vertices and faces; rows: the row in the scene's attributes of every face, if not in order."""
         self._first_face = np.cumsum([0] + [len(faces) for _, faces in pieces[:-1]]).astype(np.int32)
-        self._rows = rows
+        self._rows, self._corners_m = rows, np.concatenate([vertices_m for vertices_m, _ in pieces])
         self._embree = EmbreeScene(robust=True)
         self._meshes = [TriangleMesh(self._embree, vertices_m, faces) for vertices_m, faces in pieces]
+
+    @cached_property
+    def top_m(self) -> float:
+        return float(self._corners_m[:, 2].max(initial=0.0))
+
+    def within_reach(self, origins_m: np.ndarray, directions: np.ndarray, distance_m: np.ndarray) -> np.ndarray:
+        """Indices [K] of rays that could meet this before they end at a distance [N]: those that get as far as the
+        nearest corner and are not above everything by then. Origins lie within a few metres of each other."""
+        away = self._corners_m[:, :2] - origins_m[:1, :2]
+        nearest_m = math.sqrt((away * away).sum(axis=1).min(initial=1e12)) - _SLACK_M
+        if nearest_m <= 0:
+            return np.arange(len(directions))
+        level = np.sqrt(1 - directions[:, 2] ** 2)
+        lowest_m = origins_m[:, 2].min()
+        above = directions[:, 2] * np.float32(nearest_m) > np.float32(self.top_m - lowest_m) * level
+        return np.nonzero((distance_m > nearest_m) & ~(above & (directions[:, 2] > 0)))[0]
 
     def cast(self, origins_m: np.ndarray, directions: np.ndarray) -> Hits:
         found = self._embree.run(origins_m, directions, output=1)

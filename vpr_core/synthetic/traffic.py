@@ -17,6 +17,7 @@ from vpr_core.synthetic.routes import line_through
 from vpr_core.synthetic.streets import ROAD_HALF_WIDTH_M, Node, Street, StreetPlan
 from vpr_core.synthetic.surface import Label, Placement, Surface, SurfaceBuilder, face_normals
 from vpr_core.synthetic.trajectory import CRUISE_MPS, Trajectory, follow, heading
+from vpr_core.types import Pose
 
 HORIZON_S = 240.0
 """For so long nothing meets anything else where the way of the vehicle that looks is not given."""
@@ -24,9 +25,10 @@ NEAR_M = 120.0
 """What moves farther from the vehicle that looks than this is left out."""
 _CARS, _WALKERS, _CROSSERS = 48, 120, 20
 _STEP_S = 0.25
+_FASTEST_MPS = 1.1 * CRUISE_MPS
+_AT_CROSSING_M = 15.0
 _CAR_CLEAR_M = (6.2, 2.15)
 _PERSON_CLEAR_M = (4.0, 1.6)
-_PERSON_CAR_M = 1.3
 _STRIDES_RADPS = 2 * math.pi * 0.95
 _WALK_MPS = 1.35
 
@@ -120,13 +122,25 @@ def _swing_m(model: Surface) -> np.ndarray:
 
 
 def drawn_traffic(plan: StreetPlan, rng: np.random.Generator, ego: Trajectory | None = None) -> Traffic:
-    """Cars and people for one drive; `ego` is the way of the vehicle that looks, from its time 0."""
+    """Cars and people for one drive; `ego` is the way of the vehicle that looks, from its time 0, and most of them come
+    near it at some time."""
     crowd = _Crowd(ego)
-    walk_m = 1.1 * CRUISE_MPS * (crowd.horizon_s + 30.0)
-    crowd.admit(lambda: _car(plan, rng, walk_m), _CARS, _CAR_CLEAR_M)
-    crowd.admit(lambda: _crosser(plan, rng), _CROSSERS, _PERSON_CLEAR_M)
-    walkers = [_walker(plan, rng) for _ in range(_WALKERS)]
+    streets = _streets_near(plan, ego)
+    crowd.admit(lambda: _car(plan, rng, crowd.horizon_s, ego), _CARS, _CAR_CLEAR_M)
+    crowd.admit(lambda: _crosser(streets, rng), _CROSSERS, _PERSON_CLEAR_M)
+    walkers = [_walker(streets, rng) for _ in range(_WALKERS)]
     return Traffic([*crowd.movers, *walkers], ego)
+
+
+def _streets_near(plan: StreetPlan, ego: Trajectory | None) -> list[Street]:
+    """The streets that the vehicle that looks takes or crosses."""
+    if ego is None:
+        return plan.streets
+    path_m = np.stack([ego.x_m, ego.y_m], axis=1)[::5]
+    ends_m = [plan.crossings_m[node] for street in plan.streets for node in (street.start, street.end)]
+    near = [np.linalg.norm(path_m - end_m, axis=1).min() < _AT_CROSSING_M for end_m in ends_m]
+    found = [street for i, street in enumerate(plan.streets) if near[2 * i] or near[2 * i + 1]]
+    return found or plan.streets
 
 
 class _Crowd:
@@ -169,20 +183,32 @@ def _meets(poses: np.ndarray, others: np.ndarray, clear_m: tuple[float, float]) 
     return False
 
 
-def _car(plan: StreetPlan, rng: np.random.Generator, length_m: float) -> Mover:
-    """A car on a random way through the town, on the right lane."""
+def _car(plan: StreetPlan, rng: np.random.Generator, horizon_s: float, ego: Trajectory | None) -> Mover:
+    """A car on a random way through the town, on the right lane, that some time is where the vehicle that looks is."""
     builder = SurfaceBuilder()
     with builder.labelled(Label.CAR):
         props.add_car(builder, rng, Placement(0.0, 0.0), lights_on=True)
-    way = follow(line_through(plan, _wander(plan, rng, length_m)), rng)
-    return Mover(builder.build(), way, float(rng.uniform(0.0, 12.0)))
+    meeting_s = float(rng.uniform(0.0, horizon_s))
+    middle = _crossing_near(plan, rng, None if ego is None else ego.pose(meeting_s))
+    before = _wander(plan, rng, [middle], _FASTEST_MPS * (meeting_s + 5.0))
+    nodes = _wander(plan, rng, before[::-1], _FASTEST_MPS * (horizon_s - meeting_s + 5.0))
+    way = follow(line_through(plan, nodes), rng)
+    walked_m = sum(plan.graph.edges[pair]["length_m"] for pair in zip(before, before[1:], strict=False))
+    there_s = float(np.interp(walked_m, np.arange(len(way.time_s)), way.time_s))
+    return Mover(builder.build(), way, max(there_s - meeting_s, 0.0))
 
 
-def _wander(plan: StreetPlan, rng: np.random.Generator, length_m: float) -> list[Node]:
-    """Crossings of a random walk of about this length that does not turn round."""
-    starts = sorted(plan.graph.nodes)
-    nodes: list[Node] = [starts[int(rng.integers(len(starts)))]]
-    walked_m = 0.0
+def _crossing_near(plan: StreetPlan, rng: np.random.Generator, pose: Pose | None) -> Node:
+    nodes = sorted(plan.graph.nodes)
+    if pose is not None:
+        away_m = [float(np.linalg.norm(plan.crossings_m[node] - pose.position_m[:2])) for node in nodes]
+        nodes = [nodes[int(i)] for i in np.argsort(away_m, kind="stable")[:4]]
+    return nodes[int(rng.integers(len(nodes)))]
+
+
+def _wander(plan: StreetPlan, rng: np.random.Generator, nodes: list[Node], length_m: float) -> list[Node]:
+    """The crossings `nodes` and those of a random walk on from them of about this length that does not turn round."""
+    nodes, walked_m = list(nodes), 0.0
     while walked_m < length_m:
         following = [node for node in sorted(plan.graph[nodes[-1]]) if node not in nodes[-2:-1]]
         nodes.append(following[int(rng.integers(len(following)))])
@@ -190,18 +216,18 @@ def _wander(plan: StreetPlan, rng: np.random.Generator, length_m: float) -> list
     return nodes
 
 
-def _walker(plan: StreetPlan, rng: np.random.Generator) -> Mover:
+def _walker(streets: list[Street], rng: np.random.Generator) -> Mover:
     """Someone who walks up and down a pavement."""
-    street = plan.streets[int(rng.integers(len(plan.streets)))]
+    street = streets[int(rng.integers(len(streets)))]
     across_m = float(rng.choice([-1, 1])) * (ROAD_HALF_WIDTH_M + rng.uniform(1.3, 1.9))
     along_m = np.arange(12.0, max(street.length_m - 12.0, 16.0), 1.0)
     line_m = np.array([_spot(street, float(distance_m), across_m) for distance_m in along_m])
     return _there_and_back(rng, line_m, 0.0)
 
 
-def _crosser(plan: StreetPlan, rng: np.random.Generator) -> Mover:
+def _crosser(streets: list[Street], rng: np.random.Generator) -> Mover:
     """Someone who waits beside a zebra crossing, crosses, and some time later comes back."""
-    street = plan.streets[int(rng.integers(len(plan.streets)))]
+    street = streets[int(rng.integers(len(streets)))]
     along_m = 9.0 if rng.random() < 0.5 else street.length_m - 9.0
     ends_m = np.array([_spot(street, along_m, across_m) for across_m in (-ROAD_HALF_WIDTH_M - 0.9, 6.1)])
     return _there_and_back(rng, ends_m, float(rng.uniform(8.0, 40.0)))

@@ -70,13 +70,13 @@ def test_cars_drive_on_the_right_and_people_walk_beside_the_road_or_across_it(to
     on_pavement = []
     for time_s in (0.0, 20.0, 50.0):
         cars, people = (poses_of(traffic, label, time_s) for label in (Label.CAR, Label.PERSON))
-        assert len(cars) > 20 and len(people) > 100
+        assert len(cars) > 10 and len(people) > 100
         assert town.ground.beyond_kerb_m(cars[:, :2]).max() < -0.9
         ground = town.ground.sample(*cars[:, :2].astype(np.float32).T)
         along = np.cos(ground.heading_rad - cars[:, 2])
         straight = (np.abs(along) > 0.98) & (ground.to_crossing_m > 12)
         right_m = -ground.across_m[straight] * np.sign(along[straight])
-        assert straight.sum() > 8 and right_m.min() > 0.2
+        assert straight.sum() > 4 and right_m.min() > 0.2
         assert np.median(right_m) == pytest.approx(LANE_OFFSET_M, abs=0.4)
         assert (along[straight] > 0).any() and (along[straight] < 0).any()
         beyond_m = town.ground.beyond_kerb_m(people[:, :2])
