@@ -11,16 +11,18 @@ from vpr_core.commands import synth
 from vpr_core.data.bag import BagReader
 from vpr_core.synthetic.conditions import CONDITIONS
 from vpr_core.synthetic.routes import ROUTES
+from vpr_core.synthetic.styles import STYLES
 
 SHORT = ["--town", "4", "--max_length_m", "8", "--image_size", "32", "24", "--lidar_columns", "64", "--camera_hz", "4"]
 
 
-def test_the_help_lists_every_condition_and_route(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_lists_every_condition_route_and_style(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(synth.CONDITIONS) == set(CONDITIONS) and set(synth.ROUTES) == set(ROUTES)
+    assert set(synth.STYLES) == set(STYLES)
     with pytest.raises(SystemExit, match="0"):
         main(["synth", "--help"])
     lines = capsys.readouterr().out.splitlines()
-    for name, text in (synth.CONDITIONS | synth.ROUTES).items():
+    for name, text in (synth.CONDITIONS | synth.ROUTES | synth.STYLES).items():
         assert f"  {name:<10}{text}" in lines
 
 
@@ -34,7 +36,7 @@ def test_several_conditions_and_routes_are_a_bag_each(tmp_path: Path, capsys: py
 
 def test_one_condition_is_one_bag_with_the_options_asked_for(tmp_path: Path) -> None:
     bag = tmp_path / "bag"
-    main(["synth", "--out", str(bag), *SHORT, "--condition", "night", "--labels", "false"])
+    main(["synth", "--out", str(bag), *SHORT, "--style", "modern", "--condition", "night", "--labels", "false"])
     with BagReader(bag) as reader:
         assert "/camera/labels/compressed" not in reader.topics
         (info,) = {(m.width, m.height) for m in map(reader.decode, reader.raw_messages(["/camera/camera_info"]))}
@@ -46,6 +48,7 @@ def test_one_condition_is_one_bag_with_the_options_asked_for(tmp_path: Path) -> 
     [
         (["--condition", "noon", "plague"], "'plague'; the town knows noon, dusk"),
         (["--route", "loop", "home"], "'home'; the routes of a town are loop, lane"),
+        (["--style", "gothic"], "gothic"),
         (["--camera_hz", "20"], "at most 10"),
     ],
 )

@@ -27,6 +27,11 @@ ROUTES = {
     "offmap": "streets at least 60 m away from the loop",
     "mixed": "onto the loop, off it and back",
 }
+STYLES = {
+    "old_town": "terraces, villas and a centre of old houses",
+    "modern": "blocks, rows and offices of today",
+    "identical": "one house repeated everywhere, and one church",
+}
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -36,11 +41,12 @@ class _Formatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
 def define(command: ArgumentParser) -> None:
     """Record drives through a made-up town as ROS 2 bags. The same options give the same bags."""
     command.formatter_class = _Formatter
-    command.epilog = f"conditions:\n{_listed(CONDITIONS)}\n\nroutes:\n{_listed(ROUTES)}"
+    command.epilog = f"conditions:\n{_listed(CONDITIONS)}\n\nroutes:\n{_listed(ROUTES)}\n\nstyles:\n{_listed(STYLES)}"
     command.add_argument(
         "--out", type=Path, required=True, help="bag folder to write; of several drives, the folder of their bags"
     )
     command.add_argument("--town", type=int, default=1, help="number of the town; another number, another town")
+    command.add_argument("--style", default="old_town", help="of the town, see below")
     command.add_argument("--condition", nargs="+", default=["noon"], help="one or several, see below (default: noon)")
     command.add_argument("--route", nargs="+", default=["loop"], help="one or several, see below (default: loop)")
     command.add_argument("--seed", type=int, default=0, help="of parked cars, traffic, wander and noise")

@@ -24,6 +24,7 @@ from vpr_core.synthetic.labels import label_image
 from vpr_core.synthetic.lidar import Lidar, scan
 from vpr_core.synthetic.routes import checked_route
 from vpr_core.synthetic.scene import Scene
+from vpr_core.synthetic.styles import style_named
 from vpr_core.synthetic.town import Town
 from vpr_core.synthetic.trajectory import Trajectory, drifted, follow
 from vpr_core.types import Pose
@@ -61,6 +62,7 @@ class Drive:
     camera_hz: float = 2.0
     labels: bool = True
     lidar_columns: int = 1024
+    style: str = "old_town"
 
     def rng(self, stream: int, *, of_condition: bool = True) -> np.random.Generator:
         """Random numbers of this drive. Those that do not depend on the condition repeat the same path."""
@@ -86,6 +88,7 @@ def record_drive(
     camera_hz: float = 2.0,
     labels: bool = True,
     lidar_columns: int = 1024,
+    style: str = "old_town",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -97,10 +100,10 @@ def record_drive(
 
     town: its seed, or a Town already built. seed: of the drive; another seed has other parked cars, another place in
     the lane, other lit windows and other noise. image_size: (width, height). At about 8 m/s, 2 Hz give a frame every
-    4 m. lidar_columns: shots of one turn of the LiDAR. `progress(done, total)` is called after every picture; what it
-    raises ends the drive and leaves no bag.
+    4 m. lidar_columns: shots of one turn of the LiDAR. style: of the town, where it is given by its seed.
+    `progress(done, total)` is called after every picture; what it raises ends the drive and leaves no bag.
 
-    The same arguments give the same bytes on the same machine. Raises VprError on an unknown condition or route
+    The same arguments give the same bytes on the same machine. Raises VprError on an unknown condition, route or style
     and a rate that the LiDAR cannot keep, BagError where the bag cannot be written.
     """
     town_seed = town.seed if isinstance(town, Town) else town
@@ -110,7 +113,7 @@ def record_drive(
     weather = _checked(drive)
     # The small products here gain nothing from several BLAS threads, which would spin on other drives' cores.
     with threadpool_limits(1), BagWriter(drive.out, overwrite=overwrite) as bag:
-        place = town if isinstance(town, Town) else Town(town)
+        place = town if isinstance(town, Town) else Town(town, style)
         _Recorder(drive, place, weather, bag).run(progress)
     return drive.out
 
@@ -118,6 +121,7 @@ def record_drive(
 def _checked(drive: Drive) -> Condition:
     """The condition of a drive; raises VprError where the drive asks for what there is not."""
     checked_route(drive.route)
+    style_named(drive.style)
     if not 0 < drive.camera_hz <= Lidar.rotation_hz:
         raise VprError(f"camera_hz is {drive.camera_hz}, expected more than 0 and at most {Lidar.rotation_hz:.0f}, the "
                        "turns of the LiDAR in a second")  # fmt: skip
@@ -267,6 +271,7 @@ def _record_alone(drive: Drive, overwrite: bool, progress: Progress) -> None:
         camera_hz=drive.camera_hz,
         labels=drive.labels,
         lidar_columns=drive.lidar_columns,
+        style=drive.style,
         overwrite=overwrite,
         progress=progress,
     )
