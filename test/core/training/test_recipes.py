@@ -159,3 +159,13 @@ def test_help_names_the_recipe_s_keys(command: str) -> None:
     assert (
         result.returncode == 0 and "--task_weights" in result.stdout and "--cloud_augmentation.block" in result.stdout
     )
+
+
+def test_the_town_s_lidar_teacher_is_the_lidar_student_alone() -> None:
+    teaching = parsed("train-teacher", "--config", CONFIG / "teacher" / "town_lidar.yaml")
+    assert teaching == parsed("train", "--config", CONFIG / "distill" / "town_lidar.yaml")
+    adafusion = parsed("train-teacher", "--config", CONFIG / "teacher" / "town_adafusion.yaml")
+    for name in ("camera", "lidar"):
+        student = parsed("distill", "--config", CONFIG / "distill" / f"town_adafusion_{name}.yaml")
+        assert _network(student).dim == _network(adafusion).dim
+        assert student.modality == "camera" or student.grid == adafusion.grid
