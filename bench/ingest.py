@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rosbags.highlevel import AnyReader
 
-from vpr_core.data.images import image_from_message
+from vpr_core.data.images import image_from_message, label_from_message
 from vpr_core.data.ingest import ingest
 from vpr_core.data.pointcloud import cloud_from_message
 from vpr_core.synthetic.drive import record_drive
@@ -39,7 +39,9 @@ def _decode_bare(bag: Path) -> tuple[float, int]:
     with AnyReader([bag]) as reader:
         for connection, _, data in reader.messages():
             message = reader.deserialize(data, connection.msgtype)
-            if connection.msgtype.endswith("CompressedImage"):
+            if "label" in connection.topic:
+                label_from_message(message)
+            elif connection.msgtype.endswith("CompressedImage"):
                 image_from_message(message)
                 images += 1
             elif connection.msgtype.endswith("PointCloud2"):
