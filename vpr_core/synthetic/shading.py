@@ -63,8 +63,12 @@ def radiance(
     return out
 
 
+def _is_leaf(material: np.ndarray) -> np.ndarray:
+    return (material == Material.LEAVES) | (material == Material.EVERGREEN)
+
+
 def _towards_camera(normals: np.ndarray, rays: np.ndarray, material: np.ndarray) -> np.ndarray:
-    away = (dot(normals, rays) > 0) & (material != Material.LEAVES)
+    away = (dot(normals, rays) > 0) & ~_is_leaf(material)
     return normals * np.where(away, np.float32(-1), np.float32(1))[:, None]
 
 
@@ -73,7 +77,7 @@ def _sky(light: Light, directions: np.ndarray) -> np.ndarray:
     height = np.maximum(directions[:, 2], 0)
     low, high = row(condition.sky_horizon), row(condition.sky_zenith)
     sky = low + (high - low) * (height**0.55)[:, None]
-    if condition.clouds:
+    if condition.clouds and len(directions):
         veil = _cloud_share(light, directions)[:, None]
         sky += veil * (low * np.float32(1.1) - sky * np.float32(0.8))
     towards_sun = np.maximum(directions @ light.sun_direction, 0)
@@ -114,7 +118,7 @@ def _surface_colours(
         colour[chosen], glow[chosen] = wall_colour(spots[chosen], scene.facades, rows, condition, scene.seed)
     if len(chosen := at(Material.ROOF)):
         colour[chosen] = roof_colour(spots[chosen], colour[chosen])
-    if len(chosen := at(Material.LEAVES)):
+    if len(chosen := at(Material.LEAVES, Material.EVERGREEN)):
         colour[chosen] = leaf_colour(spots[chosen], colour[chosen])
     if len(chosen := at(Material.PAINT, Material.GLASS)):
         glow[chosen] = mirrored_sky(spots[chosen], condition) * 0.9
@@ -146,7 +150,7 @@ def _arriving(scene: Scene, light: Light, spots: Spots, material: np.ndarray, gr
 
 def _sunlight(scene: Scene, light: Light, spots: Spots, material: np.ndarray) -> np.ndarray:
     """Share of the sun's light that each spot takes in, [N]."""
-    leaves = material == Material.LEAVES
+    leaves = _is_leaf(material)
     cosine = spots.normals @ light.sun_direction
     cosine = np.where(leaves, np.clip(0.45 + 0.55 * cosine, 0, 1) ** 1.5, np.maximum(cosine, 0))
     lit = np.nonzero(cosine > 0.001)[0]
@@ -164,7 +168,7 @@ def _headlights(light: Light, spots: Spots, material: np.ndarray) -> np.ndarray:
     beam = np.exp(-((side / 0.42) ** 2)) * (0.07 + 0.93 / (1 + np.exp(np.clip((lift + 0.005) * 60, -30, 30))))
     squared = dot(away, away)
     facing = -dot(spots.normals, away) / np.sqrt(squared)
-    facing = np.where(material == Material.LEAVES, np.float32(0.5), np.maximum(facing, 0.02))
+    facing = np.where(_is_leaf(material), np.float32(0.5), np.maximum(facing, 0.02))
     retroreflects = (material == Material.SIGN) | (material == Material.REFLECTOR)
     thrown_back = np.where(retroreflects, np.float32(12), np.float32(1))
     return light.condition.headlights * 9 * beam * facing * thrown_back / (squared + 9)

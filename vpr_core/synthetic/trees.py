@@ -101,13 +101,13 @@ def _add_conifer(builder: SurfaceBuilder, rng: np.random.Generator, leaf_m: floa
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1) * height_m * 0.16
     cone = np.concatenate([np.column_stack([ring, np.full(9, 0.9)]), [[0.0, 0.0, height_m]]])
     faces = np.array([[i, (i + 1) % 9, 9] for i in range(9)])
-    builder.add(cone, faces, Material.LEAVES, colour * 0.6, normals=_outward(cone[faces], middle))
+    builder.add(cone, faces, Material.EVERGREEN, colour * 0.6, normals=_outward(cone[faces], middle))
     level = rng.uniform(0, 1, leaves) ** 1.5
     angle, reach = rng.uniform(0, 2 * math.pi, leaves), height_m * 0.19 * (1 - level) * rng.uniform(0.75, 1.2, leaves)
     # Branches in whorls: the reach swells and shrinks up the trunk.
     reach *= 0.85 + 0.15 * np.sin(level * height_m * 6)
     spots = np.stack([reach * np.cos(angle), reach * np.sin(angle), 0.8 + level * (height_m - 0.8)], axis=1)
-    _add_leaves(builder, rng, spots, leaf_m, middle, colour)
+    _add_leaves(builder, rng, spots, leaf_m, middle, colour, Material.EVERGREEN)
 
 
 def _add_leaves(
@@ -117,11 +117,12 @@ def _add_leaves(
     leaf_m: float,
     middle_m: np.ndarray,
     colour: np.ndarray,
+    material: Material = Material.LEAVES,
 ) -> None:
     corners = spots_m[:, None] + rng.normal(0, leaf_m, (len(spots_m), 3, 3))
     shades = colour * rng.uniform(0.7, 1.35, (len(spots_m), 1))
     faces = np.arange(3 * len(spots_m)).reshape(-1, 3)
-    builder.add(corners.reshape(-1, 3), faces, Material.LEAVES, shades, normals=_outward(corners, middle_m))
+    builder.add(corners.reshape(-1, 3), faces, material, shades, normals=_outward(corners, middle_m))
 
 
 def _outward(corners_m: np.ndarray, middle_m: np.ndarray) -> np.ndarray:
