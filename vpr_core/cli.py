@@ -25,6 +25,7 @@ from vpr_core.commands import (
     map,
     query,
     salience,
+    split,
     synth,
     tables,
     train,
@@ -35,6 +36,7 @@ from vpr_core.errors import VprError
 COMMANDS = {
     "synth": synth,
     "ingest": ingest,
+    "split": split,
     "train": train,
     "train-teacher": train_teacher,
     "distill": distill,
@@ -51,7 +53,8 @@ DESCRIPTION = """Place recognition with one sensor: from recorded drives to a pl
 Each command reads folders and leaves a folder that the next one checks:
 
   synth          a drive through a made-up town      -> bag
-  ingest         bag                                 -> frames
+  ingest         bags                                -> frames
+  split          frames                              -> frames to train, validate and test on, by place
   train          frames                              -> checkpoint
   train-teacher  frames                              -> checkpoint of camera and LiDAR together
   distill        frames, a teacher's checkpoint      -> checkpoint

@@ -21,6 +21,7 @@ from vpr_core.errors import VprError
 
 MANIFESTS = {
     "card.json": "frames, made by `vpr-distill ingest`",
+    "split.json": "a split of frames, made by `vpr-distill split`",
     "checkpoint.json": "a checkpoint, made by `vpr-distill train`",
     "bundle.json": "a bundle, made by `vpr-distill export`",
     "map.json": "a place map, made by `vpr-distill map`",
