@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYER = {
-    "types": 0, "errors": 0, "files": 0, "preprocess": 0, "parallel": 0,
+    "types": 0, "errors": 0, "files": 0, "preprocess": 0, "parallel": 0, "geodesy": 0,
     "losses": 1, "models": 1, "data": 1,
     "retrieval": 2, "evaluation": 2,
     "training": 3, "synthetic": 3, "export": 3,

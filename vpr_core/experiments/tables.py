@@ -21,14 +21,18 @@ from vpr_core.experiments.networks import (
     table_rows,
     train_networks,
 )
-from vpr_core.experiments.town import MAP_CONDITION, Towns, record_frames, town_drives
+from vpr_core.experiments.town import Towns, mean_of_others, record_frames, town_drives
+from vpr_core.synthetic.town import GENERATION
 from vpr_core.training.checkpoint import load_checkpoint
 
 COLUMNS = (
-    "label", "recipe", "student", "seed", "modality", "method", "trained_on", "town", "condition", "steps", "seconds",
+    "label", "recipe", "student", "seed", "modality", "method", "drives", "trained_on", "town", "condition", "steps",
+    "seconds",
     "recall_at_1", "recall_at_5", "recall_at_1_percent", "evaluated",
 )  # fmt: skip
 Row = dict[str, str]
+DRIVES = f"towns-{GENERATION}"
+"""Which drives the figures are of, and the folder of them and of what is trained on them."""
 
 
 def run_tables(
@@ -46,15 +50,19 @@ def run_tables(
 ) -> list[Row]:
     """Train what `out` lacks, append its rows, and return all rows of this comparison.
 
-    work: folder for drives, checkpoints and unfinished runs; it may be thrown away, at the price of the time. Raises
-    RecipeError for a bad recipe and FramesError where `out` is another table.
+    work: folder for drives, checkpoints and unfinished runs; it may be thrown away, at the price of the time. Rows of
+    drives by an older generator of towns stay in `out` and are not used. Raises RecipeError for a bad recipe and
+    FramesError where `out` is another table.
     """
+    work = work / DRIVES
     towns = Towns.planned(work / "frames", train_towns, test_towns)
     networks = [network for seed in seeds for network in comparison(teacher, students, seed, steps)]
     trained_on = "+".join(map(str, train_towns))
     there = {_place_in_table(row) for row in read_rows(out)}
-    wanted = {network.name: {(network.hash, str(network.recipe.seed), trained_on, str(town)) for town in test_towns}
-              for network in networks}  # fmt: skip
+    wanted = {
+        network.name: {(network.hash, str(network.recipe.seed), DRIVES, trained_on, str(town)) for town in test_towns}
+        for network in networks
+    }
     missing = [network for network in networks if wanted[network.name] - there]
     if missing:
         record_frames(town_drives(work / "bags", train_towns, test_towns), work / "frames", workers=workers or cores())
@@ -82,7 +90,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def _place_in_table(row: Mapping[str, Any]) -> tuple[str, ...]:
     """What the rows of one network in one town have in common."""
-    return tuple(str(row[name]) for name in ("recipe", "seed", "trained_on", "town"))
+    return tuple(str(row[name]) for name in ("recipe", "seed", "drives", "trained_on", "town"))
 
 
 def _with_teachers(networks: Sequence[Network]) -> list[Network]:
@@ -97,6 +105,7 @@ def _rows(network: Network, folder: Path, towns: Towns, trained_on: str) -> list
         "label": network.label,
         "recipe": network.hash,
         "student": network.alone.hash,
+        "drives": DRIVES,
         "trained_on": trained_on,
         "steps": network.recipe.steps,
     }
@@ -135,7 +144,7 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _summary_row(key: tuple[str, ...], seeds: Sequence[dict[str, float]]) -> dict[str, Any]:
-    others = np.array([_mean_of_others(found) for found in seeds])
+    others = np.array([mean_of_others(found) for found in seeds])
     return {
         **dict(zip(("town", "modality", "recipe", "method"), key, strict=True)),
         "seeds": len(seeds),
@@ -178,7 +187,7 @@ def _others_by_run(rows: Sequence[Row]) -> dict[tuple[str, ...], float]:
     for row in rows:
         run = tuple(row[name] for name in ("method", "modality", "student", "label", "seed", "town"))
         recall[run][row["condition"]] = float(row["recall_at_1"])
-    return {run: _mean_of_others(found) for run, found in recall.items()}
+    return {run: mean_of_others(found) for run, found in recall.items()}
 
 
 def _difference_row(name: str, values: Sequence[float]) -> dict[str, Any]:
@@ -192,10 +201,6 @@ def _difference_row(name: str, values: Sequence[float]) -> dict[str, Any]:
         "largest": float(differences.max()),
         "above 0": f"{int((differences > 0).sum())} of {len(differences)}",
     }
-
-
-def _mean_of_others(recall: dict[str, float]) -> float:
-    return float(np.mean([value for name, value in recall.items() if name != MAP_CONDITION]))
 
 
 def _spread(values: np.ndarray) -> float:

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from vpr_core.data.synchronise import interpolate
+from vpr_core.data.poses import interpolate
 from vpr_core.errors import InputError
 from vpr_core.types import Pose
 

@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 
 from vpr_core.synthetic.conditions import Condition
+from vpr_core.synthetic.leaves import cast
+from vpr_core.synthetic.lens import precipitation
 from vpr_core.synthetic.scene import Scene
-from vpr_core.synthetic.shading import Light, radiance
+from vpr_core.synthetic.shading import Light, glare, radiance, veil
 from vpr_core.synthetic.view import View
 from vpr_core.types import Pose
 
@@ -73,16 +75,22 @@ def photograph(
     pitch_rad: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """RGB uint8 [height, width, 3]. `rng` brings exposure drift and sensor noise; without it there are none."""
+    """RGB uint8 [height, width, 3].
+
+    `rng` brings exposure drift, sensor noise and what falls or sticks to the lens; without it there are none.
+    """
     view = View.of(pose, camera.position_base_m, pitch_rad)
     head = View.of(pose, _HEADLIGHT_BASE_M)
     light = Light(condition, sun_azimuth_rad, head.origin_m, head.turn[:, 0], cloud_shift=scene.seed % 251)
     pixel_rad = 1.0 / camera.focal_px
+    dazzled = glare(scene, light, view.origin_m) * max(float(light.sun_direction @ view.turn[:, 0]), 0.0)
 
     def look(directions_base: np.ndarray) -> np.ndarray:
         rays = view.rays(directions_base)
-        hits = scene.cast(view.origin_m, rays)
-        return _developed(radiance(scene, light, view.origin_m, rays, hits, pixel_rad), condition)
+        seen = radiance(scene, light, view.origin_m, rays, cast(scene, view.origin_m, rays, condition), pixel_rad)
+        if dazzled:
+            seen = (seen + veil(light, rays, dazzled)) * np.float32(1 / (1 + 0.5 * dazzled))
+        return _developed(seen, condition)
 
     image = look(camera.rays_base).reshape(camera.height, camera.width, 3)
     _smooth_edges(camera, image, look)
@@ -115,6 +123,7 @@ def _smooth_edges(camera: Camera, image: np.ndarray, look: Callable[[np.ndarray]
 
 def _sensed(image: np.ndarray, condition: Condition, rng: np.random.Generator | None) -> np.ndarray:
     if rng is not None:
+        image = precipitation(image, condition, rng)
         image = image * np.float32(1 + rng.normal(0, 0.03))
         grain = rng.standard_normal(image.shape, np.float32)
         image = image + grain * (np.float32(condition.noise) * (1.5 - 0.5 * image))

@@ -1,9 +1,12 @@
-"""Light and weather. A condition changes what a camera sees and how far a LiDAR reaches, never what stands where."""
+"""Light and weather. A condition changes what a camera sees and how well a LiDAR does, never what stands where.
+
+Leaves are the one exception: bare trees let rays through that their leaves stop in summer.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vpr_core.errors import VprError
 from vpr_core.synthetic.facades import Colour
@@ -36,8 +39,30 @@ class Condition:
     exposure: float
     noise: float
     """Standard deviation of the sensor noise in a mid-grey, as a share of full scale."""
+    glare: float = 0.0
+    """Light that the lens scatters over the picture when the sun stands in front of it; also draws the sun's disc."""
+    wetness: float = 0.0
+    """0 dry, 1 soaked: how much darker the ground and walls are, and how much the ground mirrors."""
+    rain: float = 0.0
+    """Falling rain: streaks in the air and drops on the lens; 1 is a downpour."""
+    snow: float = 0.0
+    """Share of what lies open to the sky that is under snow."""
+    snowfall: float = 0.0
+    """Flakes in the air; 1 is a snowstorm."""
+    leaves: float = 1.0
+    """Share of the leaves of broadleaved trees that still hang: the others let rays of light and LiDAR through."""
+    sun_turn_rad_s: float = -math.radians(0.25) / 60
+    """How fast the sun's azimuth changes; negative is clockwise from above, as it goes north of the tropics."""
+    sun_climb_rad_s: float = 0.0
+    """How fast the sun's elevation changes."""
     lidar_range_share: float = 1.0
     """How much of its range a LiDAR keeps."""
+    lidar_drop_share: float = 0.0
+    """Share of returns lost at the far end of the range; it grows from 0 at the sensor."""
+    lidar_backscatter_share: float = 0.0
+    """Share of beams that return early, from drops, flakes or fog near the sensor."""
+    lidar_noise_factor: float = 1.0
+    """How much larger the noise of a range is than in clear air."""
 
 
 CONDITIONS = {
@@ -111,6 +136,75 @@ CONDITIONS = {
             exposure=1.3,
             noise=0.012,
             lidar_range_share=0.6,
+            lidar_drop_share=0.45,
+            lidar_backscatter_share=0.04,
+            lidar_noise_factor=1.6,
+        ),
+        Condition(
+            name="low_sun",
+            sun=(2.9, 1.75, 0.85),
+            sun_elevation_rad=math.radians(8),
+            sky_zenith=(0.14, 0.24, 0.48),
+            sky_horizon=(0.75, 0.58, 0.42),
+            glow=(1.3, 0.75, 0.32),
+            ambient=(0.36, 0.38, 0.46),
+            fog_per_m=0.0012,
+            clouds=0.2,
+            lit_windows=0.04,
+            window_glow=0.5,
+            lamps=0.0,
+            headlights=0.0,
+            exposure=1.35,
+            noise=0.01,
+            glare=1.0,
+            sun_climb_rad_s=-math.radians(0.15) / 60,
+        ),
+        Condition(
+            name="rain",
+            sun=(0.0, 0.0, 0.0),
+            sun_elevation_rad=math.radians(35),
+            sky_zenith=(0.30, 0.33, 0.37),
+            sky_horizon=(0.47, 0.50, 0.53),
+            glow=(0.03, 0.03, 0.03),
+            ambient=(0.40, 0.43, 0.47),
+            fog_per_m=0.0055,
+            clouds=0.75,
+            lit_windows=0.16,
+            window_glow=0.6,
+            lamps=0.0,
+            headlights=0.6,
+            exposure=1.4,
+            noise=0.015,
+            wetness=1.0,
+            rain=0.5,
+            lidar_range_share=0.85,
+            lidar_drop_share=0.25,
+            lidar_backscatter_share=0.015,
+            lidar_noise_factor=1.3,
+        ),
+        Condition(
+            name="winter",
+            sun=(0.55, 0.50, 0.43),
+            sun_elevation_rad=math.radians(14),
+            sky_zenith=(0.40, 0.44, 0.52),
+            sky_horizon=(0.60, 0.615, 0.64),
+            glow=(0.22, 0.19, 0.14),
+            ambient=(0.60, 0.64, 0.72),
+            fog_per_m=0.0025,
+            clouds=0.5,
+            lit_windows=0.05,
+            window_glow=0.5,
+            lamps=0.0,
+            headlights=0.0,
+            exposure=1.45,
+            noise=0.01,
+            wetness=0.35,
+            snow=1.0,
+            snowfall=0.12,
+            leaves=0.0,
+            lidar_drop_share=0.05,
+            lidar_backscatter_share=0.004,
+            lidar_noise_factor=1.1,
         ),
     )
 }
@@ -121,3 +215,9 @@ def condition_named(name: str) -> Condition:
     if name not in CONDITIONS:
         raise VprError(f"unknown condition {name!r}; the town knows {', '.join(CONDITIONS)}")
     return CONDITIONS[name]
+
+
+def sun_at(condition: Condition, sun_azimuth_rad: float, time_s: float) -> tuple[Condition, float]:
+    """The condition and the sun's azimuth a time after the start of a drive, when the azimuth was the one given."""
+    elevation_rad = condition.sun_elevation_rad + condition.sun_climb_rad_s * time_s
+    return replace(condition, sun_elevation_rad=elevation_rad), sun_azimuth_rad + condition.sun_turn_rad_s * time_s

@@ -12,6 +12,7 @@ from vpr_core.synthetic.ground import PAVEMENT_M, GroundSample
 from vpr_core.synthetic.streets import ROAD_HALF_WIDTH_M
 from vpr_core.synthetic.texture import bar, blotches, dot, grain, hashed, mixed, row
 
+SNOW = (0.80, 0.82, 0.86)
 _ASPHALT = (0.105, 0.105, 0.11)
 _PAINT = (0.62, 0.62, 0.60)
 _SLAB = (0.33, 0.31, 0.29)

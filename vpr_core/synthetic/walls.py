@@ -8,7 +8,7 @@ import numpy as np
 
 from vpr_core.synthetic.conditions import Condition
 from vpr_core.synthetic.facades import FacadeTable
-from vpr_core.synthetic.materials import Spots, mirrored_sky, window_lamps
+from vpr_core.synthetic.materials import SNOW, Spots, mirrored_sky, window_lamps
 from vpr_core.synthetic.texture import bar, blotches, dot, grain, hashed, mixed, row
 
 _WARM = (1.0, 0.72, 0.38)
@@ -132,7 +132,15 @@ def _windows(
     colour = mixed(colour, (inside * recess)[:, None] * row(_CURTAIN), glass)
     lamp = window_lamps(condition, seed, house, cell.column, cell.level) * (0.35 + inside)
     shown = mirrored * 1.6 + lamp[:, None] * row(_WARM)
+    if condition.snow:
+        on_sill = _snow_on_sill(cell, half, sill) * there * np.float32(condition.snow)
+        return mixed(colour, SNOW, on_sill), light + shown * (glass * (1 - on_sill))[:, None]
     return colour, light + shown * glass[:, None]
+
+
+def _snow_on_sill(cell: _Cell, half: np.ndarray, sill: np.ndarray) -> np.ndarray:
+    rim = bar(cell.across, -half - 0.12, half + 0.12, cell.u_px)
+    return rim * bar(cell.above_floor, sill - 0.03, sill + 0.07, cell.v_px)
 
 
 def _shutters(cell: _Cell, facade: _Rows, colour: np.ndarray, half: np.ndarray, there: np.ndarray) -> np.ndarray:

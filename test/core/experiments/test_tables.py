@@ -11,8 +11,8 @@ import yaml
 
 from vpr_core.errors import FramesError, RecipeError
 from vpr_core.experiments.networks import comparison
-from vpr_core.experiments.tables import COLUMNS, Row, gains, margins, read_rows, run_tables, summary
-from vpr_core.experiments.town import CONDITIONS, Towns, town_drives
+from vpr_core.experiments.tables import COLUMNS, DRIVES, Row, gains, margins, read_rows, run_tables, summary
+from vpr_core.experiments.town import CONDITIONS, OPPOSITE, Towns, town_drives
 from vpr_core.training.recipe import as_json
 
 METHODS = {"teacher", "teacher cloud half", "teacher image half", "student alone", "student distilled"}
@@ -37,7 +37,7 @@ def recipes(tmp_path: Path, toy_recipe: Callable[..., Any]) -> dict[str, Path]:
 @pytest.fixture
 def work(tmp_path: Path, make_drive: Callable[..., Path]) -> Path:
     """Toy drives where those of town 1, to train on, and of towns 2 and 3, to test in, are expected."""
-    towns = Towns.planned(tmp_path / "work" / "frames", [1], [2, 3])
+    towns = Towns.planned(tmp_path / "work" / DRIVES / "frames", [1], [2, 3])
     tests = [drive for town in towns.tests for drive in town.drives]
     for seed, folder in enumerate([*towns.train, *towns.validation, *tests]):
         make_drive(folder, range(0, 12) if folder in towns.train else range(20, 32), seed)
@@ -54,7 +54,8 @@ def test_every_finished_network_stands_in_the_file_and_is_not_trained_again(
 ) -> None:
     out = tmp_path / "tables" / "town.csv"
     rows = run(out, work, recipes, [0])
-    assert {(row["method"], row["condition"]) for row in rows} == {(m, c) for m in METHODS for c in CONDITIONS}
+    queries = (*CONDITIONS, OPPOSITE)
+    assert {(row["method"], row["condition"]) for row in rows} == {(m, c) for m in METHODS for c in queries}
     assert all(0 <= float(row["recall_at_1"]) <= float(row["recall_at_5"]) <= 1 for row in rows)
     written = out.read_text()
     checkpoints = {path: path.stat().st_mtime_ns for path in work.rglob("checkpoint.json")}
