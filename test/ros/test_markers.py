@@ -133,11 +133,11 @@ def test_the_layouts_show_topics_that_are_published(
     start("bag_replay", "--ros-args", "-p", f"bag:={bag}", "-p", "publish_clock:=false")
     probe.until(lambda: places and len(markers) > 1, "markers")
 
-    offered = {name: types for name, types in probe.node.get_topic_names_and_types()}
-    published = {name: offered[name] for name in offered if probe.node.get_publishers_info_by_topic(name)}
-    for topic, kind in rviz_topics().items():
-        assert published.get(topic) == [kind], topic
-    assert foxglove_topics() <= set(published)
+    shown = rviz_topics()
+    named = {*shown, *foxglove_topics()}
+    probe.until(lambda: all(map(probe.node.get_publishers_info_by_topic, named)), f"publishers of {sorted(named)}")
+    offered = dict(probe.node.get_topic_names_and_types())
+    assert {topic: offered[topic] for topic in shown} == {topic: [kind] for topic, kind in shown.items()}
 
     expected = PlaceMap.load(place_map)
     assert (len(places[0].points), places[0].header.frame_id) == (len(expected), expected.map_frame)
