@@ -39,6 +39,7 @@ setup(
         "console_scripts": [
             "localizer = vpr_distill_ros.localizer:main",
             "bag_replay = vpr_distill_ros.bag_replay:main",
+            "map_builder = vpr_distill_ros.map_builder:main",
             "match_recorder = vpr_distill_ros.match_recorder:main",
             "vpr-distill = vpr_core.cli:main",
         ],

@@ -1,62 +1,34 @@
 """Start the localizer: ros2 launch vpr_distill_ros localize.launch.py bundle:=FOLDER map:=FOLDER"""
 
-from pathlib import Path
-
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
-SHIPPED_PARAMETERS = Path(__file__).resolve().parents[1] / "config" / "nodes" / "localizer.yaml"
+from vpr_distill_ros.launch_arguments import Argument, declare_node, declare_parameters, flag, node, rviz, share, text
 
-# Parameters of the node that are arguments too; one that is not given leaves what params_file says.
-STRINGS = {
-    "modality": "sensor to recognise places by, camera or lidar: that of the bundle",
-    "bundle": "folder of the model, written by `vpr-distill export`",
-    "map": "folder of the place map, written by `vpr-distill map`",
-    "image_topic": "topic of the camera, Image or CompressedImage; read with modality camera",
-    "cloud_topic": "topic of the LiDAR, PointCloud2; read with modality lidar",
-}
-BOOLEANS = {
-    "use_sim_time": "take the time from /clock",
-    "autostart": "configure and activate at once; false leaves that to a lifecycle manager",
+CONFIG = share(__file__) / "config"
+ARGUMENTS = {
+    "modality": Argument("sensor to recognise places by, camera or lidar: that of the bundle"),
+    "bundle": Argument("folder of the model, written by `vpr-distill export`"),
+    "map": Argument("folder of the place map, written by `vpr-distill map` or by the node map_builder"),
+    "image_topic": Argument("topic of the camera, Image or CompressedImage; read with modality camera"),
+    "cloud_topic": Argument("topic of the LiDAR, PointCloud2; read with modality lidar"),
+    "use_sim_time": Argument("take the time from /clock", bool),
+    "autostart": Argument("configure and activate at once; false leaves that to a lifecycle manager", bool),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
     arguments = [
-        DeclareLaunchArgument(name, default_value="", description=f"{description} [as in params_file]")
-        for name, description in {**STRINGS, **BOOLEANS}.items()
+        *declare_parameters(ARGUMENTS),
+        *declare_node(CONFIG / "nodes" / "localizer.yaml"),
+        DeclareLaunchArgument("rviz", default_value="false", description="start RViz with config/rviz/localize.rviz"),
     ]
-    arguments += [
-        DeclareLaunchArgument("params_file", default_value=str(SHIPPED_PARAMETERS), description="parameters (YAML)"),
-        DeclareLaunchArgument("namespace", default_value="", description="namespace of the node"),
-        DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal"),
-    ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=_localizer)])
+    return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
 
 
-def _localizer(context: LaunchContext) -> list[Node]:
-    given = {name: LaunchConfiguration(name).perform(context) for name in (*STRINGS, *BOOLEANS)}
-    overrides = {name: _value(name, text) for name, text in given.items() if text}
-    parameters = [LaunchConfiguration("params_file"), *([overrides] if overrides else [])]
-    return [
-        Node(
-            package="vpr_distill_ros",
-            executable="localizer",
-            name="localizer",
-            namespace=LaunchConfiguration("namespace"),
-            parameters=parameters,
-            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-            output="screen",
-        )
-    ]
-
-
-def _value(name: str, text: str) -> object:
-    if name not in BOOLEANS:
-        return ParameterValue(text, value_type=str)  # or a folder named 2024 would become a number
-    if text.lower() not in ("true", "false"):
-        raise ValueError(f"{name}:={text} is not understood: expected true or false")
-    return text.lower() == "true"
+def _start(context: LaunchContext) -> list[Node]:
+    nodes = [node(context, "localizer", ARGUMENTS)]
+    if flag(context, "rviz"):
+        nodes.append(rviz(CONFIG / "rviz" / "localize.rviz", text(context, "use_sim_time").lower() == "true"))
+    return nodes

@@ -6,7 +6,9 @@ Usage: source INSTALL/setup.bash, then python tools/check_install.py INSTALL TRE
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,6 +57,18 @@ def shared_problems(install: Path, tree: Path, folder: str, pattern: str) -> Ite
     yield from absent(source, install / PACKAGE / "share" / PACKAGE / folder, pattern)
 
 
+def launch_problems(install: Path, tree: Path) -> Iterator[str]:
+    """Where launch is at hand, every launch file is read too: what it imports has to be installed."""
+    yield from shared_problems(install, tree, "launch", "*.launch.py")
+    if importlib.util.find_spec("launch_ros") is None:
+        return
+    for path in (install / PACKAGE / "share" / PACKAGE / "launch").glob("*.launch.py"):
+        try:
+            runpy.run_path(str(path))["generate_launch_description"]()
+        except Exception as error:
+            yield f"{path.name}: {error}"
+
+
 def executable_problems(install: Path) -> Iterator[str]:
     try:
         scripts = distribution(PACKAGE).entry_points.select(group="console_scripts")
@@ -100,7 +114,7 @@ def main(arguments: list[str]) -> int:
     parts = {
         "both packages in the ament index": index_problems(install),
         "Python packages": python_problems(install, tree),
-        "launch files": shared_problems(install, tree, "launch", "*.launch.py"),
+        "launch files": launch_problems(install, tree),
         "configuration": shared_problems(install, tree, "config", "*.*"),
         "bundles": shared_problems(install, tree, "bundles", "*.*"),
         "executables": executable_problems(install),

@@ -24,6 +24,7 @@ from vpr_core.commands import (
     ingest,
     map,
     query,
+    salience,
     synth,
     tables,
     train,
@@ -41,6 +42,7 @@ COMMANDS = {
     "map": map,
     "query": query,
     "evaluate": evaluate,
+    "salience": salience,
     "tables": tables,
     "demo": demo,
 }
@@ -57,6 +59,7 @@ Each command reads folders and leaves a folder that the next one checks:
   map            bundle, frames                      -> place map
   query          bundle, place map, bag              -> matches (JSON lines)
   evaluate       bundle, database and query frames   -> recall
+  salience       checkpoints, frames                 -> where a descriptor looks
   tables         recipes                             -> what distillation gives, over seeds and towns
   demo           all of it, with a live ROS 2 node   -> demo/report.html
 """

@@ -18,6 +18,7 @@ from vpr_core.retrieval.camera_bundle import write_camera_bundle
 from vpr_core.retrieval.lidar_bundle import LidarEncoder, load_network, write_lidar_bundle
 from vpr_core.retrieval.runtime import open_session
 from vpr_core.training.checkpoint import Checkpoint, load_checkpoint
+from vpr_core.training.network_input import NetworkInput
 
 PARITY = 1e-4
 """Largest difference of a descriptor's element between the checkpoint's network and the bundle's that is let pass."""
@@ -62,16 +63,17 @@ def _export_camera(loaded: Checkpoint, drive: Frames, chosen: list[int], out: Pa
 def _export_lidar(loaded: Checkpoint, drive: Frames, chosen: list[int], out: Path) -> Path:
     weights = io.BytesIO()
     torch.save(loaded.model.state_dict(), weights)
-    voxel_size_m, max_range_m = loaded.input["voxel_size_m"], loaded.input["max_range_m"]
+    fed = NetworkInput.from_json(loaded.modality, loaded.input)
     again = load_network(loaded.spec, weights.getvalue())
     clouds = [drive.cloud(index) for index in chosen]
     expected, descriptors = (
-        LidarEncoder(model, voxel_size_m, max_range_m).encode(clouds) for model in (loaded.model, again)
+        LidarEncoder(model, fed.voxel_size_m, fed.max_range_m, grid=fed.grid).encode(clouds)
+        for model in (loaded.model, again)
     )
     card = {"parity": _parity("the reloaded network differs from the checkpoint's", expected, descriptors)}
     return write_lidar_bundle(
-        out, weights.getvalue(), model=loaded.spec, voxel_size_m=voxel_size_m, max_range_m=max_range_m,
-        dim=expected.shape[1], **_acceptance_and_card(loaded, card),
+        out, weights.getvalue(), model=loaded.spec, voxel_size_m=fed.voxel_size_m, max_range_m=fed.max_range_m,
+        grid=fed.grid, dim=expected.shape[1], **_acceptance_and_card(loaded, card),
     )  # fmt: skip
 
 

@@ -144,9 +144,13 @@ def read_checked(folder: Path, stored_name: str, error: type[VprError], made_by:
 
 
 @contextmanager
-def folder_in_the_making(target: Path, error: type[VprError], marker: str, overwrite: bool = False) -> Iterator[Path]:
+def folder_in_the_making(
+    target: Path, error: type[VprError], marker: str, overwrite: bool = False, work: str | None = None
+) -> Iterator[Path]:
     """A hidden folder beside `target` that takes its place when the block ends well and is removed when it does not.
 
+    work: names what is being made, for work that can be taken up again. What a kill or an interrupt left of the same
+    work is then handed out as it is; a VprError, which would come again, and a full disk remove it.
     Raises `error` where `target` exists and is not empty, unless `overwrite`; and then only a folder that holds the
     file `marker` is replaced, so that a slip of the hand does not cost somebody their data.
     """
@@ -156,16 +160,29 @@ def folder_in_the_making(target: Path, error: type[VprError], marker: str, overw
             raise error(f"{target} exists already: choose another folder or pass --overwrite")
         if not (target / marker).is_file():
             raise error(f"{target} is not replaced: without {marker} in it, it is something else")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f".{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    partial = _partial(target, work)
     try:
         yield partial
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+    except BaseException as stopped:
+        if work is None or isinstance(stopped, (VprError, OSError)):
+            shutil.rmtree(partial, ignore_errors=True)
         raise
+    (partial / _WORK).unlink(missing_ok=True)
     _swap_in(partial, target)
+
+
+_WORK = ".work"
+
+
+def _partial(target: Path, work: str | None) -> Path:
+    partial = target.parent / f".{target.name}.partial"
+    if work is not None and (partial / _WORK).is_file() and (partial / _WORK).read_text() == work:
+        return partial
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    if work is not None:
+        write_atomic(partial / _WORK, work.encode())
+    return partial
 
 
 def _restore(target: Path) -> None:

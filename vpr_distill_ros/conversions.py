@@ -6,24 +6,13 @@ from collections.abc import Iterable
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, PoseArray, PoseWithCovarianceStamped, Quaternion
-from geometry_msgs.msg import Pose as PoseMessage
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from std_msgs.msg import Header
 
 from vpr_core.types import Match, Pose, Reason, Recognition
 from vpr_distill_ros.interfaces import PlaceMatch, PlaceMatchArray
+from vpr_distill_ros.poses import pose_from_message, pose_to_message
 from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
-
-
-def pose_to_message(pose: Pose) -> PoseMessage:
-    x, y, z = map(float, pose.position_m)
-    qx, qy, qz, qw = map(float, pose.quaternion_xyzw)
-    return PoseMessage(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
-
-
-def pose_from_message(message: PoseMessage) -> Pose:
-    p, q = message.position, message.orientation
-    return Pose((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
 
 
 def matches_to_message(
@@ -84,6 +73,6 @@ def pose_with_covariance(
     """The place's pose as the vehicle's, with a diagonal covariance (x, y, z [m^2], roll, pitch, yaw [rad^2])."""
     message = PoseWithCovarianceStamped(header=Header(stamp=stamp, frame_id=map_frame))
     message.pose.pose = pose_to_message(pose)
-    variances = [position_stddev_m**2] * 3 + [heading_stddev_rad**2] * 3
+    variances = [float(position_stddev_m) ** 2] * 3 + [float(heading_stddev_rad) ** 2] * 3
     message.pose.covariance = np.diag(variances).reshape(36)
     return message

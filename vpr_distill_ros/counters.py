@@ -13,14 +13,17 @@ _LATENCIES_KEPT = 200
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The counts at one moment: received = processed + superseded + sum(dropped) + those waiting or in work."""
+    """The counts at one moment: received = processed + skipped + superseded + sum(dropped) + those still at work."""
 
     received: int
     processed: int
+    skipped: int
+    """Frames that were usable and not needed."""
     superseded: int
     dropped: dict[str, int]
     """Frames that were not answered, by reason."""
     stamps_backwards: int
+    stamps_zero: int
     latency_p50_ms: float
     """From a frame's arrival in the node to the publication of its matches, over the last 200; NaN before the first."""
     latency_p95_ms: float
@@ -32,21 +35,30 @@ class FrameCounters:
 
     _received: int = 0
     _processed: int = 0
+    _skipped: int = 0
     _superseded: int = 0
     _stamps_backwards: int = 0
+    _stamps_zero: int = 0
     _newest_stamp_ns: int | None = None
     _dropped: collections.Counter[str] = field(default_factory=collections.Counter)
     _latencies_ms: collections.deque[float] = field(default_factory=lambda: collections.deque(maxlen=_LATENCIES_KEPT))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def receive(self, stamp_ns: int) -> bool:
-        """Count an arrival; True for the first stamp ever that lies before the one received before it."""
+    def receive(self, stamp_ns: int) -> list[str]:
+        """Count an arrival; what is odd about its stamp, the first time that it is: "are zero" or "went back"."""
         with self._lock:
             self._received += 1
+            if stamp_ns == 0:
+                self._stamps_zero += 1
+                return ["are zero"] * (self._stamps_zero == 1)
             backwards = self._newest_stamp_ns is not None and stamp_ns < self._newest_stamp_ns
             self._newest_stamp_ns = stamp_ns
             self._stamps_backwards += backwards
-            return backwards and self._stamps_backwards == 1
+            return ["went back"] * (backwards and self._stamps_backwards == 1)
+
+    def skip(self) -> None:
+        with self._lock:
+            self._skipped += 1
 
     def supersede(self) -> None:
         with self._lock:
@@ -57,9 +69,9 @@ class FrameCounters:
             self._processed += 1
             self._latencies_ms.append(latency_ms)
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: str, times: int = 1) -> None:
         with self._lock:
-            self._dropped[reason] += 1
+            self._dropped[reason] += times
 
     def snapshot(self) -> Snapshot:
         with self._lock:
@@ -68,9 +80,11 @@ class FrameCounters:
             return Snapshot(
                 self._received,
                 self._processed,
+                self._skipped,
                 self._superseded,
-                dict(self._dropped),
+                {reason: times for reason, times in self._dropped.items() if times},
                 self._stamps_backwards,
+                self._stamps_zero,
                 float(p50),
                 float(p95),
             )

@@ -1,4 +1,4 @@
-"""What /diagnostics says of a localizer: one line on its state, and the figures behind it."""
+"""What /diagnostics says of a node: one line on its state, and the figures behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vpr_distill_ros.counters import Snapshot
 
 @dataclass(frozen=True)
 class Health:
-    """What the level and the line of the status depend on."""
+    """What the level and the line of a localizer's status depend on."""
 
     lifecycle: str
     """unconfigured, inactive, active or finalized."""
@@ -29,6 +29,8 @@ class Health:
     """Time since the newest image or cloud with an accepted match; None before the first."""
     sees: str = "image"
     """What comes on the topic: "image" or "cloud"."""
+    complaint: str = ""
+    """What is wrong with the topic as it is now; empty where nothing is."""
 
 
 def assess(health: Health) -> tuple[bytes, str]:
@@ -38,10 +40,8 @@ def assess(health: Health) -> tuple[bytes, str]:
         return error, f"no map: {health.load_error}"
     if health.lifecycle != "active":
         return warn, health.lifecycle
-    if health.input_age_s is None:
-        return error, f"no {health.sees} on {health.topic} yet"
-    if health.input_age_s > health.stale_s:
-        return error, f"no {health.sees} on {health.topic} for {health.input_age_s:.1f} s"
+    if silence := silent(health.sees, health.topic, health.input_age_s, health.stale_s, health.complaint):
+        return error, silence
     if health.last_outcome == "accepted":
         return ok, "localized"
     if health.last_outcome in ("", "refused"):
@@ -49,31 +49,47 @@ def assess(health: Health) -> tuple[bytes, str]:
     return error, f"{health.sees}s cannot be used: {health.last_outcome}"
 
 
+def silent(sees: str, topic: str, age_s: float | None, stale_s: float, complaint: str = "") -> str:
+    """What to say of a topic from which nothing comes; empty where something does."""
+    if age_s is not None and age_s <= stale_s:
+        return ""
+    since = "yet" if age_s is None else f"for {age_s:.1f} s"
+    return f"no {sees} on {topic} {since}" + (f": {complaint}" if complaint else "")
+
+
 def to_message(
     name: str, hardware_id: str, stamp: Time, health: Health, counts: Snapshot, identity: dict[str, str]
 ) -> DiagnosticArray:
     """identity: further key-value pairs, such as the hashes of map and model."""
     level, message = assess(health)
-    values = {"state": health.lifecycle, **_figures(health, counts), **identity}
+    ages = {"input_age_s": age(health.input_age_s), "last_accepted_age_s": age(health.accepted_age_s)}
+    values = {"state": health.lifecycle, **figures(counts), **ages, **identity}
+    return status_message(name, hardware_id, stamp, level, message, values)
+
+
+def status_message(
+    name: str, hardware_id: str, stamp: Time, level: bytes, message: str, values: dict[str, str]
+) -> DiagnosticArray:
+    """One status as an array, which is what goes over /diagnostics."""
     pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
     status = DiagnosticStatus(level=level, name=name, message=message, hardware_id=hardware_id, values=pairs)
     return DiagnosticArray(header=Header(stamp=stamp), status=[status])
 
 
-def _figures(health: Health, counts: Snapshot) -> dict[str, str]:
+def figures(counts: Snapshot) -> dict[str, str]:
     return {
         "frames_received": str(counts.received),
         "frames_processed": str(counts.processed),
+        "frames_skipped": str(counts.skipped),
         "frames_superseded": str(counts.superseded),
         "frames_dropped": str(sum(counts.dropped.values())),
         **{f"frames_dropped.{reason}": str(number) for reason, number in sorted(counts.dropped.items())},
         "stamps_backwards": str(counts.stamps_backwards),
+        "stamps_zero": str(counts.stamps_zero),
         "latency_p50_ms": f"{counts.latency_p50_ms:.1f}",
         "latency_p95_ms": f"{counts.latency_p95_ms:.1f}",
-        "input_age_s": _age(health.input_age_s),
-        "last_accepted_age_s": _age(health.accepted_age_s),
     }
 
 
-def _age(seconds: float | None) -> str:
+def age(seconds: float | None) -> str:
     return "never" if seconds is None else f"{seconds:.2f}"

@@ -1,12 +1,13 @@
-"""From the localizer's parameters to a recognizer, and what to say where that fails."""
+"""From a node's parameters to a bundle or a recognizer, and what to say where that fails."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from vpr_core.errors import BundleError, MapError, VprError
+from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.recognizer import PlaceRecognizer
-from vpr_distill_ros.parameters import LocalizerParameters
+from vpr_distill_ros.parameters import LocalizerParameters, SensorParameters
 
 # A second thread takes 7 ms instead of 8 for a cloud of 2500 voxels on an idle machine, and 110 ms instead of 14 on a
 # busy one: torch's threads wait for each other at every one of the network's many small steps.
@@ -16,27 +17,45 @@ _LIDAR_THREADS = 1
 def load_recognizer(values: LocalizerParameters) -> PlaceRecognizer:
     """Load bundle and map; raises BundleError, also where the bundle is for another sensor, and MapError."""
     recognizer = PlaceRecognizer.load(
-        _folder(values.bundle, BundleError, "bundle", "vpr-distill export"),
-        _folder(values.map, MapError, "map", "vpr-distill map"),
+        folder(values.bundle, BundleError, "bundle", "vpr-distill export"),
+        folder(values.map, MapError, "map", "vpr-distill map"),
         top_k=values.top_k,
         min_similarity=values.threshold,
         device=values.device,
-        threads=_LIDAR_THREADS if values.modality == "lidar" else 0,
+        threads=_threads(values),
     )
-    if recognizer.modality != values.modality:
-        raise BundleError(
-            f"the parameter modality is {values.modality}, {values.bundle} is a {recognizer.modality} bundle: "
-            f"set modality to {recognizer.modality}, or bundle to a {values.modality} one"
-        )
+    _check_modality(recognizer.bundle, values)
     return recognizer
 
 
-def load_map(recognizer: PlaceRecognizer, folder: str) -> PlaceRecognizer:
+def load_bundle(values: SensorParameters) -> Bundle:
+    """Load the bundle alone; raises BundleError, also where it is for another sensor."""
+    bundle = Bundle.load(
+        folder(values.bundle, BundleError, "bundle", "vpr-distill export"), values.device, _threads(values)
+    )
+    _check_modality(bundle, values)
+    return bundle
+
+
+def _threads(values: SensorParameters) -> int:
+    return _LIDAR_THREADS if values.modality == "lidar" else 0
+
+
+def _check_modality(bundle: Bundle, values: SensorParameters) -> None:
+    if bundle.modality != values.modality:
+        raise BundleError(
+            f"the parameter modality is {values.modality}, {values.bundle} is a {bundle.modality} bundle: "
+            f"set modality to {bundle.modality}, or bundle to a {values.modality} one"
+        )
+
+
+def load_map(recognizer: PlaceRecognizer, place_map: str) -> PlaceRecognizer:
     """The same model on another map; raises MapError."""
-    return recognizer.with_map(_folder(folder, MapError, "map", "vpr-distill map"))
+    return recognizer.with_map(folder(place_map, MapError, "map", "vpr-distill map"))
 
 
-def _folder(value: str, error: type[VprError], what: str, made_by: str) -> Path:
+def folder(value: str, error: type[VprError], what: str, made_by: str) -> Path:
+    """The folder that a parameter names; raises `error` where it names none."""
     if not value:
         raise error(f"no {what} is given: expected the folder that `{made_by}` wrote")
     return Path(value).expanduser()

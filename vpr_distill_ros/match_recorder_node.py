@@ -16,7 +16,8 @@ from vpr_core.errors import InputError
 from vpr_core.retrieval.records import recognition_to_record
 from vpr_distill_ros.conversions import recognition_from_message
 from vpr_distill_ros.interfaces import PlaceMatchArray
-from vpr_distill_ros.parameters import number, text
+from vpr_distill_ros.parameters import declare_rows, number, text
+from vpr_distill_ros.process import logger
 
 _POLL_S = 0.2
 
@@ -26,11 +27,12 @@ class MatchRecorder(Node):
 
     def __init__(self) -> None:
         super().__init__("match_recorder")
-        self.declare_parameter("topic", "/localizer/matches", text("matches of a localizer", read_only=True))
-        self.declare_parameter("out", "", text("file to write; one that is there is replaced", read_only=True))
-        self.declare_parameter(
-            "idle_s", 0.0, number("end when so long [s] after a message none has come; 0.0: never", 0.0, 3600.0, True)
-        )
+        idle = number("end when so long [s] after a message none has come; 0.0: never", 0.0, 3600.0, read_only=True)
+        declare_rows(self, [
+            ("topic", "/localizer/matches", text("matches of a localizer", read_only=True)),
+            ("out", "", text("file to write; one that is there is replaced", read_only=True)),
+            ("idle_s", 0.0, idle),
+        ])  # fmt: skip
         self._written = 0
         self._last_s = time.monotonic()
         self._file = _open(self.get_parameter("out").value)
@@ -49,8 +51,7 @@ class MatchRecorder(Node):
                 self._tell_when_connected()
         finally:
             self._file.close()
-        if rclpy.ok():
-            self.get_logger().info(f"{self._written} matches written to {self._file.name}")
+            logger(self).info(f"{self._written} matches written to {self._file.name}")
 
     def _tell_when_connected(self) -> None:
         if not self._connected and self.count_publishers(self._topic):

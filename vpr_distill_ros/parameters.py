@@ -1,10 +1,10 @@
-"""The localizer's parameters: descriptions, ranges, and what a change must satisfy before it applies."""
+"""Parameters of the nodes: descriptions, ranges, and what a change must satisfy before it applies."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidTopicNameException
@@ -21,16 +21,20 @@ BUNDLE_THRESHOLD = -1.0
 """The value of min_similarity that stands for the threshold stored in the bundle."""
 
 MAX_TOP_K = 1000
+CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device": DEVICES}
+UNCONFIGURED = "can be set while the node is unconfigured"
 # Read when the node is configured: a change while it runs would not take effect, so it is refused.
-_READ_ON_CONFIGURE = frozenset(
-    {"modality", "bundle", "min_similarity", "device", "image_topic", "cloud_topic", "image_transport"}
-)  # fmt: skip
-_CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device": DEVICES}
+OF_THE_SENSOR = frozenset({"modality", "bundle", "device", "image_topic", "cloud_topic", "image_transport"})
+_READ_ON_CONFIGURE = OF_THE_SENSOR | {"min_similarity"}
+
+Row = tuple[str, Any, ParameterDescriptor]
+"""Name, default and descriptor of a parameter."""
+Values = TypeVar("Values")
 
 
 @dataclass(frozen=True)
-class LocalizerParameters:
-    """The parameters' values; each is described where it is declared."""
+class SensorParameters:
+    """Parameters that every node with a model and a sensor has; each is described where it is declared."""
 
     modality: str
     bundle: str
@@ -38,12 +42,18 @@ class LocalizerParameters:
     image_topic: str
     cloud_topic: str
     image_transport: str
+    device: str
+    stale_s: float
+
+
+@dataclass(frozen=True)
+class LocalizerParameters(SensorParameters):
+    """The localizer's parameters."""
+
     top_k: int
     min_similarity: float
-    device: str
     position_stddev_m: float
     heading_stddev_rad: float
-    stale_s: float
 
     @property
     def threshold(self) -> float | None:
@@ -56,8 +66,11 @@ def text(description: str, read_only: bool = False, constraints: str = "") -> Pa
 
 
 def number(description: str, low: float, high: float, read_only: bool = False) -> ParameterDescriptor:
+    """Of a parameter that takes 2 as well as 2.0, where it is declared by `declare_rows`."""
     limits = FloatingPointRange(from_value=low, to_value=high, step=0.0)
-    return ParameterDescriptor(description=description, read_only=read_only, floating_point_range=[limits])
+    return ParameterDescriptor(
+        description=description, read_only=read_only, floating_point_range=[limits], dynamic_typing=True
+    )
 
 
 def count(description: str, low: int, high: int, read_only: bool = False) -> ParameterDescriptor:
@@ -65,18 +78,44 @@ def count(description: str, low: int, high: int, read_only: bool = False) -> Par
     return ParameterDescriptor(description=description, read_only=read_only, integer_range=[limits])
 
 
-UNCONFIGURED = "can be set while the node is unconfigured"
+def declare_rows(node: Node, rows: Iterable[Row]) -> None:
+    """Declare parameters; rclpy raises where the command line or a file gives a value out of range."""
+    rows = list(rows)
+    ranges = {name: limits.floating_point_range[0] for name, _, limits in rows if limits.floating_point_range}
+    node.add_on_set_parameters_callback(lambda changes: _check_numbers(changes, ranges))
+    for row in rows:
+        node.declare_parameter(*row)
 
 
-def declare(node: Node) -> None:
-    """Declare every parameter; rclpy raises where the command line or a file gives a value out of range."""
-    choices = {name: f"one of {', '.join(values)}; {UNCONFIGURED}" for name, values in _CHOICES.items()}
-    for name, default, descriptor in (
+def _check_numbers(changes: Iterable[Parameter], ranges: dict[str, FloatingPointRange]) -> SetParametersResult:
+    """rclpy itself checks neither type nor range of a whole number given for a parameter with dynamic typing."""
+    for change in changes:
+        limits = ranges.get(change.name)
+        if limits is None:
+            continue
+        if change.type_ not in (Parameter.Type.INTEGER, Parameter.Type.DOUBLE):
+            return _refused(f"{change.name} {change.value!r} is no number")
+        if not limits.from_value <= change.value <= limits.to_value:
+            bounds = f"{limits.from_value:g} to {limits.to_value:g}"
+            return _refused(f"{change.name} {change.value:g} is out of range: expected {bounds}")
+    return SetParametersResult(successful=True)
+
+
+def _refused(reason: str) -> SetParametersResult:
+    return SetParametersResult(successful=False, reason=reason)
+
+
+def sensor_rows(verb: str, map_row: Row) -> list[Row]:
+    """What `SensorParameters` holds, and how the node starts.
+
+    verb: what the node does with places, for the descriptions. map_row: of `map`, which nodes use in different ways.
+    """
+    choices = {name: f"one of {', '.join(values)}; {UNCONFIGURED}" for name, values in CHOICES.items()}
+    return [
         ("autostart", True, text("configure and activate by itself at start", read_only=True)),
-        ("modality", "camera", text("sensor to recognise places by: the bundle's", constraints=choices["modality"])),
+        ("modality", "camera", text(f"sensor to {verb} places by: the bundle's", constraints=choices["modality"])),
         ("bundle", "", text("folder of the model, written by `vpr-distill export`", constraints=UNCONFIGURED)),
-        ("map", "", text("folder of the place map, written by `vpr-distill map`",
-                         constraints=f"{UNCONFIGURED}; later use the service ~/load_map")),
+        map_row,
         ("image_topic", "/camera/image/compressed",
          text("topic of the camera, Image or CompressedImage; read with modality camera", constraints=UNCONFIGURED)),
         ("cloud_topic", "/lidar/points",
@@ -84,53 +123,74 @@ def declare(node: Node) -> None:
         ("image_transport", "auto",
          text("raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage, auto: what the topic's publisher sends",
               constraints=choices["image_transport"])),
+        ("device", "cpu", text("where the model runs, and the search", constraints=choices["device"])),
+        ("stale_s", 3.0, number("without an image or cloud for so long [s], /diagnostics says ERROR", 0.1, 3600.0)),
+        ("diagnostics_period_s", 1.0,
+         number("time between two messages on /diagnostics [s]", 0.1, 60.0, read_only=True)),
+    ]  # fmt: skip
+
+
+def declare(node: Node) -> None:
+    """Declare the localizer's parameters."""
+    map_row = ("map", "", text("folder of the place map, written by `vpr-distill map`",
+                               constraints=f"{UNCONFIGURED}; later use the service ~/load_map"))  # fmt: skip
+    declare_rows(node, [
+        *sensor_rows("recognise", map_row),
         ("top_k", DEFAULT_TOP_K, count("places published for each image or cloud, most similar first", 1, MAX_TOP_K)),
         ("min_similarity", BUNDLE_THRESHOLD,
          number("cosine similarity from which the best place is accepted; -1.0 takes the bundle's own threshold",
                 -1.0, 1.0)),
-        ("device", "cpu", text("where the model and the search run", constraints=choices["device"])),
         ("position_stddev_m", 5.0,
          number("standard deviation per axis written into the covariance of ~/pose [m]: a match tells the place, not "
                 "where beside it the vehicle is; the default is half of the 10 m within which a match counts as right",
                 0.0, 1000.0)),
         ("heading_stddev_rad", 0.35,
          number("standard deviation about each axis written into the covariance of ~/pose [rad]", 0.0, 3.15)),
-        ("stale_s", 3.0, number("without an image or cloud for so long [s], /diagnostics says ERROR", 0.1, 3600.0)),
-        ("diagnostics_period_s", 1.0,
-         number("time between two messages on /diagnostics [s]", 0.1, 60.0, read_only=True)),
-    ):  # fmt: skip
-        node.declare_parameter(name, default, descriptor)
+    ])  # fmt: skip
 
 
 def read(node: Node) -> LocalizerParameters:
-    names = LocalizerParameters.__dataclass_fields__
-    return LocalizerParameters(**{name: node.get_parameter(name).value for name in names})
+    return read_as(LocalizerParameters, node)
+
+
+def read_as(kind: type[Values], node: Node) -> Values:
+    """The values of the parameters that a dataclass names, whole numbers made floats where it asks for floats."""
+    fields = kind.__dataclass_fields__.values()  # type: ignore[attr-defined]
+    values = {field.name: node.get_parameter(field.name).value for field in fields}
+    floats = {field.name: float(values[field.name]) for field in fields if field.type == "float"}
+    return kind(**values | floats)
 
 
 def check_change(changes: Iterable[Parameter], configured: bool, loaded_map: str) -> SetParametersResult:
-    """Whether changes may apply.
+    """Whether changes of the localizer's parameters may apply.
 
     configured: whether a model and a map are loaded.
     loaded_map: the folder of the map in use; to set `map` to it is allowed at all times.
     """
-    for change in changes:
-        reason = _objection(change.name, change.value, configured, loaded_map)
-        if reason:
-            return SetParametersResult(successful=False, reason=reason)
-    return SetParametersResult(successful=True)
+    changes = list(changes)
+    if configured and any(change.name == "map" and change.value != loaded_map for change in changes):
+        return _refused(
+            "map cannot be set while the node is configured: call the service ~/load_map, or clean up first"
+        )
+    return check(changes, _READ_ON_CONFIGURE if configured else frozenset())
 
 
-def _objection(name: str, value: Any, configured: bool, loaded_map: str) -> str:
-    choices = _CHOICES.get(name)
+def check(changes: Iterable[Parameter], frozen: frozenset[str]) -> SetParametersResult:
+    """Whether changes may apply that are not to the parameters in `frozen`."""
+    reasons = (_objection(change.name, change.value, frozen) for change in changes)
+    reason = next(filter(None, reasons), "")
+    return SetParametersResult(successful=not reason, reason=reason)
+
+
+def _objection(name: str, value: Any, frozen: frozenset[str]) -> str:
+    choices = CHOICES.get(name)
     if choices and value not in choices:
         return f"{name} {value!r} is not supported: expected {' or '.join(choices)}"
-    if name in ("image_topic", "cloud_topic"):
+    if name.endswith("_topic"):
         try:
             validate_topic_name(value)
         except InvalidTopicNameException as error:
             return f"{name} is no name of a topic: {error}"
-    if name == "map" and configured and value != loaded_map:
-        return "map cannot be set while the node is configured: call the service ~/load_map, or clean up first"
-    if name in _READ_ON_CONFIGURE and configured:
+    if name in frozen:
         return f"{name} is read when the node is configured: clean the node up before setting it"
     return ""

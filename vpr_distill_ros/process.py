@@ -5,14 +5,22 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
+from rclpy.logging import get_logger
+from rclpy.node import Node
 
 from vpr_core.errors import VprError
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+def logger(node: Node) -> Any:
+    """The node's logger; after a signal has shut ROS down, one that leaves /rosout alone, which is closed then."""
+    return node.get_logger() if rclpy.ok() else get_logger(f"{node.get_name()}.end")
 
 
 def run(body: Callable[[], None], args: Sequence[str] | None = None) -> int:

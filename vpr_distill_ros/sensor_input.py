@@ -1,4 +1,4 @@
-"""A sensor's topic while the localizer is active: type from the graph, sensor QoS, what is wrong with it logged."""
+"""A topic while a node is active: type from the graph, sensor QoS, what is wrong with it logged."""
 
 from __future__ import annotations
 
@@ -17,28 +17,42 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 _GRAPH_PERIOD_S = 0.2
+# A publisher that was restarted shows beside the one before it until DDS has forgotten that.
+_LOOKS_AT_SEVERAL = 25
 
 
 class SensorInput:
     """Subscribes to a sensor's topic and hands every message to `on_message` until closed.
 
     types: message class by type name, e.g. {"sensor_msgs/msg/Image": Image}. Of several, the one that a publisher
-    shows is taken, and until then there is no subscription.
+    shows is taken, and until then there is no subscription; where publishers later show another of them, it is taken.
     advice: what to do where the topic carries another type.
+    depth: messages kept for a node that is busy.
     """
 
     def __init__(
-        self, node: Node, topic: str, types: Mapping[str, type], advice: str, on_message: Callable[[Any], None]
+        self,
+        node: Node,
+        topic: str,
+        types: Mapping[str, type],
+        advice: str,
+        on_message: Callable[[Any], None],
+        depth: int = 5,
     ) -> None:
         self.newest: Any = None
+        self.complaint = ""
+        """What is wrong with the topic as it is now; empty where nothing is."""
         self._node = node
         self._topic = node.resolve_topic_name(topic)
         self._types = types
         self._advice = advice
         self._on_message = on_message
+        self._depth = depth
         self._group = MutuallyExclusiveCallbackGroup()
         self._subscription: Any = None
-        self._told = ""
+        self._subscribed = ""
+        self._told: set[str] = set()
+        self._looks_at_several = 0
         if len(types) == 1:
             self._subscribe(*types)
         # Not the node's clock, which stands still where simulated time does.
@@ -53,7 +67,7 @@ class SensorInput:
 
     def _subscribe(self, type_name: str) -> None:
         # rclpy writes overrides into the profile, so each subscription has its own.
-        qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+        qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=self._depth, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._subscription = self._node.create_subscription(
             self._types[type_name],
             self._topic,
@@ -63,9 +77,14 @@ class SensorInput:
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self._types = {type_name: self._types[type_name]}
+        self._subscribed = type_name
 
     def _subscribe_late(self, type_name: str) -> None:
+        if self._subscription is not None:
+            # It is gone when no thread uses it any more; until then DDS refuses another type, so the next look does it.
+            self._node.destroy_subscription(self._subscription)
+            self._subscription, self._subscribed = None, ""
+            return
         try:
             self._subscribe(type_name)
         except Exception as error:  # a QoS override that does not exist
@@ -79,13 +98,25 @@ class SensorInput:
 
     def _look_at_graph(self) -> None:
         """Subscribe once the type is known; say once what does not fit."""
-        offered = {info.topic_type for info in self._node.get_publishers_info_by_topic(self._topic)}
+        publishers = self._node.get_publishers_info_by_topic(self._topic)
+        offered = {info.topic_type for info in publishers}
         fitting = [name for name in self._types if name in offered]
-        if fitting and self._subscription is None:
+        self.complaint = ""
+        if fitting and self._subscribed not in fitting:
             self._subscribe_late(fitting[0])
         elif offered and not fitting:
             expected = " or ".join(self._types)
-            self._tell_once(f"{self._topic} carries {', '.join(sorted(offered))}, expected {expected}: {self._advice}")
+            self.complaint = f"{self._topic} carries {', '.join(sorted(offered))}, expected {expected}: {self._advice}"
+            self._tell_once(self.complaint)
+        self._look_for_several(len(publishers))
+
+    def _look_for_several(self, publishers: int) -> None:
+        self._looks_at_several = self._looks_at_several + 1 if publishers > 1 else 0
+        if self._looks_at_several == _LOOKS_AT_SEVERAL:
+            self._node.get_logger().warning(
+                f"{publishers} publishers send on {self._topic}, and the messages of all are taken: are they meant to "
+                f"be one sensor? `ros2 topic info -v {self._topic}` names them"
+            )
 
     def _on_incompatible_qos(self, event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
@@ -95,6 +126,6 @@ class SensorInput:
         )
 
     def _tell_once(self, text: str) -> None:
-        if text != self._told:
-            self._told = text
+        if text not in self._told:
+            self._told.add(text)
             self._node.get_logger().error(text)

@@ -1,4 +1,4 @@
-"""What the localizer does in one way for a camera and in another for a LiDAR."""
+"""What nodes do in one way for a camera and in another for a LiDAR."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from vpr_core.data.pointcloud import cloud_from_message
 from vpr_distill_ros.images import cv_bridge_works, image_to_rgb
-from vpr_distill_ros.parameters import LocalizerParameters
+from vpr_distill_ros.parameters import SensorParameters
 
 _IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
 _CLASSES = {
@@ -23,7 +23,7 @@ _CLASSES = {
 
 @dataclass(frozen=True)
 class Sensor:
-    """The sensor that a localizer recognises places by."""
+    """The sensor that a node knows places by."""
 
     sees: str
     """"image" or "cloud", for logs and diagnostics."""
@@ -43,7 +43,7 @@ class Sensor:
         return "cv_bridge" if cv_bridge_works() else "rosbags-image"
 
 
-def sensor(values: LocalizerParameters) -> Sensor:
+def sensor(values: SensorParameters) -> Sensor:
     """The sensor that the parameters name."""
     if values.modality == "lidar":
         return Sensor("cloud", values.cloud_topic, _classes("sensor_msgs/msg/PointCloud2"), "set cloud_topic",

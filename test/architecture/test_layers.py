@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYER = {
-    "types": 0, "errors": 0, "files": 0, "preprocess": 0, "parallel": 0,
+    "types": 0, "errors": 0, "files": 0, "preprocess": 0, "parallel": 0, "geodesy": 0,
     "losses": 1, "models": 1, "data": 1,
     "retrieval": 2, "evaluation": 2,
     "training": 3, "synthetic": 3, "export": 3,
@@ -53,6 +53,12 @@ def test_core_imports_lower_layers_and_no_ros(path: Path) -> None:
 @pytest.mark.parametrize("path", NODES, ids=lambda path: path.name)
 def test_nodes_use_only_what_a_robot_needs(path: Path) -> None:
     assert parts_of_core(path) <= NODES_MAY_USE
+
+
+def test_what_the_launch_files_share_is_nothing_that_a_node_imports() -> None:
+    users = {path.stem for path in NODES if {name.split(".")[0] for name in imported(path)} & {"launch", "launch_ros"}}
+    assert users == {"launch_arguments"}
+    assert not [path for path in NODES if "vpr_distill_ros.launch_arguments" in imported(path)]
 
 
 def test_every_part_has_its_layer() -> None:

@@ -29,6 +29,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Equality to the last bit holds with one thread; and in networks this small more only wait for one another."""
+    with one_thread():
+        yield
+
+
 @pytest.fixture(scope="session")
 def make_drive() -> MakeDrive:
     """make(folder, places, seed, clouds=True): a frames folder that passes the places in order, each a few times."""

@@ -49,6 +49,24 @@ def test_pairs_of_runs_and_their_average(runs: list[Path], lidar_bundle: Path, t
     assert "data:image/svg+xml" in picture.read_text()
 
 
+def test_the_report_as_a_file(runs: list[Path], lidar_bundle: Path, tmp_path: Path) -> None:
+    report, out = tmp_path / "report.html", tmp_path / "recall.json"
+    options = ("--database", runs[0], "--queries", *runs[1:], "--report", report, "--out", out)
+    result = evaluate(lidar_bundle, *options)
+    assert result.returncode == 0, result.stderr
+    rows = {(row["method"], row["queries"]): row for row in json.loads(out.read_text())["by_direction"]}
+    assert rows["bundle", "b"]["same"] == 1.0 and rows["bundle", "b"]["opposite"] is None
+    assert rows["bundle", "c"]["same_queries"] == 0 and len(rows) == 4
+    header = ["method", "queries", "same", "same_queries", "across"]
+    assert header in [line.split()[:5] for line in result.stdout.splitlines()]
+    assert result.stdout.splitlines()[-1] == str(report)
+    page, frames = report.read_text(), len((runs[0] / "frames.csv").read_text().splitlines()) - 1
+    assert f"{2 * frames} clouds of 2 query drives were looked up among the {frames} places of a." in page
+    assert f"0 right, 0 wrong, {frames} without a place in the map" in page
+    assert f"{frames} queries without any place within that distance are skipped" in page
+    assert page.count("<svg") == 7  # two maps, two curves, recall by drive and direction, latency
+
+
 @pytest.mark.parametrize(
     ("options", "given"),
     [
@@ -71,3 +89,5 @@ def test_errors_are_one_line(lidar_bundle: Path, frames: Path) -> None:
     assert result.returncode == 1 and "pairs of runs need two or more different frames folders" in result.stderr
     result = evaluate(lidar_bundle, "--runs", frames, frames, "--pr", "pr.bmp")
     assert result.returncode == 2 and "svg|png|html" in result.stderr and "Traceback" not in result.stderr
+    result = evaluate(lidar_bundle, "--runs", frames, frames, "--report", "report.pdf")
+    assert result.returncode == 2 and "html" in result.stderr and "Traceback" not in result.stderr

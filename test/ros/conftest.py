@@ -16,14 +16,25 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy")
 
+import numpy as np  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField  # noqa: E402
+
+from vpr_core.data.frames import Frames  # noqa: E402
+from vpr_distill_ros.stamps import ns_to_stamp  # noqa: E402
 
 PACKAGE = "vpr_distill_ros"
 # For discovery, imports and a busy machine; nothing waits so long when all is well.
 PATIENCE_S = 90.0
 _ASK_AGAIN_S = 10.0
+START_NS = 1_700_000_000_000_000_000
 # Domains above 101 take UDP ports that Linux hands out to others.
 DOMAIN = 1 + os.getpid() % 101
 
@@ -137,6 +148,119 @@ class Probe:
         return response
 
 
+class Robot:
+    """A lifecycle node with one sensor, as a process, and what it says on /diagnostics."""
+
+    def __init__(self, executable: str, process: Any, probe: Any, namespace: str) -> None:
+        self.process, self.probe = process, probe
+        self.name = f"{namespace}/{executable}"
+        self.image_topic = f"{namespace}/image"
+        self.cloud_topic = f"{namespace}/points"
+        self.matches: list[Any] = []
+        self._diagnostics = probe.collect(DiagnosticArray, f"{namespace}/diagnostics")
+
+    def call(self, service_type: Any, name: str, **fields: Any) -> Any:
+        return self.probe.call(service_type, f"{self.name}/{name}", **fields)
+
+    def change(self, transition: int) -> bool:
+        return self.call(ChangeState, "change_state", transition=Transition(id=transition)).success
+
+    @property
+    def state(self) -> str:
+        return self.call(GetState, "get_state").current_state.label
+
+    def set(self, name: str, value: Any) -> Any:
+        (result,) = self.call(
+            SetParameters, "set_parameters", parameters=[Parameter(name, value=value).to_parameter_msg()]
+        ).results
+        return result
+
+    def camera(self, message_type: type = CompressedImage, qos: QoSProfile | int = 50) -> Any:
+        return self.probe.publisher(message_type, self.image_topic, qos)
+
+    def lidar(self, qos: QoSProfile | int = 50) -> Any:
+        return self.probe.publisher(PointCloud2, self.cloud_topic, qos)
+
+    def wait(self, condition: Callable[[], Any], what: str) -> Any:
+        """Poll until the condition holds; where it never does, show what the node says of itself."""
+        try:
+            return self.probe.until(condition, what)
+        except BaseException:
+            print(self.process.output, *self._diagnostics[-1:], sep="\n")
+            raise
+
+    def status(self, reached: Callable[[DiagnosticStatus, dict[str, str]], Any]) -> dict[str, str]:
+        """Wait until /diagnostics reports what `reached(status, values)` asks for; the values."""
+
+        def newest() -> dict[str, str] | None:
+            if not self._diagnostics:
+                return None
+            status = self._diagnostics[-1].status[0]
+            values = {pair.key: pair.value for pair in status.values}
+            return values if reached(status, values) else None
+
+        return self.wait(newest, "a diagnostics message")
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The newest figures on /diagnostics."""
+        return self.status(lambda *_: True)
+
+    @property
+    def message(self) -> str:
+        """What the newest diagnostics say in words."""
+        self.status(lambda *_: True)
+        return self._diagnostics[-1].status[0].message
+
+    def send_until(self, publisher: Any, message: Any, reached: Callable[[], Any]) -> None:
+        """Best-effort input may lose a message: repeat it until its effect shows."""
+
+        def again() -> bool:
+            if not reached():
+                publisher.publish(message)
+            return bool(reached())
+
+        self.wait(again, "an effect of the message")
+
+    @staticmethod
+    def photograph(data: bytes, stamp_ns: int = START_NS, format_name: str = "jpeg") -> CompressedImage:
+        message = CompressedImage(format=format_name)
+        message.header.stamp = ns_to_stamp(stamp_ns)
+        message.header.frame_id = "camera_optical"
+        message.data.frombytes(data)
+        return message
+
+    @staticmethod
+    def raw(rgb: np.ndarray, encoding: str = "rgb8") -> Image:
+        height, width = rgb.shape[:2]
+        message = Image(encoding=encoding, height=height, width=width, step=rgb.nbytes // height)
+        message.header.stamp = ns_to_stamp(START_NS)
+        message.data.frombytes(rgb.tobytes())
+        return message
+
+    @staticmethod
+    def cloud(points: np.ndarray, stamp_ns: int = START_NS, height: int = 1, order: str = "<", padding: int = 0) -> Any:
+        """A PointCloud2 of points [N, 4] in `height` rows, with `padding` bytes after each point."""
+        names = ("x", "y", "z", "intensity")
+        width, step = len(points) // height, 16 + padding
+        records = np.zeros(height * width, np.dtype({"names": names, "formats": [f"{order}f4"] * 4,
+                           "offsets": [0, 4, 8, 12], "itemsize": step}))  # fmt: skip
+        for column, name in enumerate(names):
+            records[name] = points[: height * width, column]
+        fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+                  for i, name in enumerate(names)]  # fmt: skip
+        message = PointCloud2(height=height, width=width, fields=fields, is_bigendian=order == ">", point_step=step,
+                              row_step=step * width, is_dense=False)  # fmt: skip
+        message.header.stamp = ns_to_stamp(stamp_ns)
+        message.header.frame_id = "lidar"
+        message.data.frombytes(records.tobytes())
+        return message
+
+    def answers(self, count: int) -> list[Any]:
+        self.wait(lambda: len(self.matches) >= count, f"{count} answers")
+        return self.matches
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ros_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No other machine, no other test run, no logs in the home folder."""
@@ -186,3 +310,31 @@ def start(ros_environment: None, tmp_path: Path) -> Iterator[Callable[..., Proce
 def namespace(request: pytest.FixtureRequest) -> str:
     """A namespace of this test's own, so that nodes of different tests do not hear each other."""
     return "/" + "".join(char if char.isalnum() else "_" for char in request.node.name).strip("_")
+
+
+@pytest.fixture
+def start_robot(start: Callable[..., Process], probe: Probe, namespace: str) -> Callable[..., Robot]:
+    """start_robot(executable, *arguments, **parameters) starts a node with a sensor in the test's namespace."""
+
+    def make(executable: str, *arguments: str, **parameters: Any) -> Robot:
+        values = {"image_topic": f"{namespace}/image", "diagnostics_period_s": 0.1, **parameters}
+        words = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
+        remapped = ["-r", f"__ns:={namespace}", "-r", f"/diagnostics:={namespace}/diagnostics"]
+        process = start(executable, "--ros-args", *remapped, *words, *arguments)
+        return Robot(executable, process, probe, namespace)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def clouds(frames: Path) -> list[np.ndarray]:
+    """The clouds that the LiDAR map was made of, by place."""
+    drive = Frames.load(frames)
+    return [drive.cloud(index) for index in range(len(drive))]
+
+
+@pytest.fixture(scope="session")
+def jpegs(frames: Path) -> list[bytes]:
+    """The pictures that the map was made of, by place."""
+    drive = Frames.load(frames)
+    return [(frames / str(frame.image)).read_bytes() for frame in drive.frames]

@@ -1,27 +1,82 @@
-"""The shipped DDS profile: large best-effort images arrive between processes of one machine."""
+"""The shipped DDS profiles: large best-effort messages arrive between processes of one machine."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from vpr_core.data.frames import Frames
 
-PROFILE = Path(__file__).parents[2] / "config" / "dds" / "localhost_large_messages.xml"
-VARIABLE = (
-    "FASTRTPS_DEFAULT_PROFILES_FILE" if os.environ.get("ROS_DISTRO") == "humble" else "FASTDDS_DEFAULT_PROFILES_FILE"
-)
+PROFILES = Path(__file__).parents[2] / "config" / "dds"
 COUNT = 20
 PERIOD_NS = 200_000_000
 MIN_BYTES = 3_000_000
+
+LISTEN = """
+import sys, rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import PointCloud2
+rclpy.init()
+node, received = rclpy.create_node("listener"), []
+node.create_subscription(PointCloud2, sys.argv[1], received.append, qos_profile_sensor_data)
+while not (received and received[-1].width == 0):
+    rclpy.spin_once(node)
+print(len({message.header.stamp.sec for message in received if len(message.data) == int(sys.argv[2])}))
+"""
+SPEAK = """
+import array, sys, time, rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import PointCloud2
+rclpy.init()
+node = rclpy.create_node("speaker")
+publisher = node.create_publisher(PointCloud2, sys.argv[1], qos_profile_sensor_data)
+size, count = map(int, sys.argv[2:])
+cloud, end = PointCloud2(height=1, width=size // 32, point_step=32, row_step=size), PointCloud2()
+cloud.data = array.array("B", bytes(size))
+while not publisher.get_subscription_count():
+    rclpy.spin_once(node, timeout_sec=0.05)
+for number in range(count):
+    cloud.header.stamp.sec = number
+    publisher.publish(cloud)
+    time.sleep(0.1)
+while publisher.get_subscription_count():
+    publisher.publish(end)
+    rclpy.spin_once(node, timeout_sec=0.05)
+"""
+
+
+def under(profile: Path) -> dict[str, str]:
+    """The variable has the first name with Fast DDS 3, of Kilted, and the second before."""
+    return dict.fromkeys(("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"), str(profile))
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES.glob("*.xml")), ids=lambda path: path.stem)
+def test_clouds_of_4_mb_arrive(profile: Path, ros_environment: None, namespace: str) -> None:
+    environment = os.environ | under(profile)
+    topic, size = f"{namespace}/points", 4_000_000
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environment}
+    commands = ([LISTEN, topic, str(size)], [SPEAK, topic, str(size), str(COUNT)])
+    listener, speaker = (subprocess.Popen([sys.executable, "-c", *words], **pipes) for words in commands)
+    try:
+        said, heard = speaker.communicate(timeout=90)[0], listener.communicate(timeout=90)[0]
+    finally:
+        for process in (listener, speaker):
+            process.kill()
+            process.wait()
+    # Fast DDS reports what it does not understand of a profile, and falls back to its defaults.
+    assert "XML" not in said + heard and speaker.returncode == listener.returncode == 0, said + heard
+    assert int(heard.split()[-1]) >= 0.9 * COUNT, heard
 
 
 def write_bag(folder: Path, topic: str, frames: Path) -> int:
@@ -50,7 +105,7 @@ def test_large_images_arrive(
 ) -> None:
     topic, out = f"{namespace}/image", tmp_path / "matches.jsonl"
     assert write_bag(tmp_path / "bag", topic, frames) >= MIN_BYTES
-    environment = {VARIABLE: str(PROFILE)}
+    environment = under(PROFILES / "localhost_large_messages.xml")
     given = {"bundle": bundle, "map": place_map, "image_topic": topic, "image_transport": "raw"}
     words = [word for name, value in given.items() for word in ("-p", f"{name}:={value}")]
     localizer = start("localizer", "--ros-args", "-r", f"__ns:={namespace}", *words, env=environment)

@@ -1,4 +1,4 @@
-"""localize.launch.py: what it starts, with the shipped parameters; for real where launch_ros is there."""
+"""The launch files: what they start, with the shipped parameters; for real where launch_ros is there."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from rcl_interfaces.srv import GetParameters
 
+from vpr_distill_ros.recording import Recording, read_topics, record_command
+
 ROOT = Path(__file__).parents[2]
+LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 LAUNCH_FILE = ROOT / "launch" / "localize.launch.py"
+MAP_FILE = ROOT / "launch" / "map.launch.py"
+RECORD_FILE = ROOT / "launch" / "record.launch.py"
 SHIPPED = ROOT / "config" / "nodes" / "localizer.yaml"
 
 # What `ros2 launch` does with a launch file; ros2cli need not be there for it.
@@ -34,11 +40,46 @@ sys.exit(service.run())
 """
 
 
-def started_by_launch_file() -> dict[str, str]:
-    """The constant arguments of the one Node in the launch file."""
-    calls = [node for node in ast.walk(ast.parse(LAUNCH_FILE.read_text())) if isinstance(node, ast.Call)]
-    (node,) = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Node"]
-    return {str(word.arg): str(word.value.value) for word in node.keywords if isinstance(word.value, ast.Constant)}
+def started_by(launch_file: Path) -> list[str]:
+    """Names of the executables that a launch file starts; a node has that of its executable."""
+    calls = [node for node in ast.walk(ast.parse(launch_file.read_text())) if isinstance(node, ast.Call)]
+    calls = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "node"]
+    return [str(word.value) for call in calls for word in call.args if isinstance(word, ast.Constant)]
+
+
+def arguments_of(launch_file: Path) -> list[str]:
+    """Names of the arguments that are parameters of the node too: the keys of ARGUMENTS."""
+    tree = ast.parse(launch_file.read_text())
+    (table,) = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and [name.id for name in node.targets if isinstance(name, ast.Name)] == ["ARGUMENTS"]
+    ]
+    assert isinstance(table, ast.Dict)
+    return [str(key.value) for key in table.keys if isinstance(key, ast.Constant)]
+
+
+@pytest.mark.parametrize("launch_file", LAUNCH_FILES, ids=lambda path: path.name.split(".")[0])
+def test_arguments_are_parameters_of_the_node_that_is_started(launch_file: Path) -> None:
+    executables = started_by(launch_file)
+    if not executables:  # rosbag2 records
+        return
+    described = yaml.safe_load((ROOT / "config" / "nodes" / f"{executables[0]}.yaml").read_text())
+    known = set(described["/**"]["ros__parameters"]) | {"use_sim_time"}
+    assert set(arguments_of(launch_file)) <= known
+
+
+def test_map_builder_runs_with_the_shipped_parameters(
+    probe: Any, start: Callable[..., Any], namespace: str, bundle: Path, tmp_path: Path
+) -> None:
+    (executable,) = started_by(MAP_FILE)
+    shipped = ROOT / "config" / "nodes" / "map_builder.yaml"
+    given = ["-p", f"bundle:={bundle}", "-p", f"map:={tmp_path / 'map'}", "-r", f"__ns:={namespace}"]
+    process = start(executable, "--ros-args", "--params-file", str(shipped), *given)
+    process.says("active, images from /camera/image/compressed")
+    assert values(probe, f"{namespace}/{executable}", "keyframe_m", "odometry_topic") == [2.0, "/odom"]
+    assert process.signalled() == 0
 
 
 def values(probe: Any, node: str, *names: str) -> list[Any]:
@@ -60,13 +101,12 @@ def test_the_executable_of_the_launch_file_runs_with_the_shipped_parameters(
     names: tuple[str, str], active: str,
 ) -> None:  # fmt: skip
     bundle, place_map = map(request.getfixturevalue, names)
-    node = started_by_launch_file()
-    assert node["package"] == "vpr_distill_ros"
-    renamed = ["-r", f"__node:={node['name']}", "-r", f"__ns:={namespace}"]
+    (executable,) = started_by(LAUNCH_FILE)
+    renamed = ["-r", f"__node:={executable}", "-r", f"__ns:={namespace}"]
     given = ["-p", f"modality:={modality}", "-p", f"bundle:={bundle}", "-p", f"map:={place_map}"]
-    process = start(node["executable"], "--ros-args", "--params-file", str(SHIPPED), *renamed, *given)
+    process = start(executable, "--ros-args", "--params-file", str(SHIPPED), *renamed, *given)
     process.says(active)
-    name = f"{namespace}/{node['name']}"
+    name = f"{namespace}/{executable}"
     assert values(probe, name, "bundle", "top_k", "image_transport") == [str(bundle), 5, "auto"]
     assert process.signalled() == 0
 
@@ -76,43 +116,125 @@ def test_a_value_in_the_file_that_is_out_of_range_ends_the_node_with_one_line(
 ) -> None:
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(SHIPPED.read_text().replace("top_k: 5", "top_k: 0"))
-    process = start(started_by_launch_file()["executable"], "--ros-args", "--params-file", str(wrong))
+    process = start(*started_by(LAUNCH_FILE), "--ros-args", "--params-file", str(wrong))
     assert process.ends() == 1
     assert process.output.startswith("error: ") and "top_k" in process.output
     assert len(process.output.strip().splitlines()) == 1
 
 
-def launched(start_folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def launched(start_folder: Path, launch_file: Path, *arguments: str) -> subprocess.Popen[str]:
     environment = dict(os.environ)
-    prefixes = [sys.prefix, *filter(None, [environment.get("AMENT_PREFIX_PATH")])]
+    prefixes = [*filter(None, [environment.get("AMENT_PREFIX_PATH")]), sys.prefix]
     environment["AMENT_PREFIX_PATH"] = os.pathsep.join(prefixes)
     log = (start_folder / "launch.log").open("w")
-    command = [sys.executable, "-c", RUN_LAUNCH_FILE, str(LAUNCH_FILE), *arguments]
+    command = [sys.executable, "-c", RUN_LAUNCH_FILE, str(launch_file), *arguments]
     return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True)
 
 
-def test_launch_for_real(probe: Any, namespace: str, bundle: Path, place_map: Path, tmp_path: Path) -> None:
+def described(launch_file: Path, **given: str) -> list[Any]:
+    """What a launch file hands to launch for these arguments."""
     pytest.importorskip("launch_ros")
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    context = LaunchContext()
+    context.launch_configurations.update(given)
+    description = PythonLaunchDescriptionSource(str(launch_file)).get_launch_description(context)
+    return [made for entity in description.entities for made in entity.visit(context) or []]
+
+
+@pytest.mark.parametrize("launch_file", LAUNCH_FILES, ids=lambda path: path.name.split(".")[0])
+def test_every_argument_is_explained(launch_file: Path) -> None:
+    pytest.importorskip("launch_ros")
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    description = PythonLaunchDescriptionSource(str(launch_file)).get_launch_description(LaunchContext())
+    arguments = description.get_launch_arguments()
+    assert len(arguments) > 5 and len({argument.name for argument in arguments}) == len(arguments)
+    for argument in arguments:
+        assert len(argument.description) > 15 and argument.default_value is not None, argument.name
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"autostart": "no"}, "autostart:=no is not understood: expected true or false"),
+        ({"use_sim_time": "yes"}, "use_sim_time:=yes is not understood: expected true or false"),
+        ({"rviz": "1"}, "rviz:=1 is not understood: expected true or false"),
+    ],
+)
+def test_a_word_that_is_no_value_is_refused(given: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        described(LAUNCH_FILE, **given)
+
+
+def test_a_word_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="keyframe_m:=2m is not understood: expected a number"):
+        described(MAP_FILE, keyframe_m="2m")
+
+
+def test_recording_runs_the_command_of_rosbag2(tmp_path: Path) -> None:
+    pytest.importorskip("launch_ros")
+    from launch import LaunchContext
+
+    out = tmp_path / "drives"
+    (process,) = described(RECORD_FILE, drive="lidar", out=str(out), name="first", max_bag_duration_s="60")
+    words = ["".join(part.perform(LaunchContext()) for part in word) for word in process.cmd]
+    expected = Recording(
+        topics=read_topics(ROOT / "config" / "record" / "lidar_drive.yaml"),
+        out=out / "first",
+        storage_config=ROOT / "config" / "record" / "mcap_zstd.yaml",
+        qos_overrides=ROOT / "config" / "record" / "qos_overrides.yaml",
+        max_bag_duration_s=60,
+    )
+    assert words == record_command(expected, os.environ.get("ROS_DISTRO", ""))
+    assert out.is_dir() and not (out / "first").exists()
+    with pytest.raises(ValueError, match="cache_mib:=1.5 is not understood: expected a whole number"):
+        described(RECORD_FILE, out=str(out), cache_mib="1.5")
+
+
+@pytest.fixture
+def launch(probe: Any, tmp_path: Path) -> Iterator[Callable[..., Callable[[str], str]]]:
+    """launch(file, *arguments) launches it; what comes back waits until the output has a text, and gives the output."""
+    pytest.importorskip("launch_ros")
+    services: list[subprocess.Popen[str]] = []
+    log = tmp_path / "launch.log"
+
+    def run(launch_file: Path, *arguments: str) -> Callable[[str], str]:
+        services.append(launched(tmp_path, launch_file, *arguments))
+
+        def says(text: str) -> str:
+            probe.until(lambda: text in log.read_text() or services[0].poll() is not None, f"{text!r} in {log}")
+            assert text in log.read_text(), log.read_text()
+            return log.read_text()
+
+        return says
+
+    yield run
+    for service in services:
+        service.send_signal(signal.SIGINT)
+        probe.until(lambda service=service: service.poll() is not None, "the end of the launch")
+        assert service.returncode == 0 and "process has finished cleanly" in log.read_text(), log.read_text()
+
+
+def test_launch_for_real(
+    launch: Callable[..., Any], probe: Any, namespace: str, bundle: Path, place_map: Path, tmp_path: Path
+) -> None:
     parameters = tmp_path / "mine.yaml"
     parameters.write_text("/**:\n  ros__parameters:\n    top_k: 3\n    device: cpu\n    image_topic: /from_file\n")
-    service = launched(
-        tmp_path,
-        f"bundle:={bundle}",
-        f"map:={place_map}",
-        f"namespace:={namespace}",
-        f"params_file:={parameters}",
-        "image_topic:=/given",
-        "use_sim_time:=true",
-    )
-    try:
-        name = f"{namespace}/localizer"
-        names = ("top_k", "image_topic", "bundle", "use_sim_time", "stale_s", "autostart")
-        assert values(probe, name, *names) == [3, "/given", str(bundle), True, 3.0, True]
-        log = tmp_path / "launch.log"
-        probe.until(lambda: "active, images from /given" in log.read_text(), f"the node in\n{log.read_text()}")
-        service.send_signal(signal.SIGINT)
-        probe.until(lambda: service.poll() is not None, "the end of the launch")
-        assert service.returncode == 0 and "process has finished cleanly" in log.read_text(), log.read_text()
-    finally:
-        service.kill()
-        service.wait()
+    given = {"bundle": bundle, "map": place_map, "namespace": namespace, "params_file": parameters}
+    words = [f"{name}:={value}" for name, value in given.items()]
+    says = launch(LAUNCH_FILE, *words, "image_topic:=/given", "use_sim_time:=true")
+    says("active, images from /given")
+    names = ("top_k", "image_topic", "bundle", "use_sim_time", "stale_s", "autostart")
+    assert values(probe, f"{namespace}/localizer", *names) == [3, "/given", str(bundle), True, 3.0, True]
+
+
+def test_the_map_builder_is_launched_for_real(
+    launch: Callable[..., Any], probe: Any, namespace: str, bundle: Path, tmp_path: Path
+) -> None:
+    given = {"bundle": bundle, "map": tmp_path / "map", "namespace": namespace, "keyframe_m": 3, "session": 2024}
+    launch(MAP_FILE, *[f"{name}:={value}" for name, value in given.items()])("active, images from")
+    names = ("keyframe_m", "session", "save_period_s", "continue_map")
+    assert values(probe, f"{namespace}/map_builder", *names) == [3.0, "2024", 60.0, True]

@@ -58,7 +58,7 @@ def test_every_answer_is_a_line(
     send(probe, topic)
     probe.until(lambda: out.read_text().count("\n") == COUNT, "every line")
     assert (recorder.ends() if end == "idle" else recorder.signalled(getattr(signal, end))) == 0
-    assert "Traceback" not in recorder.output
+    assert "Traceback" not in recorder.output and f"{COUNT} matches written to {out}" in recorder.output
     records = list(read_records(out))
     received_ns = [record["received_ns"] for record in records]
     assert received_ns == sorted(received_ns) and received_ns[0] > START_NS

@@ -1,7 +1,8 @@
-"""The localizer's parameters: described, bounded, checked before they apply, and documented by the shipped file."""
+"""Parameters of the lifecycle nodes: described, bounded, checked before they apply, documented by shipped files."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,26 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from vpr_distill_ros import parameters
+from vpr_core.data.ingest import ingest
+from vpr_distill_ros import map_parameters, parameters
 
-SHIPPED = Path(__file__).parents[2] / "config" / "nodes" / "localizer.yaml"
+SHIPPED = Path(__file__).parents[2] / "config" / "nodes"
+NODES = {"localizer": parameters, "map_builder": map_parameters}
+KINDS = {"localizer": parameters.LocalizerParameters, "map_builder": map_parameters.MapBuilderParameters}
 
 
-def make_node(context: Context, **overrides: Any) -> Node:
-    given = [Parameter(name, value=value) for name, value in overrides.items()]
+def make_node(context: Context, name: str = "localizer", **overrides: Any) -> Node:
+    given = [Parameter(key, value=value) for key, value in overrides.items()]
     node = rclpy.create_node("parameters", context=context, parameter_overrides=given, start_parameter_services=False)
-    node.add_on_set_parameters_callback(lambda changes: parameters.check_change(changes, False, ""))
-    parameters.declare(node)
+    arguments = (False, "") if name == "localizer" else (False,)
+    node.add_on_set_parameters_callback(lambda changes: NODES[name].check_change(changes, *arguments))
+    NODES[name].declare(node)
     return node
+
+
+def describe(node: Node) -> dict[str, ParameterDescriptor]:
+    names = [name for name in node._parameters if name not in ("use_sim_time", "start_type_description_service")]
+    return dict(zip(names, node.describe_parameters(names), strict=True))
 
 
 @pytest.fixture
@@ -36,28 +46,22 @@ def context(ros_environment: None) -> Iterator[Context]:
     made.try_shutdown()
 
 
-@pytest.fixture
-def descriptors(context: Context) -> dict[str, ParameterDescriptor]:
-    node = make_node(context)
-    names = [name for name in node._parameters if name not in ("use_sim_time", "start_type_description_service")]
-    return dict(zip(names, node.describe_parameters(names), strict=True))
-
-
-def test_every_parameter_is_described_and_every_number_bounded(descriptors: dict[str, ParameterDescriptor]) -> None:
-    assert set(parameters.LocalizerParameters.__dataclass_fields__) <= set(descriptors)
-    for name, descriptor in descriptors.items():
-        assert len(descriptor.description) > 20, name
+@pytest.mark.parametrize("name", NODES)
+def test_every_parameter_is_described_and_every_number_bounded(context: Context, name: str) -> None:
+    descriptors = describe(make_node(context, name))
+    assert set(KINDS[name].__dataclass_fields__) <= set(descriptors)
+    for parameter, descriptor in descriptors.items():
+        assert len(descriptor.description) > 20, parameter
         bounds = {Parameter.Type.DOUBLE.value: "floating_point_range", Parameter.Type.INTEGER.value: "integer_range"}
         if descriptor.type in bounds:
-            assert getattr(descriptor, bounds[descriptor.type]), name
+            assert getattr(descriptor, bounds[descriptor.type]), parameter
 
 
-def test_the_shipped_file_gives_every_parameter_its_default(
-    context: Context, descriptors: dict[str, ParameterDescriptor]
-) -> None:
-    shipped = yaml.safe_load(SHIPPED.read_text())["/**"]["ros__parameters"]
-    node = make_node(context)
-    assert shipped == {name: node.get_parameter(name).value for name in descriptors}
+@pytest.mark.parametrize("name", NODES)
+def test_the_shipped_file_gives_every_parameter_its_default(context: Context, name: str) -> None:
+    shipped = yaml.safe_load((SHIPPED / f"{name}.yaml").read_text())["/**"]["ros__parameters"]
+    node = make_node(context, name)
+    assert shipped == {parameter: node.get_parameter(parameter).value for parameter in describe(node)}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +82,10 @@ def test_the_shipped_file_gives_every_parameter_its_default(
         ("cloud_topic", "two words"),
         ("top_k", 2.5),
         ("top_k", "five"),
+        ("stale_s", "three"),
+        ("stale_s", True),
+        ("stale_s", 0),
+        ("stale_s", float("nan")),
     ],
 )
 def test_a_value_out_of_range_is_refused_at_start_and_later(context: Context, name: str, value: object) -> None:
@@ -90,9 +98,19 @@ def test_a_value_out_of_range_is_refused_at_start_and_later(context: Context, na
     assert node.get_parameter(name).value == before
 
 
+def test_a_whole_number_is_taken_for_a_number(context: Context) -> None:
+    node = make_node(context, stale_s=2)
+    (result,) = node.set_parameters([Parameter("position_stddev_m", value=3)])
+    assert result.successful, result.reason
+    values = parameters.read(node)
+    assert (values.stale_s, values.position_stddev_m) == (2.0, 3.0)
+    assert {type(values.stale_s), type(values.position_stddev_m)} == {float}
+
+
 @pytest.mark.parametrize("name", ["autostart", "diagnostics_period_s"])
-def test_what_is_read_once_is_read_only(descriptors: dict[str, ParameterDescriptor], name: str) -> None:
-    assert descriptors[name].read_only
+@pytest.mark.parametrize("node", NODES)
+def test_what_is_read_once_is_read_only(context: Context, node: str, name: str) -> None:
+    assert describe(make_node(context, node))[name].read_only
 
 
 @pytest.mark.parametrize(
@@ -118,3 +136,15 @@ def test_what_configuring_has_read_cannot_change_afterwards(name: str, value: ob
 def test_minus_one_stands_for_the_threshold_of_the_bundle(context: Context) -> None:
     assert parameters.read(make_node(context)).threshold is None
     assert parameters.read(make_node(context, min_similarity=0.25)).threshold == 0.25
+
+
+@pytest.mark.parametrize("name", ["map", "session", "keyframe_m", "odometry_topic", "continue_map", "max_jump_m"])
+def test_what_the_map_builder_has_read_cannot_change_afterwards(name: str) -> None:
+    change = [Parameter(name, value="/other")]
+    assert not map_parameters.check_change(change, configured=True).successful
+    assert map_parameters.check_change(change, configured=False).successful
+
+
+def test_the_map_builder_s_keyframes_are_those_of_ingest(context: Context) -> None:
+    keyframe_m = inspect.signature(ingest).parameters["keyframe_m"].default
+    assert map_parameters.read(make_node(context, "map_builder")).keyframe_m == keyframe_m

@@ -80,8 +80,16 @@ def test_counts_from_many_threads_add_up() -> None:
 
 def test_stamps_that_go_back_are_counted_and_the_first_is_told() -> None:
     counters = FrameCounters()
-    assert [counters.receive(stamp_ns) for stamp_ns in (5, 6, 3, 4, 2, 2)] == [False, False, True, False, False, False]
+    told = [counters.receive(stamp_ns) for stamp_ns in (5, 6, 3, 4, 2, 2)]
+    assert told == [[], [], ["went back"], [], [], []]
     assert counters.snapshot().stamps_backwards == 2
+
+
+def test_stamps_of_zero_are_counted_apart_and_the_first_is_told() -> None:
+    counters = FrameCounters()
+    assert [counters.receive(stamp_ns) for stamp_ns in (5, 0, 6, 0)] == [[], ["are zero"], [], []]
+    counts = counters.snapshot()
+    assert (counts.stamps_zero, counts.stamps_backwards) == (2, 0)
 
 
 def test_latency_percentiles() -> None:

@@ -15,6 +15,7 @@ from vpr_core.commands.options import add_device
 from vpr_core.errors import FramesError
 
 Picture = restricted_string_type("Picture", r"^.*[^/]\.(svg|png|html)$")
+Page = restricted_string_type("Page", r"^.*[^/]\.html$")
 
 
 def define(command: ArgumentParser) -> None:
@@ -26,6 +27,10 @@ def define(command: ArgumentParser) -> None:
         "--runs", type=Path, nargs="+", default=[], help="in their place: frames folders, each the map of all others"
     )
     command.add_argument("--pr", type=Picture | None, default=None, help="also draw precision over recall to this file")
+    command.add_argument(
+        "--report", type=Page | None, default=None,
+        help="also write all of it to this HTML file: maps, pairs right and wrong, by condition and direction, latency",
+    )  # fmt: skip
     command.add_argument("--radius_m", type=PositiveFloat, default=10.0, help="a match within this distance is right")
     command.add_argument("--out", type=Path, default=None, help="also write the rows to this JSON file")
     add_device(command)
@@ -33,18 +38,25 @@ def define(command: ArgumentParser) -> None:
 
 def run(options: dict[str, Any]) -> None:
     from vpr_core.data.frames import Frames
+    from vpr_core.evaluation.breakdown import DIRECTIONS, direction_row
     from vpr_core.evaluation.evaluate import evaluate, table_text
+    from vpr_core.evaluation.latency import TimedBundle
     from vpr_core.evaluation.methods import bundle_and_baseline
     from vpr_core.evaluation.pairs import average_recall, evaluate_pairs
     from vpr_core.files import write_json
+    from vpr_core.retrieval.bundle import Bundle
 
     runs, database, queries = options["runs"], options["database"], options["queries"]
     if bool(database) != bool(queries) or bool(runs) == bool(queries):
         given = " and ".join(f"--{name}" for name in ("database", "queries", "runs") if options[name])
         raise FramesError(f"evaluate takes --database with --queries, or --runs alone; given: {given or 'none'}")
     drives = [Frames.load(folder) for folder in runs or [database, *queries]]
+    bundle = Bundle.load(options["bundle"], options["device"])
+    timed, methods = TimedBundle(bundle, options["device"]), bundle_and_baseline(bundle)
+    if options["report"]:
+        methods["bundle"] = (timed.describe, timed.retrieve)
     found, averages = [], []
-    for name, (describe, retrieve) in bundle_and_baseline(options["bundle"], options["device"]).items():
+    for name, (describe, retrieve) in methods.items():
         if runs:
             found += evaluate_pairs(name, describe, drives, options["radius_m"], retrieve)
             averages.append(average_recall([evaluation for evaluation in found if evaluation.method == name]))
@@ -58,9 +70,21 @@ def run(options: dict[str, Any]) -> None:
     print(f"{right}; a query without one is skipped in recall, a negative in precision")
     if left_out := max((average["pairs_left_out"] for average in averages), default=0):
         print(f"{left_out} pairs without any query that has a true match are left out of the averages")
+    by_direction = [direction_row(evaluation) for evaluation in found]
+    if not runs:
+        print("recall_at_1 by direction, the heading of a query against that of its nearest place:")
+        print(table_text(by_direction, ("method", "queries", *(name for one in DIRECTIONS
+                                                               for name in (one, f"{one}_queries")))))  # fmt: skip
     if options["out"]:
-        write_json(options["out"], {"rows": rows, **({"averages": averages} if runs else {})})
+        tables = {"rows": rows, "by_direction": by_direction, **({"averages": averages} if runs else {})}
+        write_json(options["out"], tables)
     if options["pr"]:
         from vpr_core.evaluation.figures import write_precision_recall
 
         write_precision_recall(Path(options["pr"]), found)
+    if options["report"]:
+        from vpr_core.evaluation.bundle_report import write_bundle_report
+
+        own = [evaluation for evaluation in found if evaluation.method == "bundle"]
+        others = [evaluation for evaluation in found if evaluation.method != "bundle"]
+        print(write_bundle_report(Path(options["report"]), options["bundle"], timed, own, others))

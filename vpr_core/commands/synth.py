@@ -2,25 +2,80 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse.typing import PositiveFloat, PositiveInt
 from tqdm import tqdm
+
+CONDITIONS = {
+    "noon": "clear day, sharp shadows",
+    "low_sun": "sun low in the sky: glare and long shadows that move",
+    "dusk": "sun just set, first lamps and windows lit",
+    "night": "street lamps, lit windows, headlights",
+    "fog": "day in fog; the LiDAR reaches less far and sees the fog",
+    "rain": "wet roads and streaks; the LiDAR loses points",
+    "winter": "snow and bare trees",
+}
+ROUTES = {
+    "loop": "the main loop of about 1.2 km, on its right lane",
+    "opposite": "the loop the other way round, on its own right lane",
+    "lane": "the loop on its left lane",
+    "offmap": "streets at least 60 m away from the loop",
+    "mixed": "onto the loop, off it and back",
+}
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the lines of the lists."""
 
 
 def define(command: ArgumentParser) -> None:
-    """Record a drive through a made-up town as a ROS 2 bag. The same options give the same bag."""
-    command.add_argument("--out", type=Path, required=True, help="bag folder to write")
+    """Record drives through a made-up town as ROS 2 bags. The same options give the same bags."""
+    command.formatter_class = _Formatter
+    command.epilog = f"conditions:\n{_listed(CONDITIONS)}\n\nroutes:\n{_listed(ROUTES)}"
+    command.add_argument(
+        "--out", type=Path, required=True, help="bag folder to write; of several drives, the folder of their bags"
+    )
     command.add_argument("--town", type=int, default=1, help="number of the town; another number, another town")
-    command.add_argument("--condition", default="noon", help="noon, dusk, night or fog")
-    command.add_argument("--route", default="loop", help="loop, lane (beside it), offmap or mixed")
-    command.add_argument("--seed", type=int, default=0, help="of parked cars, wander and noise")
-    command.add_argument("--max_length_m", type=float, default=None, help="end the drive after so many metres")
-    command.add_argument("--overwrite", action="store_true", help="replace an existing bag")
+    command.add_argument("--condition", nargs="+", default=["noon"], help="one or several, see below (default: noon)")
+    command.add_argument("--route", nargs="+", default=["loop"], help="one or several, see below (default: loop)")
+    command.add_argument("--seed", type=int, default=0, help="of parked cars, traffic, wander and noise")
+    command.add_argument("--max_length_m", type=PositiveFloat, default=None, help="end the drive after so many metres")
+    command.add_argument("--camera_hz", type=PositiveFloat, default=2.0, help="pictures and sweeps a second, up to 10")
+    command.add_argument(
+        "--image_size", type=PositiveInt, nargs=2, default=[320, 240], metavar=("WIDTH", "HEIGHT"), help="in pixels"
+    )
+    command.add_argument("--lidar_columns", type=PositiveInt, default=1024, help="shots of one turn of the LiDAR")
+    command.add_argument("--labels", type=bool, default=True, help="record what each pixel shows")
+    command.add_argument(
+        "--workers", type=PositiveInt, default=None, help="drives at once; as many as cores by default"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace existing bags")
 
 
 def run(options: dict[str, Any]) -> None:
+    conditions, routes = (list(dict.fromkeys(options.pop(name))) for name in ("condition", "route"))
+    out, workers, overwrite = (options.pop(name) for name in ("out", "workers", "overwrite"))
+    options["image_size"] = tuple(options["image_size"])
+    if len(conditions) * len(routes) == 1:
+        _record_one(out, condition=conditions[0], route=routes[0], overwrite=overwrite, **options)
+        return
+    from vpr_core.synthetic.drive import Drive, record_drives
+
+    drives = [
+        Drive(out / _name(condition, route, conditions, routes), condition=condition, route=route, **options)
+        for route in routes
+        for condition in conditions
+    ]
+    for bag in record_drives(drives, workers=workers or len(os.sched_getaffinity(0)), overwrite=overwrite, bar=True):
+        print(bag)
+
+
+def _record_one(out: Path, **options: Any) -> None:
     from vpr_core.synthetic.drive import record_drive
 
     with tqdm(desc="synth", unit="frame") as bar:
@@ -29,5 +84,16 @@ def run(options: dict[str, Any]) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        out = record_drive(**options, progress=progress)
+        record_drive(out, progress=progress, **options)
     print(out)
+
+
+def _name(condition: str, route: str, conditions: list[str], routes: list[str]) -> str:
+    """Of a bag among several: what tells it from the others."""
+    if len(routes) == 1:
+        return condition
+    return route if len(conditions) == 1 else f"{route}_{condition}"
+
+
+def _listed(lines: dict[str, str]) -> str:
+    return "\n".join(f"  {name:<10}{text}" for name, text in lines.items())

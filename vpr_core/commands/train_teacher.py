@@ -11,10 +11,10 @@ from vpr_core.training.recipe import Recipe
 
 
 def define(command: ArgumentParser) -> None:
-    """Train a teacher of camera and LiDAR together on drives."""
+    """Train a teacher on drives: of camera and LiDAR together, or a bigger network of one of them."""
     add_training_options(command)
     add_weights(command)
-    add_modality(command, "fused")
+    add_modality(command, "fused", "camera", "lidar")
     command.add_class_arguments(Recipe, skip={"modality", "distillation"})
 
 

@@ -40,8 +40,8 @@ def add_weights(command: ArgumentParser) -> None:
         "--weights",
         type=Path,
         default=None,
-        help="file of a published MinkLoc++ or DistilVPR state dict from which the network starts; --steps 0 keeps it "
-        "as it is",
+        help="file of a published MinkLoc++, DistilVPR or AdaFusion state dict from which the network starts; --steps "
+        "0 keeps it as it is",
     )
 
 

@@ -11,16 +11,33 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import Connection
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from vpr_core.errors import BagError
+from vpr_core.geodesy import GeoPoint
 from vpr_core.types import Pose
 
 # The common messages are the same from Humble on.
 _TYPES = get_typestore(Stores.ROS2_HUMBLE)
 _POINT_FIELD_TYPES = {"i1": 1, "u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 8}
+# Constants of sensor_msgs/NavSatStatus and NavSatFix.
+_STATUS_FIX, _SERVICE_GPS, _DIAGONAL_KNOWN = 0, 1, 2
+_FOREVER = QosTime(9_223_372_036, 854_775_807)
+# Whoever listens late gets it too, when a player has sent it long ago; rviz takes /tf_static from no other publisher.
+_LATCHED = Qos(
+    QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, _FOREVER, _FOREVER,
+    QosLiveliness.AUTOMATIC, _FOREVER, False,
+)  # fmt: skip
 _XYZI = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4")])
 
 
@@ -71,9 +88,15 @@ class BagWriter:
 
     def image_jpeg(self, topic: str, stamp_ns: int, frame_id: str, jpeg: bytes, *, log_ns: int | None = None) -> None:
         """sensor_msgs/CompressedImage holding these JPEG bytes."""
-        data = np.frombuffer(jpeg, np.uint8)
-        header = _header(stamp_ns, frame_id)
-        self.write(topic, _message("sensor_msgs/msg/CompressedImage", header, "jpeg", data), _log(stamp_ns, log_ns))
+        self._compressed(topic, stamp_ns, frame_id, "jpeg", jpeg, log_ns)
+
+    def image_png(self, topic: str, stamp_ns: int, frame_id: str, png: bytes, *, log_ns: int | None = None) -> None:
+        """sensor_msgs/CompressedImage holding these PNG bytes of 8-bit grey values, e.g. labels."""
+        self._compressed(topic, stamp_ns, frame_id, "mono8; png compressed", png, log_ns)
+
+    def _compressed(self, topic: str, stamp_ns: int, frame_id: str, kind: str, data: bytes, log_ns: int | None) -> None:
+        pixels, header = np.frombuffer(data, np.uint8), _header(stamp_ns, frame_id)
+        self.write(topic, _message("sensor_msgs/msg/CompressedImage", header, kind, pixels), _log(stamp_ns, log_ns))
 
     def image(self, topic: str, stamp_ns: int, frame_id: str, rgb: np.ndarray, *, log_ns: int | None = None) -> None:
         """sensor_msgs/Image with encoding rgb8 from uint8 [H, W, 3]."""
@@ -153,6 +176,48 @@ class BagWriter:
         )
         self.write(topic, message, _log(stamp_ns, log_ns))
 
+    def nav_sat_fix(
+        self,
+        topic: str,
+        stamp_ns: int,
+        frame_id: str,
+        fix: GeoPoint,
+        deviation_m: tuple[float, float, float],
+        *,
+        log_ns: int | None = None,
+    ) -> None:
+        """sensor_msgs/NavSatFix of an unaided GPS receiver; deviation_m: standard deviation east, north and up."""
+        covariance = np.diag(np.square(np.asarray(deviation_m, np.float64))).reshape(-1)
+        kind = "sensor_msgs/msg/NavSatFix"
+        status = _message("sensor_msgs/msg/NavSatStatus", _STATUS_FIX, _SERVICE_GPS)
+        header = _header(stamp_ns, frame_id)
+        message = _message(kind, header, status, *map(float, fix), covariance, _DIAGONAL_KNOWN)
+        self.write(topic, message, _log(stamp_ns, log_ns))
+
+    def transforms(
+        self,
+        topic: str,
+        stamp_ns: int,
+        transforms: Sequence[tuple[str, str, Pose]],
+        *,
+        log_ns: int | None = None,
+    ) -> None:
+        """tf2_msgs/TFMessage of (parent frame, child frame, T_parent_child); on /tf_static for late listeners too."""
+        stamped = [
+            _message(
+                "geometry_msgs/msg/TransformStamped",
+                _header(stamp_ns, parent),
+                child,
+                _message(
+                    "geometry_msgs/msg/Transform",
+                    _message("geometry_msgs/msg/Vector3", *pose.position_m),
+                    _message("geometry_msgs/msg/Quaternion", *pose.quaternion_xyzw),
+                ),
+            )
+            for parent, child, pose in transforms
+        ]
+        self.write(topic, _message("tf2_msgs/msg/TFMessage", stamped), _log(stamp_ns, log_ns))
+
     def write(self, topic: str, message: Any, log_ns: int) -> None:
         """Any message of the rosbags Humble type store, e.g. one altered by a test.
 
@@ -161,7 +226,10 @@ class BagWriter:
         kind = message.__msgtype__
         with self._disk_errors():
             if topic not in self._connections:
-                self._connections[topic] = self._open_writer.add_connection(topic, kind, typestore=_TYPES)
+                offered = (_LATCHED,) if topic == "/tf_static" else ()
+                self._connections[topic] = self._open_writer.add_connection(
+                    topic, kind, typestore=_TYPES, offered_qos_profiles=offered
+                )
             connection = self._connections[topic]
             if connection.msgtype != kind:
                 raise BagError(f"{topic} in {self.path} already carries {connection.msgtype}, it cannot take {kind}")

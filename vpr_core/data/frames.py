@@ -5,6 +5,8 @@ frames/
   frames.csv     one line a frame; the columns of `COLUMNS`
   images/        000000.jpg ... the camera's own bytes
   clouds/        000000.npy ... float32 [N, 4]: x, y, z in metres in the LiDAR frame, intensity
+  labels/        000000.png ... one class a pixel, where the drive has them
+  card.png       the way driven, and what was dropped where
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from vpr_core.data.images import decode_label
 from vpr_core.errors import FramesError, InputError
 from vpr_core.files import read_manifest, write_json
 from vpr_core.preprocess import decode_image
@@ -26,7 +29,8 @@ from vpr_core.types import POSE_COLUMNS, Pose
 SCHEMA = 1
 MADE_BY = "vpr-distill ingest"
 KEYS = ("session", "bag", "map_frame", "image_size", "counts", "drops")
-COLUMNS = ("index", "stamp_ns", "image", "cloud", "cloud_stamp_ns", *POSE_COLUMNS)
+COLUMNS = ("index", "stamp_ns", "image", "cloud", "cloud_stamp_ns", *POSE_COLUMNS, "label")
+_WITHOUT_LABELS = COLUMNS[:-1]
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Frame:
     cloud_stamp_ns: int | None = None
     pose: Pose | None = None
     """T_map_base at `stamp_ns`."""
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Frames:
                 f"{folder}/frames.csv has {len(frames)} frames, card.json says {card['counts']['frames']}"
             )
         for frame in frames:
-            for name in (frame.image, frame.cloud):
+            for name in (frame.image, frame.cloud, frame.label):
                 if name and not (folder / name).is_file():
                     raise FramesError(f"{folder / name} is missing (frame {frame.index}); run `{MADE_BY}` again")
         return cls(folder, card, frames)
@@ -100,6 +105,10 @@ class Frames:
     def has_poses(self) -> bool:
         return len(self) > 0 and all(frame.pose is not None for frame in self.frames)
 
+    @property
+    def has_labels(self) -> bool:
+        return len(self) > 0 and all(frame.label is not None for frame in self.frames)
+
     @cached_property
     def positions_m(self) -> np.ndarray:
         """[N, 3] positions in the map frame; raises FramesError in a folder without poses."""
@@ -125,6 +134,16 @@ class Frames:
             raise FramesError(f"frame {index} of {self.folder} has no cloud")
         return np.load(self.folder / name)
 
+    def label(self, index: int) -> np.ndarray:
+        """uint8 [H, W], the class of each pixel of frame `index`."""
+        name = self.frames[index].label
+        if name is None:
+            raise FramesError(f"frame {index} of {self.folder} has no label; ingest the bag with --label_topic")
+        try:
+            return decode_label((self.folder / name).read_bytes())
+        except InputError as error:
+            raise FramesError(f"{self.folder / name} is damaged ({error}); run `{MADE_BY}` again") from error
+
 
 def write_index(folder: Path, frames: Iterable[Frame], card: dict[str, Any]) -> None:
     """Write frames.csv and card.json; images and clouds lie in the folder already."""
@@ -138,14 +157,14 @@ def write_index(folder: Path, frames: Iterable[Frame], card: dict[str, Any]) -> 
 def _row(frame: Frame) -> list[Any]:
     pose = frame.pose.cells() if frame.pose else [""] * len(POSE_COLUMNS)
     cloud_stamp = "" if frame.cloud_stamp_ns is None else frame.cloud_stamp_ns
-    return [frame.index, frame.stamp_ns, frame.image or "", frame.cloud or "", cloud_stamp, *pose]
+    return [frame.index, frame.stamp_ns, frame.image or "", frame.cloud or "", cloud_stamp, *pose, frame.label or ""]
 
 
 def _read_csv(path: Path) -> tuple[Frame, ...]:
     try:
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
+            if tuple(reader.fieldnames or ()) not in (COLUMNS, _WITHOUT_LABELS):
                 raise FramesError(f"{path} has columns {reader.fieldnames}, expected {list(COLUMNS)}")
             return tuple(_frame(row) for row in reader)
     except FileNotFoundError:
@@ -162,4 +181,5 @@ def _frame(row: dict[str, str]) -> Frame:
         cloud=row["cloud"] or None,
         cloud_stamp_ns=int(row["cloud_stamp_ns"]) if row["cloud_stamp_ns"] else None,
         pose=Pose.from_cells([row[name] for name in POSE_COLUMNS]),
+        label=row.get("label") or None,
     )

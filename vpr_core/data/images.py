@@ -58,6 +58,32 @@ def image_from_message(message: Any) -> np.ndarray:
     return cv2.cvtColor(np.ascontiguousarray(bgr), cv2.COLOR_BGR2RGB)
 
 
+def label_from_message(message: Any) -> np.ndarray:
+    """uint8 [H, W], one class a pixel, of an Image with encoding mono8 or 8UC1, or of a CompressedImage that is a PNG.
+
+    Raises InputError as `image_from_message` does; a JPEG is refused ("encoding"), for it invents classes.
+    """
+    if hasattr(message, "format"):
+        return decode_label(bytes(message.data))
+    if message.encoding not in ("mono8", "8UC1"):
+        raise InputError(f"label encoding {message.encoding!r} is not one of mono8, 8UC1", kind="encoding")
+    packed = packed_image(message)
+    return packed.data.reshape(packed.height, packed.width)
+
+
+def decode_label(data: bytes) -> np.ndarray:
+    """The bytes of a grey PNG of 8 bits to uint8 [H, W]; raises InputError."""
+    if not data.startswith(b"\x89PNG"):
+        raise InputError(f"label image of {len(data)} bytes is no PNG: classes survive no other compression",
+                         kind="encoding")  # fmt: skip
+    label = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if label is None:
+        raise InputError(f"label image of {len(data)} bytes does not decode", kind="undecodable")
+    if label.dtype != np.uint8 or label.ndim != 2:
+        raise InputError(f"label image is {label.dtype} {list(label.shape)}, expected uint8 [H, W]", kind="encoding")
+    return label
+
+
 def packed_image(message: Any) -> PackedImage:
     """A sensor_msgs/Image checked and without padding; raises InputError as `image_from_message` does."""
     pixel_bytes = _BYTES_PER_PIXEL.get(message.encoding)

@@ -1,101 +1,99 @@
-"""Which images, clouds and poses of a drive belong together, and which of them become keyframes."""
+"""Which images, clouds, labels and poses of a drive belong together, and which of them become keyframes."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from vpr_core.data.frames import Frame
+from vpr_core.data.poses import Track
 from vpr_core.types import Pose
 
 
-@dataclass
-class Stream:
-    """Header stamps of one topic, sorted, with what else the first pass learns."""
+@dataclass(frozen=True)
+class Candidate:
+    """What belongs together, by header stamps."""
 
-    stamps_ns: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    values: list[Any] = field(default_factory=list)
-    frame_id: str = ""
+    stamp_ns: int
+    """Of the image, or of the cloud in a drive without a camera."""
+    cloud_ns: int | None = None
+    label_ns: int | None = None
+    pose: Pose | None = None
+
+
+@dataclass(frozen=True)
+class Partners:
+    """Sorted stamps and poses among which an image finds what belongs to it; None where there is no such sensor."""
+
+    tolerance_ns: int
+    has_image: bool
+    clouds_ns: np.ndarray | None
+    labels_ns: np.ndarray | None
+    track: Track | None
+
+    def of(self, stamp_ns: int) -> Candidate | str:
+        """What belongs to the image (or cloud, in a drive without a camera) at this stamp, or why it is left out.
+
+        A label that is too far is left out alone: the frame does without.
+        """
+        cloud_ns, label_ns = None, None
+        if not self.has_image:
+            cloud_ns = stamp_ns
+        elif self.clouds_ns is not None:
+            cloud_ns = nearest(self.clouds_ns, stamp_ns, self.tolerance_ns)
+            if cloud_ns is None:
+                return f"no cloud within {self.tolerance_ns / 1e9:g} s of the image"
+        if self.labels_ns is not None:
+            label_ns = nearest(self.labels_ns, stamp_ns, self.tolerance_ns)
+        pose = self.track.at(stamp_ns) if self.track is not None else None
+        if isinstance(pose, str):
+            return pose
+        return Candidate(stamp_ns, cloud_ns, label_ns, pose)
+
+
+def nearest(stamps_ns: np.ndarray, stamp_ns: int, tolerance_ns: int) -> int | None:
+    """The nearest of sorted stamps, the earlier of two that are as near; None where none is within tolerance."""
+    right = int(np.searchsorted(stamps_ns, stamp_ns))
+    around = stamps_ns[max(right - 1, 0) : right + 1]
+    if not len(around):
+        return None
+    found = int(around[np.argmin(np.abs(around - stamp_ns))])
+    return found if abs(found - stamp_ns) <= tolerance_ns else None
+
+
+class KeyframeChooser:
+    """Takes candidates in the order of their stamps and says which become keyframes."""
+
+    def __init__(self, keyframe_m: float, keyframe_s: float) -> None:
+        self._keyframe_m, self._keyframe_ns = keyframe_m, round(keyframe_s * 1e9)
+        self._last: Candidate | None = None
+
+    def choose(self, candidate: Candidate) -> bool:
+        chosen = self._last is None or self._far_enough(self._last, candidate)
+        if chosen:
+            self._last = candidate
+        return chosen
+
+    def _far_enough(self, last: Candidate, candidate: Candidate) -> bool:
+        if last.pose is not None and candidate.pose is not None:
+            step_m = np.subtract(candidate.pose.position_m, last.pose.position_m)
+            return float(np.linalg.norm(step_m)) >= self._keyframe_m
+        return candidate.stamp_ns - last.stamp_ns >= self._keyframe_ns
 
 
 def plan_frames(
-    streams: dict[str, Stream],
-    image: str | None,
-    cloud: str | None,
-    pose: str | None,
-    keyframe_m: float,
-    keyframe_s: float,
-    tolerance_ns: int,
-    drops: Counter[str],
-) -> list[Frame]:
-    """Which messages become frames; `Frame.image` and `.cloud` hold nothing yet.
+    leads_ns: np.ndarray, partners: Partners, chooser: KeyframeChooser, drops: Counter[str], lost_ns: list[int]
+) -> Iterator[Candidate]:
+    """The keyframes among images (or clouds) of these sorted stamps.
 
-    image, cloud, pose: topics in `streams`, None where the drive has no such sensor; the image leads, without one the
-    cloud. What finds no partner is left out and counted in `drops` by reason.
+    What is left out is counted in `drops` by reason, its stamps are added to `lost_ns`.
     """
-    lead = streams[image or cloud or ""]
-    clouds = streams[cloud].stamps_ns if image and cloud else None
-    poses = streams[pose] if pose else None
-    candidates: list[Frame] = []
-    for stamp_ns in map(int, lead.stamps_ns):
-        frame = Frame(len(candidates), stamp_ns, None, None, None if image else stamp_ns)
-        if clouds is not None:
-            nearest = _nearest(clouds, stamp_ns)
-            if nearest is None or abs(nearest - stamp_ns) > tolerance_ns:
-                drops[f"no cloud within {tolerance_ns / 1e9:g} s of the image"] += 1
-                continue
-            frame = replace(frame, cloud_stamp_ns=nearest)
-        if poses is not None:
-            at_stamp = interpolate(poses.stamps_ns, poses.values, stamp_ns)
-            if at_stamp is None:
-                drops["no two poses around it within 0.5 s"] += 1
-                continue
-            frame = replace(frame, pose=at_stamp)
-        candidates.append(frame)
-    return list(_keyframes(candidates, keyframe_m, round(keyframe_s * 1e9)))
-
-
-def _nearest(stamps_ns: np.ndarray, stamp_ns: int) -> int | None:
-    if not len(stamps_ns):
-        return None
-    right = int(np.searchsorted(stamps_ns, stamp_ns))
-    around = stamps_ns[max(right - 1, 0) : right + 1]
-    return int(around[np.argmin(np.abs(around - stamp_ns))])
-
-
-def interpolate(stamps_ns: np.ndarray, poses: list[Pose], stamp_ns: int, max_gap_ns: int = 500_000_000) -> Pose | None:
-    """Pose at `stamp_ns` between its two neighbours, linear in position and normalised linear in rotation.
-
-    None where the stamp lies outside the poses or between two that are more than `max_gap_ns` apart.
-    """
-    right = int(np.searchsorted(stamps_ns, stamp_ns))
-    if right < len(stamps_ns) and stamps_ns[right] == stamp_ns:
-        return poses[right]
-    if right in (0, len(stamps_ns)) or stamps_ns[right] - stamps_ns[right - 1] > max_gap_ns:
-        return None
-    before, after = poses[right - 1], poses[right]
-    weight = float(stamp_ns - stamps_ns[right - 1]) / float(stamps_ns[right] - stamps_ns[right - 1])
-    position = (1 - weight) * np.array(before.position_m) + weight * np.array(after.position_m)
-    q0, q1 = np.array(before.quaternion_xyzw), np.array(after.quaternion_xyzw)
-    rotation = (1 - weight) * q0 + weight * (q1 if q0 @ q1 >= 0 else -q1)
-    rotation /= np.linalg.norm(rotation)
-    return Pose(tuple(map(float, position)), tuple(map(float, rotation)))  # type: ignore[arg-type]
-
-
-def _keyframes(candidates: list[Frame], keyframe_m: float, keyframe_ns: int) -> Iterator[Frame]:
-    last: Frame | None = None
-    index = 0
-    for frame in candidates:
-        if last is None or _far_enough(last, frame, keyframe_m, keyframe_ns):
-            yield replace(frame, index=index)
-            last, index = frame, index + 1
-
-
-def _far_enough(last: Frame, frame: Frame, keyframe_m: float, keyframe_ns: int) -> bool:
-    if last.pose is not None and frame.pose is not None:
-        return float(np.linalg.norm(np.subtract(frame.pose.position_m, last.pose.position_m))) >= keyframe_m
-    return frame.stamp_ns - last.stamp_ns >= keyframe_ns
+    for stamp_ns in map(int, leads_ns):
+        candidate = partners.of(stamp_ns)
+        if isinstance(candidate, str):
+            drops[candidate] += 1
+            lost_ns.append(stamp_ns)
+        elif chooser.choose(candidate):
+            yield candidate

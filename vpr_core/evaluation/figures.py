@@ -1,4 +1,4 @@
-"""Pictures for reports: the map with its matches, recall by condition, precision, queries beside their matches."""
+"""Pictures as files of their own: precision over recall, and an overview of what was matched."""
 
 from __future__ import annotations
 
@@ -7,78 +7,19 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import matplotlib
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from vpr_core.evaluation.evaluate import Evaluation
+from vpr_core.evaluation.maps import draw_matches
 from vpr_core.evaluation.precision_recall import PrecisionRecall, precision_recall
 from vpr_core.evaluation.report import Section, write_report
 from vpr_core.files import write_atomic
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend has to be chosen first)
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-
-RIGHT, WRONG, PLACE, OFF_MAP = "#2a7f3f", "#c0392b", "#9aa5b1", "#d9a441"
 STYLES = ("-", "--", ":", "-.")
 MAX_CURVES = 8
-
-
-def match_map(evaluation: Evaluation) -> str:
-    """The places of the map and where each query was, joined by a line to a wrong best match; an SVG as a data URI.
-
-    Green: the best match is within the radius. Red: it is not. Amber: the query has no place in the map.
-    """
-    figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
-    _draw_matches(axes, evaluation)
-    return data_uri(figure)
-
-
-def _draw_matches(axes: Axes, evaluation: Evaluation) -> None:
-    result, places, queries = evaluation.result, evaluation.database.positions_m, evaluation.queries.positions_m
-    axes.plot(places[:, 0], places[:, 1], ".", color=PLACE, markersize=4, label="places of the map")
-    for name, color, chosen in (
-        ("right", RIGHT, result.first_hit == 1),
-        ("wrong", WRONG, (result.first_hit != 1) & (result.first_hit >= 0)),
-        ("no place in the map", OFF_MAP, result.first_hit < 0),
-    ):
-        if not chosen.any():
-            continue
-        axes.plot(*queries[chosen, :2].T, "o", color=color, markersize=3, label=f"{name} ({int(chosen.sum())})")
-        if color == WRONG:
-            for query, place in zip(queries[chosen], places[result.best[chosen]], strict=True):
-                axes.plot([query[0], place[0]], [query[1], place[1]], color=color, linewidth=0.5, alpha=0.4)
-    axes.set(aspect="equal", xlabel="x [m]", ylabel="y [m]")
-    axes.set_title(f"{evaluation.queries.session}: best matches", fontsize=9)
-    axes.legend(loc="best", fontsize=7, framealpha=0.9)
-
-
-def recall_bars(rows: Sequence[dict[str, object]]) -> str:
-    """Recall@1 of each method by condition, as grouped bars; rows with the keys method, condition and recall."""
-    methods = list(dict.fromkeys(str(row["method"]) for row in rows))
-    conditions = list(dict.fromkeys(str(row["condition"]) for row in rows))
-    value = {
-        (row["method"], row["condition"]): float(row["recall"])  # type: ignore[arg-type]
-        for row in rows
-        if row["recall"] is not None
-    }
-    figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
-    width = 0.8 / len(methods)
-    for number, method in enumerate(methods):
-        heights = [value.get((method, condition), float("nan")) for condition in conditions]
-        bars = axes.bar(np.arange(len(conditions)) + number * width, heights, width * 0.92, label=method)
-        axes.bar_label(bars, fmt="%.2f", fontsize=6)
-    axes.set_xticks(np.arange(len(conditions)) + width * (len(methods) - 1) / 2, conditions)
-    axes.set(ylim=(0, 1.08), ylabel="Recall@1")
-    axes.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.24), frameon=False)
-    return data_uri(figure)
-
-
-def precision_recall_curves(evaluations: Sequence[Evaluation]) -> str:
-    """`precision_recall_figure` as an SVG data URI."""
-    return data_uri(precision_recall_figure(evaluations))
 
 
 def precision_recall_figure(evaluations: Sequence[Evaluation]) -> Figure:
@@ -86,7 +27,8 @@ def precision_recall_figure(evaluations: Sequence[Evaluation]) -> Figure:
 
     Of more than MAX_CURVES evaluations, those of one method make one curve: all their queries under one threshold.
     """
-    figure, axes = plt.subplots(figsize=(7, 5), dpi=150, layout="constrained")
+    figure = Figure(figsize=(7, 5), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
     pairs = list(dict.fromkeys(_drives(evaluation) for evaluation in evaluations))
     for number, method in enumerate(dict.fromkeys(evaluation.method for evaluation in evaluations)):
         own = [evaluation for evaluation in evaluations if evaluation.method == method]
@@ -131,10 +73,12 @@ def write_precision_recall(path: Path, evaluations: Sequence[Evaluation]) -> Non
     """Write `precision_recall_figure` as .svg, .png, or .html with the figures in a table under it."""
     if path.suffix == ".html":
         rows = [evaluation.row() for evaluation in evaluations]
-        section = Section(PR_TITLE, picture=precision_recall_curves(evaluations), rows=rows)
+        svg = base64.b64encode(rendered(precision_recall_figure(evaluations), "svg")).decode()
+        picture = f"data:image/svg+xml;base64,{svg}"
+        section = Section(PR_TITLE, picture=picture, picture_text=PR_TITLE, rows=rows)
         write_report(path, "Precision and recall of best matches", PR_SUMMARY, [section])
         return
-    write_atomic(path, _rendered(precision_recall_figure(evaluations), path.suffix[1:]))
+    write_atomic(path, rendered(precision_recall_figure(evaluations), path.suffix[1:]))
 
 
 PR_TITLE = "By the similarity from which a match is accepted"
@@ -147,9 +91,10 @@ PR_SUMMARY = (
 def overview(evaluations: Sequence[Evaluation]) -> Figure:
     """One query of each drive above the place it was matched to, and beside them the map with every right match.
 
-    The query is the one in the middle of those that are right, so the picture shows success; `match_pairs` shows both.
+    The query is the one in the middle of those that are right, so the picture shows success;
+    `pictures.wrong_pairs` shows the rest.
     """
-    figure = plt.figure(figsize=(11, 3.9), layout="constrained")
+    figure = Figure(figsize=(11, 3.9), dpi=120, layout="constrained")
     grid = figure.add_gridspec(2, len(evaluations) + 2)
     for column, evaluation in enumerate(evaluations):
         right = np.flatnonzero(evaluation.result.first_hit == 1)
@@ -163,40 +108,14 @@ def overview(evaluations: Sequence[Evaluation]) -> Figure:
             axes.imshow(drive.image(index))
             axes.set_title(text, fontsize=8)
             axes.axis("off")
-    _draw_matches(figure.add_subplot(grid[:, -2:]), evaluations[-1])
+    draw_matches(figure.add_subplot(grid[:, -2:]), evaluations[-1])
     return figure
 
 
-def match_pairs(evaluation: Evaluation, right: bool, count: int = 3) -> list[tuple[str, str]]:
-    """Evenly chosen queries whose best match is right, or wrong, each as (JPEG data URI query | match, caption)."""
-    hits = evaluation.result.first_hit
-    chosen = np.flatnonzero(hits == 1 if right else (hits >= 0) & (hits != 1))
-    count = min(count, len(chosen))
-    chosen = chosen[((np.arange(count) + 0.5) * len(chosen) / max(count, 1)).astype(int)]
-    return [_pair(evaluation, int(index)) for index in chosen]
-
-
-def _pair(evaluation: Evaluation, index: int) -> tuple[str, str]:
-    best = int(evaluation.result.best[index])
-    query, match = evaluation.queries.image(index), evaluation.database.image(best)
-    match = cv2.resize(match, query.shape[1::-1], interpolation=cv2.INTER_AREA)
-    gap = np.full((query.shape[0], 6, 3), 255, np.uint8)
-    jpeg = cv2.imencode(".jpg", cv2.cvtColor(np.hstack([query, gap, match]), cv2.COLOR_RGB2BGR))[1]
-    distance = np.linalg.norm(evaluation.queries.positions_m[index, :2] - evaluation.database.positions_m[best, :2])
-    caption = (
-        f"{evaluation.queries.session}, frame {index}: place {best}, {distance:.1f} m away, "
-        f"similarity {evaluation.result.best_similarity[index]:.3f}"
-    )
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}", caption
-
-
-def data_uri(figure: Figure) -> str:
-    """The figure as an SVG that a page can hold; the figure is closed."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(_rendered(figure, 'svg')).decode()}"
-
-
-def _rendered(figure: Figure, format: str) -> bytes:
+def rendered(figure: Figure, format: str) -> bytes:
+    """The figure as the bytes of a file; the same bytes for the same figure."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=format)
-    plt.close(figure)
+    metadata = {"Date": None} if format == "svg" else None
+    with rc_context({"svg.hashsalt": "figure"}):
+        figure.savefig(buffer, format=format, metadata=metadata)
     return buffer.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from vpr_core.evaluation.evaluate import Describe, Retrieve, thumbnail_describer
 from vpr_core.evaluation.recall import nearest
 from vpr_core.evaluation.scan_context import MAX_RANGE_M, retrieve_scan_contexts, scan_context_describer
@@ -11,12 +9,8 @@ from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.mapping import describe
 
 
-def bundle_and_baseline(folder: str | Path, device: str = "cpu") -> dict[str, tuple[Describe, Retrieve]]:
-    """Methods by name: the bundle, and a grey thumbnail for a camera or Scan Context, with its range, for a LiDAR.
-
-    Raises BundleError.
-    """
-    bundle = Bundle.load(folder, device)
+def bundle_and_baseline(bundle: Bundle) -> dict[str, tuple[Describe, Retrieve]]:
+    """Methods by name: the bundle, and a grey thumbnail for a camera or Scan Context, with its range, for a LiDAR."""
     methods: dict[str, tuple[Describe, Retrieve]] = {"bundle": (lambda drive: describe(bundle, drive), nearest)}
     if bundle.modality == "camera":
         return methods | {"thumbnail": (thumbnail_describer(), nearest)}

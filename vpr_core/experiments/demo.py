@@ -11,23 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vpr_core.data.frames import Frames
-from vpr_core.data.places import within
 from vpr_core.errors import FramesError, RecipeError
 from vpr_core.evaluation.evaluate import Evaluation, evaluate, table_text, thumbnail_describer
-from vpr_core.evaluation.figures import (
-    data_uri,
-    match_map,
-    match_pairs,
-    overview,
-    precision_recall_curves,
-    recall_bars,
-)
-from vpr_core.evaluation.recall import DEFAULT_RADIUS_M
-from vpr_core.evaluation.report import Section, write_report
 from vpr_core.evaluation.scan_context import retrieve_scan_contexts, scan_context_describer
+from vpr_core.experiments.demo_figures import MODALITIES, by_condition, check_floors, live_figures
+from vpr_core.experiments.demo_report import Results, write_demo_report
 from vpr_core.experiments.live import installed_share, run_live
 from vpr_core.experiments.networks import (
     Network,
@@ -38,7 +27,7 @@ from vpr_core.experiments.networks import (
     train_networks,
     untrained,
 )
-from vpr_core.experiments.town import MAP_CONDITION, TestTown, Towns, ingest_drives, town_drives
+from vpr_core.experiments.town import TestTown, Towns, ingest_drives, town_drives
 from vpr_core.export import export
 from vpr_core.files import write_json
 from vpr_core.retrieval.mapping import build_map
@@ -48,7 +37,7 @@ TRAIN_TOWN, TEST_TOWN = 1, 2
 SEED = 0
 LIVE_RATE = 8.0
 LIVE = "live_dusk"
-TOPICS = {"camera": IMAGE_TOPIC, "lidar": CLOUD_TOPIC}
+TOPICS = dict(zip(MODALITIES, (IMAGE_TOPIC, CLOUD_TOPIC), strict=True))
 """Of each student."""
 Evaluations = dict[tuple[str, str], list[Evaluation]]
 """By modality and method."""
@@ -72,7 +61,7 @@ class Demo:
     @property
     def live(self) -> Drive:
         """Partly through streets that the map does not have."""
-        return Drive(self.folder / "bags" / LIVE, TEST_TOWN, "dusk", "mixed", 40)
+        return Drive(self.folder / "bags" / LIVE, TEST_TOWN, "dusk", "mixed", 40, labels=False, lidar_columns=512)
 
     def path(self, kind: str, name: str) -> Path:
         return self.folder / kind / name
@@ -174,69 +163,6 @@ def _live(demo: Demo, modality: str) -> list[dict[str, Any]]:
     )
 
 
-def live_figures(
-    records: list[dict[str, Any]], drive: Frames, places_m: np.ndarray, modality: str = "camera"
-) -> dict[str, Any]:
-    """What the live matches of images or clouds were worth, by the drive's true poses.
-
-    A frame has a place where one lies within DEFAULT_RADIUS_M. `hit_rate`: of the frames that have a place, the share
-    that was answered with one of those first; `precision`: of the accepted matches, the share that is right;
-    `accepted_off_map`: accepted matches of frames without a place.
-    """
-    near = within(places_m, drive.positions_m, DEFAULT_RADIUS_M)
-    stamps = [frame.stamp_ns if modality == "camera" else frame.cloud_stamp_ns for frame in drive.frames]
-    truth = dict(zip(stamps, near, strict=True))
-    answered = [record for record in records if record["stamp_ns"] in truth and record["matches"]]
-    right = [record["matches"][0]["place_id"] in truth[record["stamp_ns"]] for record in answered]
-    accepted = [record["accepted"] for record in answered]
-    off_map = [not len(truth[record["stamp_ns"]]) for record in answered]
-    with_place = sum(len(found) > 0 for found in near)
-    return {
-        "frames": len(drive),
-        "answered": len(answered),
-        "with_place": with_place,
-        "hit_rate": round(sum(right) / with_place, 4) if with_place else None,
-        "accepted": sum(accepted),
-        "precision": round(sum(np.logical_and(right, accepted)) / sum(accepted), 4) if any(accepted) else None,
-        "accepted_off_map": int(sum(np.logical_and(off_map, accepted))),
-        "median_processing_ms": round(float(np.median([r["processing_ms"] for r in answered])), 2)
-        if answered
-        else None,
-    }
-
-
-def check_floors(rows: list[dict[str, Any]], live: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What trained networks must reach in this town; untrained ones do not."""
-    measured = []
-    for modality, (at_noon, of_others, _) in FLOORS.items():
-        recall = {
-            row["condition"]: row["recall"]
-            for row in rows
-            if (row["modality"], row["method"]) == (modality, "student distilled")
-        }
-        noon = recall.pop(MAP_CONDITION)
-        measured += [
-            (f"{modality} student, Recall@1 noon to noon", noon, at_noon),
-            (
-                f"{modality} student, Recall@1 mean of the other conditions",
-                float(np.mean([*recall.values()])),
-                of_others,
-            ),
-        ]
-    measured += [
-        (f"{row['modality']} student, live hit rate", row["hit_rate"] or 0.0, FLOORS[row["modality"]][2])
-        for row in live
-    ]
-    return [
-        {"floor": name, "at_least": floor, "measured": round(value, 4), "met": value >= floor}
-        for name, value, floor in measured
-    ]
-
-
-FLOORS = {"camera": (0.9, 0.5, 0.7), "lidar": (0.5, 0.5, 0.5)}
-"""Recall@1 at the map's condition and in the mean of the others, and the live hit rate."""
-
-
 def _report(demo: Demo, evaluations: Evaluations, records: dict[str, list[dict[str, Any]]]) -> Path:
     table = [
         row
@@ -262,81 +188,5 @@ def _report(demo: Demo, evaluations: Evaluations, records: dict[str, list[dict[s
             "seconds": demo.seconds,
         },
     )
-    return _write_pages(demo, evaluations, table, live)
-
-
-def by_condition(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Recall@1 with a column for each condition, and the mean of those that the map was not made under.
-
-    The teacher comes first, then the camera's methods and the LiDAR's.
-    """
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in table:
-        key = (row["modality"], row["method"])
-        found.setdefault(key, {"modality": key[0], "method": key[1]})[row["condition"]] = round(row["recall"], 3)
-    for row in found.values():
-        others = [value for name, value in row.items() if name not in ("modality", "method", MAP_CONDITION)]
-        row["others"] = round(float(np.mean(others)), 3)
-    return sorted(found.values(), key=lambda row: ("fused", *TOPICS).index(row["modality"]))
-
-
-def _write_pages(demo: Demo, evaluations: Evaluations, table: list[dict[str, Any]], live: list[dict[str, Any]]) -> Path:
-    students = {modality: evaluations[modality, "student distilled"] for modality in TOPICS}
-    hardest = {
-        modality: min(found, key=lambda evaluation: evaluation.result.at[1]) for modality, found in students.items()
-    }
-    picture = overview(students["camera"])
-    picture.savefig(demo.folder / "overview.jpg", dpi=120)
-    charts = [
-        Section(
-            f"Recall@1 by condition: {modality}",
-            picture=recall_bars([row for row in table if row["modality"] in ("fused", modality)]),
-        )
-        for modality in TOPICS
-    ]
-    curves = [
-        Section(f"Precision and recall: {modality} student distilled", PR_TEXT, precision_recall_curves(found))
-        for modality, found in students.items()
-    ]
-    maps = [
-        Section(f"Map and matches of the {modality} student: {found.queries.session}", picture=match_map(found))
-        for modality, found in hardest.items()
-    ]
-    pairs = [
-        Section(title, pairs=[pair for found in students["camera"] for pair in match_pairs(found, right, 2)], kind=kind)
-        for title, right, kind in (("Right", True, "right"), ("Wrong", False, "wrong"))
-    ]
-    sections = [
-        Section("Queries, and the places they were matched to", picture=data_uri(picture)),
-        Section("Teacher and students", _explain(students["camera"][0]), rows=by_condition(table)),
-        *charts,
-        Section("Live, over ROS 2", LIVE_TEXT, rows=live),
-        *curves,
-        *maps,
-        *pairs,
-        Section("Seconds by stage", rows=[demo.seconds]),
-    ]
-    return write_report(demo.folder / "report.html", "Place recognition in a made-up town", SUMMARY, sections)
-
-
-SUMMARY = (
-    "A teacher with camera and LiDAR and students with one of the two were trained on one town, the students alone and "
-    "with the teacher's help, for the same number of steps. They are tried in another town: a place map made of a "
-    "drive at noon, and queries of other drives through the same streets, with other parked cars and in other light."
-)
-PR_TEXT = "By the similarity from which a best match is accepted; a query without a place costs precision if accepted."
-LIVE_TEXT = (
-    "A bag of a drive at dusk, partly off the map, was replayed to the localizer node in a process of its own, once "
-    "for each distilled student. hit_rate: of the frames that have a place within 10 m, the share whose best match is "
-    "one; precision: of the accepted matches, the share that is right."
-)
-
-
-def _explain(evaluation: Evaluation) -> str:
-    return (
-        f"Recall@1: a best match within {evaluation.radius_m:g} m is right; a query without any place within that "
-        "distance is skipped. Others: the mean of the conditions that the map was not made under. The teacher's halves "
-        "are its own cloud and image descriptors. Untrained is the student before its first step, the camera's with "
-        "ImageNet weights; thumbnail a 16x12 grey picture, Scan Context a classical LiDAR method. One run says little "
-        "about what distillation gives: `vpr-distill tables` repeats it over seeds and towns."
-    )
+    bundles = {modality: demo.path("bundles", modality) for modality in TOPICS}
+    return write_demo_report(demo.folder, Results(evaluations, table, bundles, live, records, demo.seconds))

@@ -21,7 +21,7 @@ from vpr_core.experiments.networks import (
     table_rows,
     train_networks,
 )
-from vpr_core.experiments.town import MAP_CONDITION, Towns, record_frames, town_drives
+from vpr_core.experiments.town import Towns, mean_of_others, record_frames, town_drives
 from vpr_core.training.checkpoint import load_checkpoint
 
 COLUMNS = (
@@ -135,7 +135,7 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _summary_row(key: tuple[str, ...], seeds: Sequence[dict[str, float]]) -> dict[str, Any]:
-    others = np.array([_mean_of_others(found) for found in seeds])
+    others = np.array([mean_of_others(found) for found in seeds])
     return {
         **dict(zip(("town", "modality", "recipe", "method"), key, strict=True)),
         "seeds": len(seeds),
@@ -178,7 +178,7 @@ def _others_by_run(rows: Sequence[Row]) -> dict[tuple[str, ...], float]:
     for row in rows:
         run = tuple(row[name] for name in ("method", "modality", "student", "label", "seed", "town"))
         recall[run][row["condition"]] = float(row["recall_at_1"])
-    return {run: _mean_of_others(found) for run, found in recall.items()}
+    return {run: mean_of_others(found) for run, found in recall.items()}
 
 
 def _difference_row(name: str, values: Sequence[float]) -> dict[str, Any]:
@@ -192,10 +192,6 @@ def _difference_row(name: str, values: Sequence[float]) -> dict[str, Any]:
         "largest": float(differences.max()),
         "above 0": f"{int((differences > 0).sum())} of {len(differences)}",
     }
-
-
-def _mean_of_others(recall: dict[str, float]) -> float:
-    return float(np.mean([value for name, value in recall.items() if name != MAP_CONDITION]))
 
 
 def _spread(values: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from inspect import signature
 from torch import nn
 
 from vpr_core.errors import RecipeError
+from vpr_core.models.adafusion import AdaFusion, adafusion_camera, adafusion_lidar
 from vpr_core.models.backbones import minkfpn
 from vpr_core.models.encoder import build_image_encoder
 from vpr_core.models.minkloc import CloudBranch, MinkLocMultimodal, lidar_student
@@ -19,7 +20,8 @@ def build_model(name: str, **options: object) -> nn.Module:
     """The network of that name. It has an attribute `dim`, the width D of its descriptors.
 
     "camera": images [B, 3, H, W] -> [B, D], see `build_image_encoder`; "lidar": a SparseTensor of B clouds -> [B, D],
-    see `lidar_student`; "teacher": both -> a dictionary of descriptors, see `MinkLocMultimodal`.
+    see `lidar_student`; "teacher": both -> a dictionary of descriptors, see `MinkLocMultimodal`. "adafusion",
+    "adafusion_camera", "adafusion_lidar": the same for AdaFusion, whose clouds are grids [B, 1, X, Y, Z].
     Raises RecipeError for an unknown name, an unknown option, or options that do not fit together.
     """
     if name not in MODELS:
@@ -52,4 +54,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "camera": build_image_encoder,
     "lidar": lidar_student,
     "teacher": _teacher,
+    "adafusion": AdaFusion,
+    "adafusion_camera": adafusion_camera,
+    "adafusion_lidar": adafusion_lidar,
 }

@@ -84,6 +84,9 @@ class MinkLocMultimodal(nn.Module):
     def dim(self) -> int:
         return int(self.cloud_fe.dim) + int(self.image_fe.dim)  # type: ignore[arg-type]
 
+    def cloud_parameters(self) -> list[nn.Parameter]:
+        return list(self.cloud_fe.parameters())
+
     def forward(self, images: Tensor, clouds: SparseTensor) -> dict[str, Tensor]:
         """images [B, 3, H, W] in [0, 1], clouds of B vehicles -> embedding [B, cloud + image] and its two halves.
 
@@ -165,7 +168,7 @@ class LoadReport:
 
 
 def load_published(model: nn.Module, state_dict: Mapping[str, Tensor]) -> LoadReport:
-    """Loads weights as MinkLoc++ or DistilVPR publish them into one of the models above or of `build_model`.
+    """Loads weights as MinkLoc++, DistilVPR or AdaFusion publish them into a model above or one of `build_model`.
 
     A half alone takes weights whose names all begin with cloud_fe or image_fe, as upstream's single networks have them.
     Raises BundleError where an entry is missing, of another shape, or neither the model's nor a known unused head's.

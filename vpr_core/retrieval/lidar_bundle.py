@@ -2,7 +2,7 @@
 
 bundle/
   bundle.json         besides what every bundle has: model (name and options for `build_model`), voxel_size_m,
-                      max_range_m (null: no limit)
+                      max_range_m (null: no limit); for a network of dense grids `grid`, and null for the two
   weights-<hash>.pt   state dict of the network
 """
 
@@ -22,7 +22,8 @@ from vpr_core.data.pointcloud import distance_m, within_range
 from vpr_core.errors import BundleError, InputError, VprError
 from vpr_core.files import read_checked
 from vpr_core.models.factory import build_model
-from vpr_core.models.sparse import batch_clouds, voxelize
+from vpr_core.models.sparse import SparseTensor, batch_clouds, voxelize
+from vpr_core.models.voxel_grid import CloudGrid
 from vpr_core.retrieval.bundle import MADE_BY, Bundle, identity, write_bundle
 
 MIN_VOXELS = 10
@@ -36,20 +37,32 @@ class LidarEncoder:
 
     model: nn.Module
     """In eval mode."""
-    voxel_size_m: float
+    voxel_size_m: float | None
+    """None for a network of dense grids."""
     max_range_m: float | None
     """Points farther from the sensor than this are left out; None keeps all."""
     device: str = "cpu"
+    grid: CloudGrid | None = None
+    """What a network of dense grids takes of a cloud."""
 
     def encode(self, clouds: Sequence[np.ndarray]) -> np.ndarray:
         """Clouds [N, 3 or more] (x, y, z [m] in the LiDAR's frame first) to unit descriptors float32 [B, D].
 
-        Raises InputError where a cloud cannot show a place: see `occupied_voxels`.
+        Raises InputError where a cloud cannot show a place: see `occupied_voxels` and `occupied_cells`.
         """
-        voxels = [occupied_voxels(cloud, self.voxel_size_m, self.max_range_m).to(self.device) for cloud in clouds]
+        batch = self._batch(clouds)
         with torch.inference_mode():
-            descriptors = nn.functional.normalize(self.model(batch_clouds(voxels)))
+            descriptors = nn.functional.normalize(self.model(batch))
         return np.asarray(descriptors.float().cpu().numpy())
+
+    def _batch(self, clouds: Sequence[np.ndarray]) -> Tensor | SparseTensor:
+        if self.grid:
+            cells = np.stack([occupied_cells(cloud, self.grid) for cloud in clouds])
+            return torch.from_numpy(cells).to(self.device)
+        assert self.voxel_size_m
+        return batch_clouds(
+            [occupied_voxels(cloud, self.voxel_size_m, self.max_range_m).to(self.device) for cloud in clouds]
+        )
 
 
 @dataclass(frozen=True)
@@ -67,8 +80,9 @@ class LidarBundle(Bundle):
         model = load_network(manifest["model"], read_checked(folder, manifest["encoder"], BundleError, MADE_BY))
         if threads:
             torch.set_num_threads(threads)
-        encoder = LidarEncoder(model.to(device), manifest["voxel_size_m"], manifest["max_range_m"], device)
-        hash = identity(manifest, *cls.input_keys)
+        grid = CloudGrid.from_json(manifest["grid"]) if "grid" in manifest else None
+        encoder = LidarEncoder(model.to(device), manifest["voxel_size_m"], manifest["max_range_m"], device, grid)
+        hash = identity(manifest, *cls.input_keys, *(["grid"] if grid else []))
         return cls(manifest["dim"], manifest["accept_similarity"], hash, manifest["card"], encoder)
 
     def encode(self, observations: Sequence[np.ndarray]) -> np.ndarray:
@@ -82,11 +96,7 @@ def occupied_voxels(cloud: np.ndarray, voxel_size_m: float, max_range_m: float |
     Points that are not finite are left out. Raises InputError, whose `kind` says which: "refused" (no cloud), "empty"
     (no finite point), "range" (none within `max_range_m`), "sparse" (fewer than MIN_VOXELS voxels).
     """
-    if cloud.ndim != 2 or cloud.shape[1] < 3 or not np.issubdtype(cloud.dtype, np.floating):
-        raise InputError(f"point cloud is {cloud.dtype} {list(cloud.shape)}, expected float32 [N, 3] or wider: x, y, z")
-    points = cloud[np.isfinite(cloud[:, :3]).all(axis=1), :3]
-    if not len(points):
-        raise InputError(f"point cloud has no finite point among its {len(cloud)}", kind="empty")
+    points = _finite(cloud)
     near = within_range(points, max_range_m)  # the crop that training made
     if not len(near):
         nearest_m = float(distance_m(points).min())
@@ -103,6 +113,32 @@ def occupied_voxels(cloud: np.ndarray, voxel_size_m: float, max_range_m: float |
             kind="sparse",
         )
     return voxels
+
+
+def occupied_cells(cloud: np.ndarray, grid: CloudGrid) -> np.ndarray:
+    """The grid float32 [1, X, Y, Z] of a cloud [N, 3 or more] (x, y, z [m] first).
+
+    Points that are not finite are left out. Raises InputError with the kinds of `occupied_voxels`, "range" where no
+    point lies in the grid and "sparse" where fewer than MIN_VOXELS of its cells have one.
+    """
+    cells = grid.occupancy(_finite(cloud))
+    if cells.sum() < MIN_VOXELS:
+        raise InputError(
+            f"the cloud's {len(cloud)} points occupy {cells.sum():.0f} cells of the grid, expected {MIN_VOXELS} or "
+            "more: is the sensor covered?",
+            kind="sparse",
+        )
+    return cells[None]
+
+
+def _finite(cloud: np.ndarray) -> np.ndarray:
+    """The finite points [M, 3] of a cloud; raises InputError where it is none or has none."""
+    if cloud.ndim != 2 or cloud.shape[1] < 3 or not np.issubdtype(cloud.dtype, np.floating):
+        raise InputError(f"point cloud is {cloud.dtype} {list(cloud.shape)}, expected float32 [N, 3] or wider: x, y, z")
+    points = cloud[np.isfinite(cloud[:, :3]).all(axis=1), :3]
+    if not len(points):
+        raise InputError(f"point cloud has no finite point among its {len(cloud)}", kind="empty")
+    return points
 
 
 def load_network(spec: dict[str, Any], weights: bytes) -> nn.Module:
@@ -130,14 +166,17 @@ def write_lidar_bundle(
     weights: bytes,
     *,
     model: dict[str, Any],
-    voxel_size_m: float,
+    voxel_size_m: float | None,
     max_range_m: float | None,
     dim: int,
     accept_similarity: float | None,
     card: dict[str, Any],
+    grid: CloudGrid | None = None,
 ) -> Path:
     """Write a LiDAR bundle; an older one stays whole until everything is on the disk."""
     input = {"model": model, "voxel_size_m": voxel_size_m, "max_range_m": max_range_m}
+    if grid:
+        input["grid"] = grid.as_json()
     return write_bundle(folder, "lidar", ("weights.pt", weights), input=input, dim=dim,
                         accept_similarity=accept_similarity, card=card)  # fmt: skip
 

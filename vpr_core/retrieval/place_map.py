@@ -1,7 +1,7 @@
 """A place map: the descriptors of a drive's keyframes, where they were taken, and which bundle made them.
 
 place_map/
-  map.json                 schema, model hash, modality, map frame, image size, counts
+  map.json                 schema, model hash, modality, map frame, image size, places of each session
   descriptors-<hash>.npy   float32 [N, D], unit rows
   places-<hash>.csv        session, stamp and pose of each row
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ class PlaceMap:
                 "modality": self.modality,
                 "image_size": list(self.image_size) if self.image_size else None,
                 "places_count": len(self),
+                "sessions": Counter(place.session for place in self.places),
                 "descriptors": stored["descriptors.npy"],
                 "places": stored["places.csv"],
             }
@@ -108,6 +110,13 @@ class PlaceMap:
         files = {"descriptors.npy": buffer.getvalue(), "places.csv": _places_csv(self.places).encode()}
         commit(Path(folder), MANIFEST, files, manifest)
         return Path(folder)
+
+
+def stored_hash(folder: str | Path) -> str:
+    """Identity of the map that lies in a folder; empty where there is none. Raises MapError on a damaged one."""
+    if not (Path(folder) / MANIFEST).is_file():
+        return ""
+    return _hash(read_manifest(Path(folder), MANIFEST, SCHEMA, MapError, MADE_BY, KEYS))
 
 
 def _hash(manifest: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 from vpr_core.synthetic.facades import Facade
 from vpr_core.synthetic.houses import House, shaded
 from vpr_core.synthetic.roofs import add_roof
-from vpr_core.synthetic.streets import StreetKind
 from vpr_core.synthetic.surface import Material, Placement, SurfaceBuilder
 
 
@@ -96,14 +95,16 @@ def _add_extras(
         _add_chimney(builder, house, at, rng)
     if house.roof == "gable" and rng.random() < 0.4:
         _add_dormer(builder, facades, front, house, at, rng)
-    if house.design.kind != StreetKind.CENTRE:
+    build = house.design.build
+    if build.porch:
         _add_porch(builder, front, house, at, rng)
         return
-    cornice = (0.0, -0.3, house.height_m - 0.35), (house.width_m, 0.0, house.height_m)
-    builder.box(at, *cornice, Material.PLAIN, house.trim)
+    if build.cornice:
+        cornice = (0.0, -0.3, house.height_m - 0.35), (house.width_m, 0.0, house.height_m)
+        builder.box(at, *cornice, Material.PLAIN, house.trim)
     if house.shop and rng.random() < 0.5:
         _add_awning(builder, house, at)
-    elif rng.random() < 0.6:
+    elif rng.random() < build.balconies:
         _add_balconies(builder, house, at, rng)
 
 

@@ -10,27 +10,41 @@ from typing import Any
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_limits
 
 from vpr_core.data.bag_writer import BagWriter
+from vpr_core.errors import VprError
+from vpr_core.geodesy import GeoPoint
 from vpr_core.parallel import Progress, Task, run_tasks
 from vpr_core.synthetic.camera import Camera, jpeg, photograph
-from vpr_core.synthetic.conditions import Condition, condition_named
+from vpr_core.synthetic.conditions import Condition, condition_named, sun_at
+from vpr_core.synthetic.gnss import Gnss, fixes, town_origin
+from vpr_core.synthetic.labels import label_image
 from vpr_core.synthetic.lidar import Lidar, scan
 from vpr_core.synthetic.routes import checked_route
 from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.town import Town
 from vpr_core.synthetic.trajectory import Trajectory, drifted, follow
+from vpr_core.types import Pose
 
 IMAGE_TOPIC = "/camera/image/compressed"
 CAMERA_INFO_TOPIC = "/camera/camera_info"
 CLOUD_TOPIC = "/lidar/points"
 ODOMETRY_TOPIC = "/odom"
 GROUND_TRUTH_TOPIC = "/ground_truth/odom"
+LABEL_TOPIC = "/camera/labels/compressed"
+FIX_TOPIC = "/gnss/fix"
+TF_TOPIC = "/tf"
+STATIC_TF_TOPIC = "/tf_static"
 
 ODOMETRY_HZ = 20.0
 _FIRST_FRAME_S = 0.2
+_FIRST_FIX_S = 0.03
 _LIDAR_LATE_S = 0.008
+
+
+_Event = tuple[float, Callable[[float, Any], None], Any]
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,8 @@ class Drive:
     max_length_m: float | None = None
     image_size: tuple[int, int] = (320, 240)
     camera_hz: float = 2.0
+    labels: bool = True
+    lidar_columns: int = 1024
 
     def rng(self, stream: int, *, of_condition: bool = True) -> np.random.Generator:
         """Random numbers of this drive. Those that do not depend on the condition repeat the same path."""
@@ -68,27 +84,44 @@ def record_drive(
     max_length_m: float | None = None,
     image_size: tuple[int, int] = (320, 240),
     camera_hz: float = 2.0,
+    labels: bool = True,
+    lidar_columns: int = 1024,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Drives a route of a town under a condition and writes the bag `out`, which it returns.
 
+    The bag holds camera images with their intrinsics and, unless `labels` is False, an image of what each pixel shows;
+    LiDAR sweeps; GNSS fixes around `town_origin`; odometry that drifts, the exact pose beside it, and the transforms
+    between all frames but map. Topics are named in this module.
+
     town: its seed, or a Town already built. seed: of the drive; another seed has other parked cars, another place in
     the lane, other lit windows and other noise. image_size: (width, height). At about 8 m/s, 2 Hz give a frame every
-    4 m. `progress(done, total)` is called after every frame; what it raises ends the drive and leaves no bag.
+    4 m. lidar_columns: shots of one turn of the LiDAR. `progress(done, total)` is called after every picture; what it
+    raises ends the drive and leaves no bag.
 
-    The same arguments give the same bytes on the same machine. Raises VprError on an unknown condition or route,
-    BagError where the bag cannot be written.
+    The same arguments give the same bytes on the same machine. Raises VprError on an unknown condition or route
+    and a rate that the LiDAR cannot keep, BagError where the bag cannot be written.
     """
     town_seed = town.seed if isinstance(town, Town) else town
-    drive = Drive(Path(out), town_seed, condition, route, seed, max_length_m, image_size, camera_hz)
-    weather = condition_named(condition)
-    checked_route(route)
+    drive = Drive(
+        Path(out), town_seed, condition, route, seed, max_length_m, image_size, camera_hz, labels, lidar_columns
+    )
+    weather = _checked(drive)
     # The small products here gain nothing from several BLAS threads, which would spin on other drives' cores.
     with threadpool_limits(1), BagWriter(drive.out, overwrite=overwrite) as bag:
         place = town if isinstance(town, Town) else Town(town)
         _Recorder(drive, place, weather, bag).run(progress)
     return drive.out
+
+
+def _checked(drive: Drive) -> Condition:
+    """The condition of a drive; raises VprError where the drive asks for what there is not."""
+    checked_route(drive.route)
+    if not 0 < drive.camera_hz <= Lidar.rotation_hz:
+        raise VprError(f"camera_hz is {drive.camera_hz}, expected more than 0 and at most {Lidar.rotation_hz:.0f}, the "
+                       "turns of the LiDAR in a second")  # fmt: skip
+    return condition_named(drive.condition)
 
 
 class _Recorder:
@@ -97,65 +130,96 @@ class _Recorder:
     def __init__(self, drive: Drive, town: Town, condition: Condition, bag: BagWriter) -> None:
         self._drive, self._bag = drive, bag
         self._condition = _of_the_day(condition, drive.rng(6))
-        self._camera, self._lidar = Camera(*drive.image_size), Lidar()
-        self._scene: Scene = town.scene(drive.seed)
-        self._sun_azimuth_rad = town.sun_azimuth_rad + float(drive.rng(1).normal(0, 0.35))
-        self._noise = drive.rng(2)
+        self._camera, self._lidar, self._gnss = Camera(*drive.image_size), Lidar(columns=drive.lidar_columns), Gnss()
         line_m = _shortened(town.route(drive.route), drive.max_length_m)
         self.trajectory: Trajectory = follow(line_m, drive.rng(3, of_condition=False))
+        self._scene: Scene = town.scene(drive.seed, self.trajectory)
+        self._origin = town_origin(town.seed)
+        self._sun_azimuth_rad = town.sun_azimuth_rad + float(drive.rng(1).normal(0, 0.35))
+        self._noise = drive.rng(2)
 
     def run(self, progress: Progress | None) -> None:
-        events = sorted([*self._odometry_events(), *self._frame_events()], key=lambda event: event[0])
-        total = sum(write == self._write_image for _, write, _ in events)
+        events = [*self._odometry_events(), *self._fix_events(), *self._frame_events()]
+        events.sort(key=lambda event: event[0])
+        total = sum(write == self._write_frame for _, write, _ in events)
         done = 0
+        self._write_mounting()
         for time_s, write, value in events:
             write(time_s, value)
-            if write == self._write_image:
+            if write == self._write_frame:
                 done += 1
                 if progress is not None:
                     progress(done, total)
 
-    def _odometry_events(self) -> Iterator[tuple[float, Callable[[float, Any], None], Any]]:
+    def _odometry_events(self) -> Iterator[_Event]:
         times_s = np.arange(0.0, self.trajectory.duration_s, 1 / ODOMETRY_HZ)
         poses = drifted(self.trajectory, times_s, self._drive.rng(4))
         for time_s, pose in zip(times_s, poses, strict=True):
             yield float(time_s), self._write_odometry, pose
 
-    def _frame_events(self) -> Iterator[tuple[float, Callable[[float, Any], None], Any]]:
+    def _fix_events(self) -> Iterator[_Event]:
+        times_s = np.arange(_FIRST_FIX_S, self.trajectory.duration_s, 1 / self._gnss.rate_hz)
+        found = fixes(self._gnss, self._scene, self.trajectory, times_s, self._origin, self._drive.rng(7))
+        for time_s, fix, deviation_m in zip(times_s, *found, strict=True):
+            yield float(time_s), self._write_fix, (GeoPoint(*fix), tuple(deviation_m))
+
+    def _frame_events(self) -> Iterator[_Event]:
         """Camera and LiDAR run at one rate, a few milliseconds apart."""
         rng = self._drive.rng(5)
         last_s = self.trajectory.duration_s - 0.2
         for time_s in np.arange(_FIRST_FRAME_S, last_s, 1 / self._drive.camera_hz):
             camera_late_s, lidar_late_s = np.clip(rng.normal(0, 0.002, 2), -0.005, 0.005)
-            yield float(time_s + camera_late_s), self._write_image, None
+            yield float(time_s + camera_late_s), self._write_frame, None
             yield float(time_s + _LIDAR_LATE_S + lidar_late_s), self._write_cloud, None
 
     def _stamp_ns(self, time_s: float) -> int:
         return self._drive.epoch_ns + round(time_s * 1e9)
 
-    def _write_image(self, time_s: float, _: None) -> None:
-        stamp_ns = self._stamp_ns(time_s)
-        image = photograph(
-            self._camera,
-            self._scene,
-            self.trajectory.pose(time_s),
-            self._condition,
-            self._sun_azimuth_rad,
-            pitch_rad=self.trajectory.pitch(time_s),
-            rng=self._noise,
-        )
+    def _write_mounting(self) -> None:
+        sensors = {
+            "camera_optical": _pose(self._camera.T_base_camera),
+            "lidar": Pose(self._lidar.position_base_m),
+            "gnss": Pose(self._gnss.position_base_m),
+        }
+        transforms = [("base_link", frame, pose) for frame, pose in sensors.items()]
+        self._bag.transforms(STATIC_TF_TOPIC, self._stamp_ns(0.0), transforms)
+
+    def _write_frame(self, time_s: float, _: None) -> None:
+        """A picture, and what each of its pixels shows."""
+        stamp_ns, scene = self._stamp_ns(time_s), self._scene.at(time_s)
+        pose, pitch_rad = self.trajectory.pose(time_s), self.trajectory.pitch(time_s)
+        condition, azimuth_rad = sun_at(self._condition, self._sun_azimuth_rad, time_s)
+        image = photograph(self._camera, scene, pose, condition, azimuth_rad, pitch_rad=pitch_rad, rng=self._noise)
         size = (self._camera.width, self._camera.height)
         self._bag.camera_info(CAMERA_INFO_TOPIC, stamp_ns, "camera_optical", size=size, matrix=self._camera.matrix)
         self._bag.image_jpeg(IMAGE_TOPIC, stamp_ns, "camera_optical", jpeg(image))
+        if self._drive.labels:
+            labels = label_image(self._camera, scene, pose, pitch_rad=pitch_rad)
+            self._bag.image_png(LABEL_TOPIC, stamp_ns, "camera_optical", cv2.imencode(".png", labels)[1].tobytes())
 
     def _write_cloud(self, time_s: float, _: None) -> None:
-        points = scan(self._lidar, self._scene, self.trajectory.pose(time_s), self._condition, self._noise)
-        self._bag.cloud(CLOUD_TOPIC, self._stamp_ns(time_s), "lidar", points)
+        """A sweep; what else moves is taken to stand still during it, where it is in its middle."""
+        course = self.trajectory.course(time_s + self._lidar.column_times_s)
+        scene = self._scene.at(time_s + self._lidar.sweep_s / 2)
+        self._bag.cloud(
+            CLOUD_TOPIC, self._stamp_ns(time_s), "lidar", scan(self._lidar, scene, course, self._condition, self._noise)
+        )
 
-    def _write_odometry(self, time_s: float, drifting: Any) -> None:
+    def _write_fix(self, time_s: float, fix: tuple[GeoPoint, tuple[float, float, float]]) -> None:
+        self._bag.nav_sat_fix(FIX_TOPIC, self._stamp_ns(time_s), "gnss", *fix)
+
+    def _write_odometry(self, time_s: float, drifting: Pose) -> None:
         stamp_ns, speed = self._stamp_ns(time_s), self.trajectory.speed(time_s)
         self._bag.odometry(ODOMETRY_TOPIC, stamp_ns, "odom", "base_link", drifting, speed)
+        self._bag.transforms(TF_TOPIC, stamp_ns, [("odom", "base_link", drifting)])
         self._bag.odometry(GROUND_TRUTH_TOPIC, stamp_ns, "map", "base_link", self.trajectory.pose(time_s), speed)
+
+
+def _pose(transform: np.ndarray) -> Pose:
+    """A transform [4, 4] as a Pose."""
+    x, y, z = map(float, transform[:3, 3])
+    qx, qy, qz, qw = map(float, Rotation.from_matrix(transform[:3, :3]).as_quat(canonical=True))
+    return Pose((x, y, z), (qx, qy, qz, qw))
 
 
 def _of_the_day(condition: Condition, rng: np.random.Generator) -> Condition:
@@ -184,8 +248,7 @@ def record_drives(
     by then stay, nothing half stays. Raises what `record_drive` raises.
     """
     for drive in drives:
-        condition_named(drive.condition)
-        checked_route(drive.route)
+        _checked(drive)
     tasks = {str(drive.out): Task(_record_alone, (drive, overwrite)) for drive in drives}
     run_tasks(tasks, workers=workers, unit="frame", bar=bar)
     return [Path(drive.out) for drive in drives]
@@ -202,6 +265,8 @@ def _record_alone(drive: Drive, overwrite: bool, progress: Progress) -> None:
         max_length_m=drive.max_length_m,
         image_size=drive.image_size,
         camera_hz=drive.camera_hz,
+        labels=drive.labels,
+        lidar_columns=drive.lidar_columns,
         overwrite=overwrite,
         progress=progress,
     )

@@ -110,6 +110,12 @@ class Ground:
             self._built[cells] = 1
         return True
 
+    def pave(self, outline_m: np.ndarray) -> None:
+        """A square for people on foot within an outline [N, 2]: paved, and nobody can claim it."""
+        inside = np.zeros(self._shape, np.uint8)
+        cv2.fillPoly(inside, [np.rint((outline_m - self._origin_m) / CELL_M).astype(np.int32)], 1)
+        self._paved[inside > 0], self.free[inside > 0] = 1.0, False
+
     def add_lamp(self, x_m: float, y_m: float) -> None:
         self._lamps_m.append((x_m, y_m))
 

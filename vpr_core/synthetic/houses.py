@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -11,35 +11,130 @@ import numpy as np
 from vpr_core.synthetic.facades import Colour
 from vpr_core.synthetic.streets import StreetKind
 
-_PLASTER: list[Colour] = [
+_PLASTER: tuple[Colour, ...] = (
     (0.66, 0.60, 0.48),
     (0.62, 0.52, 0.36),
     (0.70, 0.67, 0.60),
     (0.58, 0.44, 0.34),
     (0.50, 0.52, 0.50),
     (0.60, 0.55, 0.50),
-]
-_BRICK: list[Colour] = [(0.36, 0.17, 0.12), (0.30, 0.18, 0.13), (0.42, 0.26, 0.17), (0.40, 0.33, 0.25)]
-_TRIM: list[Colour] = [(0.75, 0.74, 0.70), (0.70, 0.66, 0.56), (0.22, 0.15, 0.10), (0.13, 0.15, 0.17)]
-_ACCENT: list[Colour] = [
+)
+_BRICK: tuple[Colour, ...] = ((0.36, 0.17, 0.12), (0.30, 0.18, 0.13), (0.42, 0.26, 0.17), (0.40, 0.33, 0.25))
+_TRIM: tuple[Colour, ...] = ((0.75, 0.74, 0.70), (0.70, 0.66, 0.56), (0.22, 0.15, 0.10), (0.13, 0.15, 0.17))
+_ACCENT: tuple[Colour, ...] = (
     (0.07, 0.16, 0.10),
     (0.08, 0.12, 0.24),
     (0.32, 0.06, 0.05),
     (0.22, 0.13, 0.07),
     (0.12, 0.13, 0.14),
     (0.45, 0.30, 0.07),
-]
-_ROOFS: list[Colour] = [(0.38, 0.16, 0.10), (0.29, 0.14, 0.10), (0.16, 0.16, 0.18), (0.24, 0.19, 0.16)]
-
+)
+_ROOFS: tuple[Colour, ...] = ((0.38, 0.16, 0.10), (0.29, 0.14, 0.10), (0.16, 0.16, 0.18), (0.24, 0.19, 0.16))
+_CONCRETE: tuple[Colour, ...] = (
+    (0.72, 0.72, 0.70),
+    (0.52, 0.53, 0.54),
+    (0.62, 0.58, 0.52),
+    (0.34, 0.36, 0.38),
+    (0.55, 0.30, 0.20),
+)
+_CLADDING: tuple[Colour, ...] = ((0.16, 0.18, 0.20), (0.40, 0.43, 0.45), (0.66, 0.67, 0.67), (0.14, 0.20, 0.24))
+_METAL: tuple[Colour, ...] = ((0.10, 0.11, 0.12), (0.55, 0.56, 0.57), (0.70, 0.70, 0.70))
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Build:
+    """What builders of one time put along one kind of street; pairs are the least and the largest value."""
+
+    width_m: tuple[float, float]
+    storeys: tuple[int, ...]
+    roofs: tuple[str, ...]
+    brick: float
+    """Share of designs in brick; the others are plastered."""
+    setback_m: float
+    """Distance of the fronts from the pavement."""
+    plaster: tuple[Colour, ...] = _PLASTER
+    trims: tuple[Colour, ...] = _TRIM
+    walls: int = 3
+    """Colours of walls that a design has."""
+    depth_m: tuple[float, float] = (8.5, 10.5)
+    storey_m: tuple[float, float] = (2.75, 3.15)
+    pitch_m: tuple[float, float] = (1.9, 2.6)
+    window_width_m: tuple[float, float] = (0.9, 1.35)
+    window_height_m: tuple[float, float] = (1.3, 1.75)
+    sill_m: tuple[float, float] = (0.75, 0.95)
+    shutters: float = 0.4
+    shops: float = 0.0
+    porch: bool = True
+    cornice: bool = False
+    balconies: float = 0.0
+    detached: bool = False
+    varied_setback: bool = True
+
+
+OLD_BUILDS = {
+    StreetKind.TERRACES: Build((5.6, 7.6), (2, 2, 3), ("gable",), 0.6, 1.2, walls=2),
+    StreetKind.VILLAS: Build((8.5, 12.5), (1, 2, 2), ("gable", "front", "hip"), 0.25, 4.0, detached=True),
+    StreetKind.CENTRE: Build(
+        (10.0, 17.0),
+        (3, 4, 4, 5),
+        ("flat", "mansard", "gable"),
+        0.35,
+        0.0,
+        shops=0.65,
+        porch=False,
+        cornice=True,
+        balconies=0.6,
+        varied_setback=False,
+    ),
+}
+_FLATS = Build(
+    (17.0, 27.0),
+    (4, 5, 6, 7),
+    ("flat",),
+    0.2,
+    3.0,
+    plaster=_CONCRETE,
+    trims=_METAL,
+    depth_m=(10.5, 12.5),
+    pitch_m=(2.9, 3.6),
+    window_width_m=(1.7, 2.3),
+    window_height_m=(1.4, 1.9),
+    sill_m=(0.3, 0.7),
+    shutters=0.0,
+    porch=False,
+    balconies=0.85,
+)
+MODERN_BUILDS = {
+    StreetKind.TERRACES: _FLATS,
+    StreetKind.VILLAS: replace(
+        _FLATS, width_m=(9.0, 13.0), storeys=(2, 2, 3), setback_m=4.5, porch=True, balconies=0.0, detached=True
+    ),
+    StreetKind.CENTRE: replace(
+        _FLATS,
+        width_m=(20.0, 32.0),
+        storeys=(5, 6, 8, 10),
+        setback_m=0.5,
+        brick=0.0,
+        plaster=_CLADDING,
+        storey_m=(3.3, 3.7),
+        pitch_m=(1.5, 2.4),
+        window_width_m=(2.2, 2.6),
+        window_height_m=(2.4, 2.9),
+        sill_m=(0.15, 0.4),
+        shops=0.7,
+        balconies=0.0,
+        varied_setback=False,
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Design:
     """What all houses of one builder have in common."""
 
-    kind: StreetKind
+    build: Build
     walls: tuple[Colour, ...]
     brick: float
     trims: tuple[Colour, ...]
@@ -82,33 +177,27 @@ class House:
         return self.ground_floor_m + (self.storeys - 1) * self.design.storey_m + 0.3
 
 
-def designs(rng: np.random.Generator) -> dict[StreetKind, list[Design]]:
+def designs(rng: np.random.Generator, builds: dict[StreetKind, Build]) -> dict[StreetKind, list[Design]]:
     """The designs of one town, three for each kind of street."""
-    return {kind: [_design(rng, kind) for _ in range(3)] for kind in StreetKind}
+    return {kind: [_design(rng, builds[kind]) for _ in range(3)] for kind in StreetKind}
 
 
-def _design(rng: np.random.Generator, kind: StreetKind) -> Design:
-    brick = bool(rng.random() < {StreetKind.TERRACES: 0.6, StreetKind.VILLAS: 0.25, StreetKind.CENTRE: 0.35}[kind])
-    roofs = {
-        StreetKind.TERRACES: ("gable",),
-        StreetKind.VILLAS: ("gable", "front", "hip"),
-        StreetKind.CENTRE: ("flat", "mansard", "gable"),
-    }[kind]
-    storeys = {StreetKind.TERRACES: (2, 2, 3), StreetKind.VILLAS: (1, 2, 2), StreetKind.CENTRE: (3, 4, 4, 5)}[kind]
+def _design(rng: np.random.Generator, build: Build) -> Design:
+    brick = bool(rng.random() < build.brick)
     return Design(
-        kind=kind,
-        walls=_some(rng, _BRICK if brick else _PLASTER, 2 if kind == StreetKind.TERRACES else 3),
+        build=build,
+        walls=_some(rng, _BRICK if brick else build.plaster, build.walls),
         brick=float(brick),
-        trims=_some(rng, _TRIM, 2),
+        trims=_some(rng, build.trims, 2),
         accents=_some(rng, _ACCENT, 3),
-        roofs=_some(rng, roofs, 2),
+        roofs=_some(rng, build.roofs, 2),
         roof_colours=_some(rng, _ROOFS, 2),
-        storeys=storeys,
-        storey_m=float(rng.uniform(2.75, 3.15)),
-        pitch_m=float(rng.uniform(1.9, 2.6)),
-        window_m=(float(rng.uniform(0.9, 1.35)), float(rng.uniform(1.3, 1.75))),
-        sill_m=float(rng.uniform(0.75, 0.95)),
-        shutters=float(not brick and rng.random() < 0.4),
+        storeys=build.storeys,
+        storey_m=float(rng.uniform(*build.storey_m)),
+        pitch_m=float(rng.uniform(*build.pitch_m)),
+        window_m=(float(rng.uniform(*build.window_width_m)), float(rng.uniform(*build.window_height_m))),
+        sill_m=float(rng.uniform(*build.sill_m)),
+        shutters=float(not brick and rng.random() < build.shutters),
         panes=float(rng.integers(1, 4)),
         course=float(rng.random() < 0.4),
         plinth_m=float(rng.uniform(0.25, 0.7)),
@@ -131,16 +220,12 @@ def shaded(colour: Colour, factor: float) -> Colour:
 
 def draw_house(rng: np.random.Generator, design: Design) -> House:
     """One house of a design."""
-    low_m, high_m = {
-        StreetKind.TERRACES: (5.6, 7.6),
-        StreetKind.VILLAS: (8.5, 12.5),
-        StreetKind.CENTRE: (10.0, 17.0),
-    }[design.kind]
-    shop = design.kind == StreetKind.CENTRE and rng.random() < 0.65
+    build = design.build
+    shop = build.shops > 0 and rng.random() < build.shops
     return House(
         design=design,
-        width_m=float(rng.uniform(low_m, high_m)),
-        depth_m=float(rng.uniform(8.5, 10.5)),
+        width_m=float(rng.uniform(*build.width_m)),
+        depth_m=float(rng.uniform(*build.depth_m)),
         storeys=int(_pick(rng, design.storeys)),
         ground_floor_m=3.8 if shop else design.storey_m + 0.15,
         wall=shaded(_pick(rng, design.walls), 1 + rng.normal(0, 0.06)),
@@ -149,6 +234,6 @@ def draw_house(rng: np.random.Generator, design: Design) -> House:
         roof=_pick(rng, design.roofs),
         roof_colour=_pick(rng, design.roof_colours),
         shop=shop,
-        detached=design.kind == StreetKind.VILLAS,
+        detached=build.detached,
         seed=int(rng.integers(2**31)),
     )

@@ -1,4 +1,4 @@
-"""Which streets a drive takes: the main loop, the lane beside it, streets off the map, and a mix of both."""
+"""Which streets a drive takes: the main loop, the lane beside it, streets off the map, a mix of both, the loop back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from vpr_core.errors import VprError
 from vpr_core.synthetic.streets import LANE_OFFSET_M, Node, StreetPlan
 
-ROUTES = ("loop", "lane", "offmap", "mixed")
+ROUTES = ("loop", "lane", "offmap", "mixed", "opposite")
 OFF_MAP_M = 60.0
 """Streets off the map keep at least this distance from every driven line of the loop."""
 _MIXED_SHARE = 0.37
@@ -20,11 +20,17 @@ _TURN_CUT_M = 9.0
 def route_line(plan: StreetPlan, route: str) -> np.ndarray:
     """The line [P, 2] in the map frame, points about 1 m apart, that a vehicle without wander would take.
 
-    It keeps to the right lane (the left one for "lane") and rounds the corners. Raises VprError on an unknown route.
+    It keeps to the right lane (the left one for "lane") and rounds the corners; "opposite" is the loop driven the
+    other way round. Raises VprError on an unknown route.
     """
-    nodes = plan.loop if checked_route(route) in ("loop", "lane") else _open_route(plan, route)
+    nodes = _nodes(plan, checked_route(route))
     offset_m = LANE_OFFSET_M if route == "lane" else -LANE_OFFSET_M
     return _beside(_rounded(plan, nodes), offset_m)
+
+
+def line_through(plan: StreetPlan, nodes: list[Node]) -> np.ndarray:
+    """The right lane [P, 2] through crossings, each the neighbour of the one before, with rounded corners."""
+    return _beside(_rounded(plan, nodes), -LANE_OFFSET_M)
 
 
 def checked_route(route: str) -> str:
@@ -34,8 +40,12 @@ def checked_route(route: str) -> str:
     return route
 
 
-def _open_route(plan: StreetPlan, route: str) -> list[Node]:
-    return _off_map_nodes(plan) if route == "offmap" else _mixed_nodes(plan)
+def _nodes(plan: StreetPlan, route: str) -> list[Node]:
+    if route == "offmap":
+        return _off_map_nodes(plan)
+    if route == "mixed":
+        return _mixed_nodes(plan)
+    return plan.loop[::-1] if route == "opposite" else plan.loop
 
 
 def _off_map_streets(plan: StreetPlan) -> nx.Graph:

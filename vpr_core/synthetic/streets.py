@@ -58,23 +58,42 @@ class Street:
         return before + share * (after - before), (after - before) / step_m
 
 
+@dataclass(frozen=True)
+class Grid:
+    """How the streets of a style of town lie."""
+
+    spacing_m: tuple[float, float] = (64.0, 86.0)
+    """Least and largest distance from one crossing to the next."""
+    gap_m: float = 92.0
+    """Width of the block that parts the loop from the streets that it must not see."""
+    scatter_m: float = 3.5
+    sway_m: float = 0.0
+    """How far the rows of crossings swing to both sides, which makes avenues that curve through the whole town."""
+    bend_m: float = 5.0
+    missing: float = 1 / 6
+    """Share of the streets off the loop that the grid lacks."""
+    kinds: tuple[float, float, float] = (0.42, 0.33, 0.25)
+    """Share of each StreetKind."""
+
+
 class StreetPlan:
     """Crossings, streets and the main loop of one town."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.crossings_m = _crossings(rng)
+    def __init__(self, rng: np.random.Generator, grid: Grid | None = None) -> None:
+        self.grid = grid or Grid()
+        self.crossings_m = _crossings(rng, self.grid)
         self.loop = _loop(rng)
-        self.graph = _graph(rng, self.loop)
+        self.graph = _graph(rng, self.loop, self.grid.missing)
         self.streets: list[Street] = []
         for start, end in self.graph.edges:
-            street = Street(start, end, self._bent_line(rng, start, end), _kind(rng))
+            street = Street(start, end, self._bent_line(rng, start, end), _kind(rng, self.grid))
             self.graph.edges[start, end].update(index=len(self.streets), length_m=street.length_m)
             self.streets.append(street)
 
     def _bent_line(self, rng: np.random.Generator, start: Node, end: Node) -> np.ndarray:
         a, b = self.crossings_m[start], self.crossings_m[end]
         across = np.array([a[1] - b[1], b[0] - a[0]]) / np.linalg.norm(b - a)
-        control = (a + b) / 2 + across * np.clip(rng.normal(0, 5), -9, 9)
+        control = (a + b) / 2 + across * (np.clip(rng.normal(0, 1), -1.8, 1.8) * self.grid.bend_m)
         t = np.linspace(0, 1, round(float(np.linalg.norm(b - a))) + 1)[:, None]
         return (1 - t) ** 2 * a + 2 * t * (1 - t) * control + t**2 * b
 
@@ -96,13 +115,14 @@ class StreetPlan:
         return np.array([np.hypot(*(self.loop_line - point).T).min() for point in points_m])
 
 
-def _crossings(rng: np.random.Generator) -> dict[Node, np.ndarray]:
-    columns_m = np.concatenate([[0.0], np.cumsum(rng.uniform(64, 86, COLUMNS - 1))])
-    # A wide block parts the loop from the streets that it must not see.
-    columns_m[LOOP_COLUMNS:] += 92 - (columns_m[LOOP_COLUMNS] - columns_m[LOOP_COLUMNS - 1])
-    rows_m = np.concatenate([[0.0], np.cumsum(rng.uniform(64, 86, ROWS - 1))])
+def _crossings(rng: np.random.Generator, grid: Grid) -> dict[Node, np.ndarray]:
+    columns_m = np.concatenate([[0.0], np.cumsum(rng.uniform(*grid.spacing_m, COLUMNS - 1))])
+    columns_m[LOOP_COLUMNS:] += grid.gap_m - (columns_m[LOOP_COLUMNS] - columns_m[LOOP_COLUMNS - 1])
+    rows_m = np.concatenate([[0.0], np.cumsum(rng.uniform(*grid.spacing_m, ROWS - 1))])
+    sway_m = grid.sway_m * np.sin(columns_m / columns_m[-1] * 2 * np.pi)
     return {
-        (column, row): np.array([columns_m[column], rows_m[row]]) + np.clip(rng.normal(0, 3.5, 2), -7, 7)
+        (column, row): np.array([columns_m[column], rows_m[row] + sway_m[column]])
+        + np.clip(rng.normal(0, 1, 2), -2, 2) * grid.scatter_m
         for column in range(COLUMNS)
         for row in range(ROWS)
     }
@@ -141,16 +161,16 @@ def _outline(column: int, row: int, blocks: set[Node]) -> list[tuple[Node, Node]
     return [(ring[i], ring[i + 1]) for i in range(4) if beyond[i] not in blocks]
 
 
-def _graph(rng: np.random.Generator, loop: list[Node]) -> nx.Graph:
+def _graph(rng: np.random.Generator, loop: list[Node], missing: float) -> nx.Graph:
     """The grid with some streets taken out that the loop does not need."""
     graph = nx.grid_2d_graph(COLUMNS, ROWS)
     driven = {frozenset(pair) for pair in zip(loop, loop[1:], strict=False)}
     spare = sorted(edge for edge in graph.edges if frozenset(edge) not in driven)
-    for start, end in (spare[int(i)] for i in rng.permutation(len(spare))[: len(spare) // 6]):
+    for start, end in (spare[int(i)] for i in rng.permutation(len(spare))[: int(len(spare) * missing + 1e-9)]):
         if min(graph.degree[start], graph.degree[end]) > 2:
             graph.remove_edge(start, end)
     return graph
 
 
-def _kind(rng: np.random.Generator) -> StreetKind:
-    return StreetKind(int(rng.choice(3, p=[0.42, 0.33, 0.25])))
+def _kind(rng: np.random.Generator, grid: Grid) -> StreetKind:
+    return StreetKind(int(rng.choice(3, p=grid.kinds)))

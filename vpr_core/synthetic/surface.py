@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +30,31 @@ class Material(enum.IntEnum):
     """Leaves that stay in winter: needles and hedges."""
 
 
+class Label(enum.IntEnum):
+    """What a face is part of: the training ids of Cityscapes."""
+
+    ROAD = 0
+    SIDEWALK = 1
+    BUILDING = 2
+    WALL = 3
+    FENCE = 4
+    POLE = 5
+    TRAFFIC_LIGHT = 6
+    TRAFFIC_SIGN = 7
+    VEGETATION = 8
+    TERRAIN = 9
+    SKY = 10
+    PERSON = 11
+    RIDER = 12
+    CAR = 13
+    TRUCK = 14
+    BUS = 15
+    TRAIN = 16
+    MOTORCYCLE = 17
+    BICYCLE = 18
+    NONE = 255
+
+
 @dataclass(frozen=True)
 class Surface:
     """A triangle mesh with one attribute row per face. Map frame, metres."""
@@ -44,12 +71,14 @@ class Surface:
     """[F] int32: the row of the façade table for walls, a number per object elsewhere."""
     normals: np.ndarray
     """[F, 3] float32 unit normals to shade with; those of leaves point away from the middle of their crown."""
+    label: np.ndarray
+    """[F] uint8, values of Label; the ground is ROAD throughout, and its layout tells pavement and terrain apart."""
 
     @cached_property
     def mesh(self) -> trimesh.Trimesh:
         """The same triangles for a viewer or an export, with the attributes as `face_attributes`."""
         mesh = trimesh.Trimesh(self.vertices_m, self.faces, process=False)
-        mesh.face_attributes.update(material=self.material, colour=self.colour, owner=self.owner)
+        mesh.face_attributes.update(material=self.material, colour=self.colour, owner=self.owner, label=self.label)
         return mesh
 
 
@@ -84,8 +113,18 @@ class SurfaceBuilder:
     """Collects pieces; `build` joins them into one Surface."""
 
     def __init__(self) -> None:
-        self._pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+        self._pieces: list[tuple[np.ndarray, ...]] = []
         self._vertex_count = 0
+        self._label = Label.BUILDING
+
+    @contextmanager
+    def labelled(self, label: Label) -> Iterator[None]:
+        """Pieces added within are part of this; outside they are part of a building."""
+        before, self._label = self._label, label
+        try:
+            yield
+        finally:
+            self._label = before
 
     def add(
         self,
@@ -106,7 +145,8 @@ class SurfaceBuilder:
                 np.broadcast_to(np.asarray(material, np.uint8), (count,)),
                 np.broadcast_to(np.asarray(colour, np.float32), (count, 3)),
                 np.full(count, owner, np.int32),
-                np.asarray(_normals(vertices_m, faces) if normals is None else normals, np.float32),
+                np.asarray(face_normals(vertices_m, faces) if normals is None else normals, np.float32),
+                np.full(count, self._label, np.uint8),
             )
         )
         self._vertex_count += len(vertices_m)
@@ -175,13 +215,11 @@ class SurfaceBuilder:
         self.add(at.to_map(np.concatenate(rings)), faces, material, colour, owner=owner)
 
     def build(self) -> Surface:
-        vertices, faces, material, colour, owner, normals = (
-            np.concatenate(column) for column in zip(*self._pieces, strict=True)
-        )
-        return Surface(vertices, faces, material, colour, owner, normals)
+        return Surface(*(np.concatenate(column) for column in zip(*self._pieces, strict=True)))
 
 
-def _normals(vertices_m: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def face_normals(vertices_m: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Unit normals [F, 3] of triangles [F, 3] over vertices [V, 3]."""
     corners = np.asarray(vertices_m, np.float64)[faces]
     (ax, ay, az), (bx, by, bz) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
     # Written out: np.cross takes ten times as long on a few triangles.

@@ -35,6 +35,11 @@ class Trajectory:
         x, y, yaw = (float(np.interp(time_s, self.time_s, values)) for values in (self.x_m, self.y_m, self.yaw_rad))
         return Pose.from_xy_yaw(x, y, yaw)
 
+    def course(self, times_s: np.ndarray) -> np.ndarray:
+        """x [m], y [m] and unwrapped yaw [rad] at times [T], [T, 3]."""
+        columns = (self.x_m, self.y_m, self.yaw_rad)
+        return np.stack([np.interp(times_s, self.time_s, values) for values in columns], axis=1)
+
     def speed(self, time_s: float) -> float:
         return float(np.interp(time_s, self.time_s, self.speed_mps))
 

@@ -32,7 +32,7 @@ class Checkpoint:
     spec: dict[str, Any]
     """{"name", "options"} of `build_model`."""
     input: dict[str, Any]
-    """{"image_size": [w, h]} [px] for a camera, {"voxel_size_m", "max_range_m"} for a LiDAR, all three for both."""
+    """As `NetworkInput.as_json` gives it."""
     recipe: Recipe
     card: dict[str, Any]
     hash: str

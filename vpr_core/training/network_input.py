@@ -16,6 +16,7 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.samples import Samples
 from vpr_core.errors import RecipeError
 from vpr_core.models.sparse import SparseTensor, batch_clouds, voxelize
+from vpr_core.models.voxel_grid import CloudGrid
 from vpr_core.training.recipe import Modality, Recipe
 
 EMBEDDING = "embedding"
@@ -32,6 +33,8 @@ class NetworkInput:
     """Width and height [px]."""
     voxel_size_m: float | None = None
     max_range_m: float | None = None
+    grid: CloudGrid | None = None
+    """What a network of dense grids takes of a cloud."""
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, drives: Sequence[Frames]) -> NetworkInput:
@@ -40,19 +43,25 @@ class NetworkInput:
         image_size = image_size_of(drives, recipe.image_height) if recipe.modality != "lidar" else None
         if recipe.modality == "camera":
             return cls(recipe.modality, image_size)
+        if recipe.architecture == "adafusion":
+            return cls(recipe.modality, image_size, grid=recipe.grid)
         return cls(recipe.modality, image_size, recipe.voxel_size_m, recipe.max_range_m)
 
     @classmethod
     def from_json(cls, modality: Modality, values: dict[str, Any]) -> NetworkInput:
         size = values.get("image_size")
         image_size = (int(size[0]), int(size[1])) if size else None
-        return cls(modality, image_size, values.get("voxel_size_m"), values.get("max_range_m"))
+        grid = CloudGrid.from_json(values["grid"]) if values.get("grid") else None
+        return cls(modality, image_size, values.get("voxel_size_m"), values.get("max_range_m"), grid)
 
     def as_json(self) -> dict[str, Any]:
-        """{"image_size": [w, h]} for a camera, {"voxel_size_m", "max_range_m"} for a LiDAR, all of it for both."""
+        """{"image_size": [w, h]} for a camera, {"voxel_size_m", "max_range_m"} for a LiDAR, all of it for both.
+
+        For a network of dense grids {"grid"} stands in place of the LiDAR's two.
+        """
         image = {"image_size": list(self.image_size)} if self.image_size else {}
         cloud = {"voxel_size_m": self.voxel_size_m, "max_range_m": self.max_range_m} if self.voxel_size_m else {}
-        return image | cloud
+        return image | cloud | ({"grid": self.grid.as_json()} if self.grid else {})
 
     def batch(
         self,
@@ -66,12 +75,16 @@ class NetworkInput:
         if self.image_size:
             images = torch.from_numpy(samples.images(indices, self.image_size)).permute(0, 3, 1, 2).float() / 255
             arguments.append((augmentation.images(images) if augmentation else images).to(device))
-        if self.voxel_size_m:
+        if self.voxel_size_m or self.grid:
             clouds = samples.clouds(indices, self.max_range_m)
-            if augmentation:
-                clouds = augmentation.clouds(clouds)
-            arguments.append(batch_clouds([voxelize(cloud[:, :3], self.voxel_size_m).to(device) for cloud in clouds]))
+            arguments.append(self._clouds(augmentation.clouds(clouds) if augmentation else clouds, device))
         return tuple(arguments)
+
+    def _clouds(self, clouds: Sequence[np.ndarray], device: torch.device | str) -> Tensor | SparseTensor:
+        if self.grid:
+            return torch.from_numpy(self.grid.batch(clouds)).to(device)
+        assert self.voxel_size_m
+        return batch_clouds([voxelize(cloud[:, :3], self.voxel_size_m).to(device) for cloud in clouds])
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vpr_core.data.cloud_augmentation import CloudAugmentation
 from vpr_core.errors import RecipeError
+from vpr_core.models.voxel_grid import CloudGrid
 
 Modality = Literal["camera", "lidar", "fused"]
+Architecture = Literal["minkloc", "adafusion"]
+_MODALITIES = ", ".join(get_args(Modality))
 RELATIONAL = ("S", "C", "SC")
 """Methods that are DistilVPR's; every other one is a name of `vpr_core.losses.baselines.METHODS`."""
 
@@ -28,6 +31,8 @@ class Distillation:
         angle: the self term on the sphere, three_point angles or pairwise cosine.
         curvature: of the Poincaré ball.
         options: of a baseline, such as temperature.
+        teacher_modality: the teacher that the recipe is for: fused, camera for a bigger camera network, or lidar;
+            null takes any.
     """
 
     method: str = "SC"
@@ -39,8 +44,11 @@ class Distillation:
     angle: Literal["three_point", "cosine"] = "three_point"
     curvature: float = 0.1
     options: dict[str, Any] = field(default_factory=dict)
+    teacher_modality: Modality | None = None
 
     def __post_init__(self) -> None:
+        if self.teacher_modality not in (None, *get_args(Modality)):
+            raise RecipeError(f"distillation: teacher_modality is {self.teacher_modality!r}, expected {_MODALITIES}")
         if min(self.weight, self.weight_self, self.weight_cross, self.warmup_steps) < 0 or self.curvature <= 0:
             raise RecipeError("distillation: weights and warmup_steps must be 0 or more, curvature above 0")
         if self.options and self.method in RELATIONAL:
@@ -53,9 +61,13 @@ class Recipe:
 
     Args:
         modality: camera, lidar, or fused for a teacher of both.
-        backbone: of the image branch, a file name in vpr_core/models/backbones.
+        architecture: minkloc, or adafusion, which takes clouds as dense grids and is trained from random weights.
+        backbone: of minkloc's image branch, a file name in vpr_core/models/backbones.
+        width_factor: adafusion's image branch alone has so many times its published number of channels.
+        attention_gradient: adafusion's branches learn from its weights too, as its paper says and its code does not.
+        grid: what adafusion takes of a cloud, in place of voxel_size_m and max_range_m.
         dim: width of the descriptor, in a teacher of its image half; null keeps the backbone's own, for lidar the
-            last of planes.
+            last of planes. A fused adafusion always has 256.
         pretrained: start the image branch from ImageNet weights.
         normalize: unit-length descriptors in training; retrieval compares unit descriptors in any case.
         image_height: network input [px]; the width follows from the camera's aspect.
@@ -82,7 +94,11 @@ class Recipe:
     """
 
     modality: Modality = "camera"
+    architecture: Architecture = "minkloc"
     backbone: str = "efficientnet_lite0"
+    width_factor: int = 1
+    attention_gradient: bool = False
+    grid: CloudGrid = CloudGrid()
     dim: int | None = None
     pretrained: bool = True
     normalize: bool = False
@@ -125,6 +141,14 @@ class Recipe:
             raise RecipeError("validate_every and task_weights must be 0 or more")
         if self.modality == "fused" and self.distillation:
             raise RecipeError("a fused network is a teacher: distillation is for modality camera or lidar")
+        if self.architecture not in get_args(Architecture):
+            expected = " or ".join(get_args(Architecture))
+            raise RecipeError(f"architecture is {self.architecture!r}, expected {expected}")
+        if self.width_factor != 1 and (self.architecture, self.modality) != ("adafusion", "camera"):
+            raise RecipeError(
+                f"width_factor {self.width_factor} is for architecture adafusion and modality camera, the recipe has "
+                f"{self.architecture} and {self.modality}"
+            )
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Recipe:
@@ -138,6 +162,8 @@ class Recipe:
                 values[name] = tuple(values[name])
         if "cloud_augmentation" in values:
             values["cloud_augmentation"] = CloudAugmentation(**values["cloud_augmentation"])
+        if "grid" in values:
+            values["grid"] = CloudGrid.from_json(values["grid"])
         if values.get("distillation"):
             values["distillation"] = Distillation(**values["distillation"])
         return cls(**values)
@@ -154,9 +180,24 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     ]
 
 
+_SINCE = {name: getattr(Recipe, name) for name in ("architecture", "width_factor", "attention_gradient", "grid")}
+
+
 def as_json(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as what JSON gives back: lists for tuples."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
+    """The recipe as what JSON gives back: lists for tuples.
+
+    Keys that recipes did not always have are left out at their defaults: tables of results and checkpoints name a
+    recipe by the hash of this.
+    """
+    values = {name: value for name, value in vars(recipe).items() if name not in _SINCE or value != _SINCE[name]}
+    if recipe.distillation:
+        values["distillation"] = asdict(recipe.distillation)
+        if recipe.distillation.teacher_modality is None:
+            del values["distillation"]["teacher_modality"]
+    values["cloud_augmentation"] = asdict(recipe.cloud_augmentation)
+    if "grid" in values:
+        values["grid"] = recipe.grid.as_json()
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -120,10 +120,10 @@ def parameter_groups(model: nn.Module, distiller: Distiller | None, recipe: Reci
         return [{"params": [*model.parameters(), *extra], "lr": recipe.cloud_learning_rate}]
     if recipe.modality == "camera":
         return [{"params": [*model.parameters(), *extra], "lr": recipe.learning_rate}]
-    return [
-        {"params": list(model.get_submodule("cloud_fe").parameters()), "lr": recipe.cloud_learning_rate},
-        {"params": list(model.get_submodule("image_fe").parameters()), "lr": recipe.learning_rate},
-    ]
+    clouds: list[nn.Parameter] = model.cloud_parameters()  # type: ignore[operator]  # every fused network has it
+    of_clouds = {id(parameter) for parameter in clouds}
+    images = [parameter for parameter in model.parameters() if id(parameter) not in of_clouds]
+    return [{"params": clouds, "lr": recipe.cloud_learning_rate}, {"params": images, "lr": recipe.learning_rate}]
 
 
 def _read(path: Path) -> dict[str, Any]:

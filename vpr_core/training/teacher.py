@@ -13,9 +13,11 @@ import torch
 
 from vpr_core.data.frames import Frames
 from vpr_core.data.samples import Samples
+from vpr_core.errors import RecipeError
 from vpr_core.files import sha256_bytes, sha256_json, write_atomic
 from vpr_core.training.checkpoint import Checkpoint, load_checkpoint
 from vpr_core.training.network_input import EMBEDDING, NetworkInput, check_sensors
+from vpr_core.training.recipe import Modality
 from vpr_core.training.validate import describe_samples
 
 
@@ -34,15 +36,26 @@ class TeacherDescriptors:
 
 
 def teacher_descriptors(
-    checkpoint: str | Path, drives: Sequence[Frames], cache: str | Path | None = None, device: str = "cpu"
+    checkpoint: str | Path,
+    drives: Sequence[Frames],
+    cache: str | Path | None = None,
+    device: str = "cpu",
+    modality: Modality | None = None,
 ) -> TeacherDescriptors:
     """Descriptors of all frames of `drives` in their order, by the teacher in eval mode.
 
     cache: folder of the file that keeps them, the checkpoint's own by default. A file of another teacher, of other
-    drives, or one that is damaged is not used, and replaced. device: where the teacher runs.
-    Raises BundleError for a bad checkpoint and RecipeError where the drives lack a sensor of the teacher.
+    drives, or one that is damaged is not used, and replaced. device: where the teacher runs. modality: what the teacher
+    must be of; None takes any.
+    Raises BundleError for a bad checkpoint and RecipeError where the teacher is of another modality or the drives lack
+    a sensor of it.
     """
     loaded = load_checkpoint(checkpoint)
+    if modality not in (None, loaded.modality):
+        raise RecipeError(
+            f"the teacher {checkpoint} is a {loaded.modality} network, distillation.teacher_modality is {modality}: "
+            "choose another teacher, or a recipe for this one"
+        )
     check_sensors(loaded.modality, drives)
     drives_hash = hash_of_drives(drives)
     folder = Path(cache) if cache else Path(checkpoint)

@@ -97,6 +97,8 @@ def train_encoder(
 
 def model_spec(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
     """{"name", "options"} of `build_model` for a trained network, and the options that differ before training."""
+    if recipe.architecture == "adafusion":
+        return _adafusion_spec(recipe), {}
     cloud = {"planes": list(recipe.planes), "layers": list(recipe.layers), "num_top_down": recipe.num_top_down}
     if recipe.modality == "lidar":
         return {"name": "lidar", "options": {"dim": recipe.dim or recipe.planes[-1], **cloud}}, {}
@@ -106,6 +108,14 @@ def model_spec(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
         return {"name": "camera", "options": {"dim": recipe.dim, **image}}, first_weights
     widths = {"image_dim": recipe.dim, "cloud_dim": recipe.cloud_dim}
     return {"name": "teacher", "options": {**widths, **image, **cloud}}, first_weights
+
+
+def _adafusion_spec(recipe: Recipe) -> dict[str, Any]:
+    if recipe.modality == "camera":
+        return {"name": "adafusion_camera", "options": {"dim": recipe.dim, "width": recipe.width_factor}}
+    if recipe.modality == "lidar":
+        return {"name": "adafusion_lidar", "options": {"dim": recipe.dim}}
+    return {"name": "adafusion", "options": {"attention_gradient": recipe.attention_gradient}}
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,8 @@ def _gather(
     drives = [Frames.load(folder) for folder in frames]
     network_input = NetworkInput.of_recipe(recipe, drives)
     examiner = Validation.load(validation, network_input, drives) if validation else None
-    descriptors = teacher_descriptors(teacher, drives, cache, device) if teacher else None
+    modality = recipe.distillation.teacher_modality if recipe.distillation else None
+    descriptors = teacher_descriptors(teacher, drives, cache, device, modality) if teacher else None
     return _Material(recipe, drives, Samples(drives), network_input, examiner, descriptors, device)
 
 

@@ -1,4 +1,4 @@
-"""Published weights of MinkLoc++ and DistilVPR, from which a network's training starts."""
+"""Published weights of MinkLoc++, DistilVPR and AdaFusion, from which a network's training starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vpr_core.models.minkloc import load_published
 from vpr_core.training.recipe import Recipe
 
 BACKBONE = "resnet"
-"""The image backbone of the published networks."""
+"""The image backbone of MinkLoc++'s and DistilVPR's published networks."""
 
 
 def start_from(path: Path, model: nn.Module, recipe: Recipe) -> dict[str, Any]:
@@ -24,7 +24,8 @@ def start_from(path: Path, model: nn.Module, recipe: Recipe) -> dict[str, Any]:
     Raises RecipeError where the recipe's image backbone is not the published one, and BundleError where the file is no
     state dict or one of another network.
     """
-    if recipe.modality != "lidar" and recipe.backbone != BACKBONE:
+    has_backbone = recipe.architecture == "minkloc" and recipe.modality != "lidar"
+    if has_backbone and recipe.backbone != BACKBONE:
         raise RecipeError(
             f"published weights are of backbone {BACKBONE}, the recipe has {recipe.backbone}: train with --backbone "
             f"{BACKBONE}, or without --weights"

@@ -17,6 +17,7 @@ from rosbags.highlevel import AnyReader
 
 from vpr_core.data.bag_writer import BagWriter
 from vpr_core.errors import BagError
+from vpr_core.geodesy import GeoPoint
 from vpr_core.types import Pose
 
 STAMP_NS = 1_700_000_000_123_456_789
@@ -93,6 +94,41 @@ def test_structured_clouds_keep_their_fields(tmp_path: Path) -> None:
         ("time", 14, 8),
     ]
     np.testing.assert_array_equal(np.frombuffer(cloud.data, dtype), points)
+
+
+def test_labels_fixes_and_transforms_come_back(tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, 19, (24, 32), np.uint8)
+    fix, pose = GeoPoint(49.0, 8.4, 120.0), Pose((1.0, 2.0, 3.0), (0.5, -0.5, 0.5, -0.5))
+    with BagWriter(tmp_path / "drive") as bag:
+        bag.image_png("/labels", STAMP_NS, "camera", cv2.imencode(".png", labels)[1].tobytes())
+        bag.nav_sat_fix("/fix", STAMP_NS, "gnss", fix, (1.5, 1.5, 3.0))
+        bag.transforms("/tf", STAMP_NS, [("odom", "base_link", pose), ("base_link", "lidar", pose)])
+    found = read_all(tmp_path / "drive")
+
+    image = found["/labels"][0][1]
+    assert image.format == "mono8; png compressed"
+    np.testing.assert_array_equal(cv2.imdecode(image.data, cv2.IMREAD_UNCHANGED), labels)
+
+    message = found["/fix"][0][1]
+    assert GeoPoint(message.latitude, message.longitude, message.altitude) == fix
+    assert (message.status.status, message.status.service, message.position_covariance_type) == (0, 1, 2)
+    np.testing.assert_array_equal(message.position_covariance.reshape(3, 3), np.diag([2.25, 2.25, 9.0]))
+
+    odom, lidar = found["/tf"][0][1].transforms
+    assert (odom.header.frame_id, odom.child_frame_id) == ("odom", "base_link")
+    assert (lidar.header.frame_id, lidar.child_frame_id) == ("base_link", "lidar")
+    moved, turned = lidar.transform.translation, lidar.transform.rotation
+    assert Pose((moved.x, moved.y, moved.z), (turned.x, turned.y, turned.z, turned.w)) == pose
+
+
+def test_static_transforms_are_latched_and_others_are_not(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "drive") as bag:
+        for topic in ("/tf", "/tf_static"):
+            bag.transforms(topic, STAMP_NS, [("base_link", "lidar", Pose((0.0, 0.0, 1.9)))])
+    with AnyReader([tmp_path / "drive"]) as reader:
+        offered = {connection.topic: connection.ext.offered_qos_profiles for connection in reader.connections}
+    assert [profile.durability.name for profile in offered["/tf_static"]] == ["TRANSIENT_LOCAL"]
+    assert offered["/tf"] == []
 
 
 def test_the_mcap_library_reads_it_and_the_folder_is_named_as_rosbag2_does(tmp_path: Path) -> None:

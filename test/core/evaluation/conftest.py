@@ -16,12 +16,16 @@ MakeDrive = Callable[..., Frames]
 
 @pytest.fixture
 def make_drive() -> MakeDrive:
-    """make(name, x_m, map_frame="map"): a drive along x with a frame at each of these positions."""
+    """make(name, x_m, map_frame="map", yaw_deg=None): a drive along x with a frame at each of these positions.
 
-    def make(name: str, x_m: Sequence[float], map_frame: str = "map") -> Frames:
+    yaw_deg: heading of each frame; where there is none, all have the same orientation.
+    """
+
+    def make(name: str, x_m: Sequence[float], map_frame: str = "map", yaw_deg: Sequence[float] | None = None) -> Frames:
         card = {"session": name, "map_frame": map_frame, "image_size": None}
-        frames = (Frame(i, i, None, pose=Pose((float(x), 0.0, 0.0))) for i, x in enumerate(x_m))
-        return Frames(Path(name), card, tuple(frames))
+        yaw_rad = np.radians(np.zeros(len(x_m)) if yaw_deg is None else yaw_deg)
+        poses = [Pose.from_xy_yaw(float(x), 0.0, float(yaw)) for x, yaw in zip(x_m, yaw_rad, strict=True)]
+        return Frames(Path(name), card, tuple(Frame(i, i, None, pose=pose) for i, pose in enumerate(poses)))
 
     return make
 

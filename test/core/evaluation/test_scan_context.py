@@ -17,6 +17,7 @@ from vpr_core.evaluation.scan_context import (
     scan_context_describer,
     scan_context_similarity,
 )
+from vpr_core.retrieval.bundle import Bundle
 
 SECTOR_RAD = 2 * np.pi / SECTORS
 
@@ -122,8 +123,8 @@ def test_a_drive_finds_itself(frames: Path) -> None:
 
 
 def test_the_baseline_is_of_the_bundle_s_sensor(bundle: Path, lidar_bundle: Path, frames: Path) -> None:
-    assert list(bundle_and_baseline(bundle)) == ["bundle", "thumbnail"]
-    methods = bundle_and_baseline(lidar_bundle)
+    assert list(bundle_and_baseline(Bundle.load(bundle))) == ["bundle", "thumbnail"]
+    methods = bundle_and_baseline(Bundle.load(lidar_bundle))
     assert list(methods) == ["bundle", "scan_context"]
     drive = Frames.load(frames)
     expected = [scan_context(drive.cloud(index), max_range_m=60.0) for index in range(len(drive))]

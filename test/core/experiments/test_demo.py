@@ -10,12 +10,13 @@ import pytest
 
 from vpr_core.data.frames import Frame, Frames
 from vpr_core.errors import FramesError
-from vpr_core.experiments.demo import by_condition, check_floors, live_figures, run_demo
+from vpr_core.experiments.demo import run_demo
+from vpr_core.experiments.demo_figures import by_condition, check_floors, live_figures
 from vpr_core.types import Pose
 
 
 def rows(noon: float, others: float) -> list[dict[str, Any]]:
-    recall = {"noon": noon, "night": others - 0.1, "fog": others + 0.1}
+    recall = {"noon": noon, "night": others - 0.1, "fog": others + 0.1, "opposite": 0.0}
     return [
         {"modality": modality, "method": method, "condition": name, "recall": value if "distilled" in method else 1.0}
         for modality in ("camera", "lidar")
@@ -42,7 +43,7 @@ def test_an_untrained_network_stays_below_the_floors() -> None:
 def test_the_table_for_readers_has_a_column_for_each_condition() -> None:
     distilled = by_condition(rows(0.9, 0.6))[1]
     assert distilled == {"modality": "camera", "method": "student distilled", "noon": 0.9, "night": 0.5, "fog": 0.7,
-                         "others": 0.6}  # fmt: skip
+                         "opposite": 0.0, "others": 0.6}  # fmt: skip
 
 
 def test_a_frame_that_was_not_answered_is_a_miss() -> None:

@@ -12,7 +12,7 @@ import yaml
 from vpr_core.errors import FramesError, RecipeError
 from vpr_core.experiments.networks import comparison
 from vpr_core.experiments.tables import COLUMNS, Row, gains, margins, read_rows, run_tables, summary
-from vpr_core.experiments.town import CONDITIONS, Towns, town_drives
+from vpr_core.experiments.town import CONDITIONS, OPPOSITE, Towns, town_drives
 from vpr_core.training.recipe import as_json
 
 METHODS = {"teacher", "teacher cloud half", "teacher image half", "student alone", "student distilled"}
@@ -54,7 +54,8 @@ def test_every_finished_network_stands_in_the_file_and_is_not_trained_again(
 ) -> None:
     out = tmp_path / "tables" / "town.csv"
     rows = run(out, work, recipes, [0])
-    assert {(row["method"], row["condition"]) for row in rows} == {(m, c) for m in METHODS for c in CONDITIONS}
+    queries = (*CONDITIONS, OPPOSITE)
+    assert {(row["method"], row["condition"]) for row in rows} == {(m, c) for m in METHODS for c in queries}
     assert all(0 <= float(row["recall_at_1"]) <= float(row["recall_at_5"]) <= 1 for row in rows)
     written = out.read_text()
     checkpoints = {path: path.stat().st_mtime_ns for path in work.rglob("checkpoint.json")}

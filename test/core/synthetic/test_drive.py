@@ -16,10 +16,18 @@ import cv2
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
+from scipy.spatial.transform import Rotation
 
+from vpr_core.data.pointcloud import cloud_from_message
 from vpr_core.errors import BagError, VprError
+from vpr_core.geodesy import enu_from_wgs84
+from vpr_core.synthetic.camera import Camera
 from vpr_core.synthetic.drive import Drive, record_drive, record_drives
+from vpr_core.synthetic.gnss import Gnss, fixes, town_origin
+from vpr_core.synthetic.lidar import POINT
 from vpr_core.synthetic.routes import ROUTES
+from vpr_core.synthetic.scene import Scene
+from vpr_core.synthetic.surface import Label
 from vpr_core.synthetic.town import Town
 from vpr_core.synthetic.trajectory import drifted, follow
 
@@ -29,6 +37,10 @@ TYPES = {
     "/lidar/points": "sensor_msgs/msg/PointCloud2",
     "/odom": "nav_msgs/msg/Odometry",
     "/ground_truth/odom": "nav_msgs/msg/Odometry",
+    "/camera/labels/compressed": "sensor_msgs/msg/CompressedImage",
+    "/gnss/fix": "sensor_msgs/msg/NavSatFix",
+    "/tf": "tf2_msgs/msg/TFMessage",
+    "/tf_static": "tf2_msgs/msg/TFMessage",
 }
 FRAMES = {
     "/camera/image/compressed": "camera_optical",
@@ -36,6 +48,10 @@ FRAMES = {
     "/lidar/points": "lidar",
     "/odom": "odom",
     "/ground_truth/odom": "map",
+    "/camera/labels/compressed": "camera_optical",
+    "/gnss/fix": "gnss",
+    "/tf": "odom",
+    "/tf_static": "base_link",
 }
 
 
@@ -51,8 +67,13 @@ def read(path: Path) -> dict[str, list[Any]]:
     return found
 
 
+def header(message: Any) -> Any:
+    """A message's header; of transforms, that of the first."""
+    return message.transforms[0].header if hasattr(message, "transforms") else message.header
+
+
 def stamp_ns(message: Any) -> int:
-    return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
+    return int(header(message).stamp.sec) * 10**9 + int(header(message).stamp.nanosec)
 
 
 def positions_m(messages: list[Any]) -> np.ndarray:
@@ -75,7 +96,7 @@ def test_topics_frames_and_stamps(recorded: dict[str, list[Any]]) -> None:
     for topic, messages in recorded.items():
         stamps = [stamp_ns(message) for message in messages]
         assert stamps == sorted(stamps) and len(set(stamps)) == len(stamps)
-        assert {message.header.frame_id for message in messages} == {FRAMES[topic]}
+        assert {header(message).frame_id for message in messages} == {FRAMES[topic]}
     assert {message.child_frame_id for message in recorded["/odom"]} == {"base_link"}
 
 
@@ -112,9 +133,80 @@ def test_pictures_decode_to_the_stated_size_and_lie_about_four_metres_apart(reco
 
 def test_clouds_hold_finite_points(recorded: dict[str, list[Any]]) -> None:
     for cloud in recorded["/lidar/points"]:
-        assert [field.name for field in cloud.fields] == ["x", "y", "z", "intensity"]
-        points = np.frombuffer(cloud.data, np.float32).reshape(-1, 4)
-        assert len(points) == cloud.width > 5000 and np.isfinite(points).all()
+        assert [field.name for field in cloud.fields] == ["x", "y", "z", "intensity", "ring", "time"]
+        points = np.frombuffer(cloud.data, POINT)
+        assert len(points) == cloud.width > 10_000 and points["ring"].max() == 31
+        read_back = cloud_from_message(cloud)
+        np.testing.assert_array_equal(read_back.T, [points[name] for name in ("x", "y", "z", "intensity")])
+
+
+def test_labels_show_what_the_pictures_show(recorded: dict[str, list[Any]]) -> None:
+    pictures, labels = recorded["/camera/image/compressed"], recorded["/camera/labels/compressed"]
+    assert [stamp_ns(picture) for picture in pictures] == [stamp_ns(label) for label in labels]
+    for picture, message in zip(pictures, labels, strict=True):
+        shown, label = (cv2.imdecode(each.data, cv2.IMREAD_UNCHANGED) for each in (picture, message))
+        assert message.format == "mono8; png compressed" and label.dtype == np.uint8 and label.shape == (240, 320)
+        assert set(np.unique(label)) <= {*range(19), 255}
+        road, sky = (label == Label.ROAD).mean(), (label == Label.SKY).mean()
+        assert road > 0.1 and sky > 0.02 and (label == Label.BUILDING).mean() > 0.05
+        blueness = shown[..., 0].astype(float) - shown[..., 2]
+        assert blueness[label == Label.SKY].mean() > blueness[label == Label.ROAD].mean()
+
+
+def test_fixes_wander_around_the_true_way_as_far_as_they_say(town: Town, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"image_size": (16, 12), "camera_hz": 0.2, "labels": False, "lidar_columns": 8}
+    record_drive(tmp_path / "bag", town=town, condition="noon", route="loop", seed=3, max_length_m=300.0, **options)
+    with AnyReader([tmp_path / "bag"]) as reader:
+        assert "/camera/labels/compressed" not in reader.topics
+        wanted = [reader.topics[topic].connections[0] for topic in ("/gnss/fix", "/ground_truth/odom")]
+        found: dict[str, list[Any]] = {"/gnss/fix": [], "/ground_truth/odom": []}
+        for connection, _, data in reader.messages(connections=wanted):
+            found[connection.topic].append(reader.deserialize(data, connection.msgtype))
+    received, truth = found.values()
+    times, true_times = ([stamp_ns(message) for message in messages] for messages in (received, truth))
+    assert np.diff(times).mean() == pytest.approx(0.2e9, rel=0.01)
+    geodetic = np.array([(fix.latitude, fix.longitude, fix.altitude) for fix in received])
+    enu_m = enu_from_wgs84(*geodetic.T, town_origin(town.seed))
+    path_m = np.stack([np.interp(times, true_times, axis) for axis in positions_m(truth).T], axis=1)
+    error_m = enu_m[:, :2] - path_m
+    stated_m = np.sqrt([fix.position_covariance[[0, 4]] for fix in received])
+    assert 0.2 < np.linalg.norm(error_m, axis=1).mean() < 4.0 and np.ptp(enu_m[:, 2]) < 20
+    assert np.abs(error_m / stated_m).max() < 4.5
+    assert stated_m.min() > 0.6 and stated_m.max() < 1.6 and np.ptp(stated_m) > 0.1
+    steps_m = np.linalg.norm(np.diff(error_m, axis=0), axis=1)
+    assert np.median(steps_m) < 0.5 * np.linalg.norm(error_m - error_m.mean(axis=0), axis=1).max()
+
+
+def test_the_fixes_of_many_drives_have_the_stated_error(town: Town, scene: Scene) -> None:
+    gnss, trajectory = Gnss(), follow(town.route("loop")[:200], np.random.default_rng(0))
+    times_s, origin = np.arange(0, trajectory.duration_s, 1.0), town_origin(town.seed)
+    poses = [trajectory.pose(float(time_s)) for time_s in times_s]
+    ahead_m = gnss.position_base_m[0]
+    antenna_m = [
+        (pose.position_m[0] + ahead_m * math.cos(pose.yaw_rad), pose.position_m[1] + ahead_m * math.sin(pose.yaw_rad))
+        for pose in poses
+    ]
+    found = [fixes(gnss, scene, trajectory, times_s, origin, np.random.default_rng(seed)) for seed in range(60)]
+    error_m = np.array([enu_from_wgs84(*geodetic.T, origin) for geodetic, _ in found])
+    error_m -= np.column_stack([antenna_m, np.full(len(times_s), gnss.position_base_m[2])])
+    assert (error_m / found[0][1]).std() == pytest.approx(1.0, abs=0.12)
+    assert np.abs(error_m.mean(axis=(0, 1))).max() < 0.5
+    assert 0.9 < np.sqrt((error_m[..., :2] ** 2).sum(axis=2).mean()) < 2.0
+
+
+def test_transforms_say_where_the_sensors_are(recorded: dict[str, list[Any]]) -> None:
+    (mounting,) = recorded["/tf_static"]
+    where = {each.child_frame_id: each.transform for each in mounting.transforms}
+    assert set(where) == {"camera_optical", "lidar", "gnss"}
+    assert (where["lidar"].translation.z, where["lidar"].rotation.w) == (1.9, 1.0)
+    camera = where["camera_optical"]
+    turn = Rotation.from_quat([getattr(camera.rotation, axis) for axis in "xyzw"]).as_matrix()
+    np.testing.assert_allclose(turn, Camera().T_base_camera[:3, :3], atol=1e-9)
+    for odometry, message in zip(recorded["/odom"], recorded["/tf"], strict=True):
+        (moved,) = message.transforms
+        assert stamp_ns(message) == stamp_ns(odometry) and moved.child_frame_id == "base_link"
+        position, translation = odometry.pose.pose.position, moved.transform.translation
+        assert (position.x, position.y) == (translation.x, translation.y)
 
 
 def test_same_arguments_same_bytes(town: Town, noon_bag: Path, tmp_path: Path) -> None:
@@ -131,13 +223,13 @@ def test_the_image_size_and_rate_asked_for_are_recorded(town: Town, tmp_path: Pa
     assert np.diff([stamp_ns(message) for message in bag["/lidar/points"]]).mean() == pytest.approx(0.25e9, rel=0.05)
 
 
-@pytest.mark.parametrize("wrong", [{"condition": "hail"}, {"route": "home"}])
-def test_unknown_names_are_errors_before_anything_is_built(tmp_path: Path, wrong: dict[str, str]) -> None:
-    arguments = {"condition": "noon", "route": "loop"} | wrong
-    with pytest.raises(VprError, match=next(iter(wrong.values()))):
-        record_drive(tmp_path / "bag", town=0, seed=0, **arguments)
-    with pytest.raises(VprError, match=next(iter(wrong.values()))):
-        record_drives([Drive(tmp_path / "bag", 0, arguments["condition"], arguments["route"], 0)])
+@pytest.mark.parametrize("wrong", [{"condition": "hail"}, {"route": "home"}, {"camera_hz": 12.5}])
+def test_what_there_is_not_is_an_error_before_anything_is_built(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    arguments = {"town": 0, "condition": "noon", "route": "loop", "seed": 0} | wrong
+    with pytest.raises(VprError, match=str(next(iter(wrong.values())))):
+        record_drive(tmp_path / "bag", **arguments)
+    with pytest.raises(VprError, match=str(next(iter(wrong.values())))):
+        record_drives([Drive(tmp_path / "bag", **arguments)])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -50,6 +50,19 @@ def test_the_lane_lies_beside_the_loop_in_the_same_direction(plan: StreetPlan) -
     assert ((directions[0] * directions[1][nearest]).sum(axis=1) > 0).all()
 
 
+def test_the_opposite_route_is_the_loop_in_the_other_direction_on_its_own_lane(plan: StreetPlan) -> None:
+    loop_m, opposite_m = route_line(plan, "loop"), route_line(plan, "opposite")
+    aside_m = distances_m(opposite_m, loop_m)
+    assert 2.5 < np.median(aside_m) < 3.5
+    assert aside_m.max() < 4.5
+    opposite_m = opposite_m[10:-10]
+    nearest = np.linalg.norm(opposite_m[:, None] - loop_m[None], axis=2).argmin(axis=1)
+    directions = [np.gradient(line_m, axis=0) for line_m in (opposite_m, loop_m)]
+    directions = [course / np.linalg.norm(course, axis=1, keepdims=True) for course in directions]
+    assert np.median((directions[0] * directions[1][nearest]).sum(axis=1)) < -0.99
+    np.testing.assert_allclose(opposite_m, route_line(plan, "lane")[::-1][10:-10][: len(opposite_m)], atol=1.5)
+
+
 def test_streets_off_the_map_keep_their_distance_from_the_loop(plan: StreetPlan) -> None:
     line_m = route_line(plan, "offmap")
     assert len(line_m) > 500
@@ -79,5 +92,5 @@ def test_another_seed_is_another_town() -> None:
 
 
 def test_an_unknown_route_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(VprError, match=r"'home'.*loop, lane, offmap, mixed"):
+    with pytest.raises(VprError, match=r"'home'.*loop, lane, offmap, mixed, opposite"):
         route_line(StreetPlan(np.random.default_rng(0)), "home")

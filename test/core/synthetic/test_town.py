@@ -13,7 +13,7 @@ from vpr_core.synthetic.town import Town
 
 def test_same_seed_same_town(town: Town) -> None:
     again = Town(town.seed)
-    for name in ("vertices_m", "faces", "material", "colour", "owner", "normals"):
+    for name in ("vertices_m", "faces", "material", "colour", "owner", "normals", "label"):
         np.testing.assert_array_equal(getattr(town.surface, name), getattr(again.surface, name))
     assert town.sun_azimuth_rad == again.sun_azimuth_rad
 
@@ -41,6 +41,26 @@ def test_houses_stand_beside_the_roads(town: Town) -> None:
     corners_m = town.surface.vertices_m[wall_corners][:, :2]
     assert len(town.facades) > 1000
     assert town.ground.beyond_kerb_m(corners_m).min() > PAVEMENT_M - 0.5
+
+
+def test_squares_are_paved_open_and_differ(town: Town) -> None:
+    assert len(town.squares_m) == 2
+    ring = np.array([(np.cos(angle), np.sin(angle)) for angle in np.arange(0, 6.3, 0.3)])
+    for middle_m in town.squares_m:
+        points = (middle_m + np.concatenate([5 * ring, 14 * ring])).astype(np.float32)
+        assert (town.ground.sample(points[:, 0], points[:, 1]).paved > 0.9).all()
+        walls = town.surface.faces[town.surface.material == Material.WALL].ravel()
+        away_m = np.linalg.norm(town.surface.vertices_m[walls][:, :2] - middle_m, axis=1)
+        assert away_m.min() > 22.0
+    pieces = []
+    for middle_m in town.squares_m:
+        near = np.linalg.norm(town.surface.vertices_m[town.surface.faces[:, 0]][:, :2] - middle_m, axis=1) < 15
+        pieces.append(int((near & (town.surface.material != Material.GROUND)).sum()))
+    assert min(pieces) > 20 and pieces[0] != pieces[1]
+
+
+def test_the_first_square_lies_beside_the_loop(town: Town) -> None:
+    assert np.linalg.norm(town.route("loop") - town.squares_m[0], axis=1).min() < 60.0
 
 
 def test_facades_differ_yet_resemble_each_other(town: Town) -> None:

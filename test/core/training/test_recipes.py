@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from vpr_core.training.train import model_spec
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "config"
 COMMANDS = {"teacher": "train-teacher", "distill": "distill"}
+STUDENTS = sorted((CONFIG / "distill").glob("*.yaml"))
 RECIPES = sorted(path for folder in COMMANDS for path in (CONFIG / folder).rglob("*.yaml"))
 
 
@@ -54,9 +56,65 @@ def test_the_paper_s_teacher_and_students_are_equally_wide() -> None:
     assert [build_model(spec["name"], **spec["options"]).dim for spec in specs] == [384, 384, 384]
 
 
-@pytest.mark.parametrize("name", ["town_camera", "town_lidar", "paper_camera", "paper_lidar"])
-def test_the_same_file_trains_the_student_alone(name: str) -> None:
-    path = CONFIG / "distill" / f"{name}.yaml"
+@pytest.mark.parametrize(
+    ("teacher", "student"),
+    [
+        ("paper_camera_resnet34", "paper_camera_from_big"),
+        ("paper_camera_resnet50", "paper_camera_from_big"),
+        ("paper_lidar", "paper_camera_from_lidar"),
+        ("paper_adafusion", "paper_adafusion_camera"),
+        ("paper_adafusion", "paper_adafusion_lidar"),
+        ("paper_adafusion_camera_big", "paper_adafusion_camera_from_big"),
+        ("paper_adafusion_lidar", "paper_adafusion_camera_from_lidar"),
+    ],
+)
+def test_the_columns_of_the_paper_s_tables(teacher: str, student: str) -> None:
+    """Teacher and student are equally wide, of the modalities that their column says, and train 60 epochs alike."""
+    teaching = parsed("train-teacher", "--config", CONFIG / "teacher" / f"{teacher}.yaml")
+    learning = parsed("distill", "--config", CONFIG / "distill" / f"{student}.yaml")
+    assert learning.distillation and learning.distillation.teacher_modality == teaching.modality
+    assert teaching.architecture == learning.architecture
+    assert num_parameters(teaching) >= num_parameters(learning) or teaching.modality == "lidar"
+    widths = {_network(recipe).dim for recipe in (teaching, learning)}
+    assert widths == {256 if teaching.architecture == "adafusion" else 384}
+    for recipe in (teaching, learning):
+        assert (recipe.batch_size, recipe.steps, recipe.validate_every) == (128, 60 * 47, 47)
+        assert recipe.cloud_learning_rate == 1e-3
+        assert recipe.modality == "lidar" or recipe.learning_rate == 1e-4
+    if learning.modality == "lidar" and teaching.modality == "fused":
+        assert learning.grid == teaching.grid
+
+
+@pytest.mark.parametrize("source", ["big", "lidar"])
+@pytest.mark.parametrize("student", ["paper_camera", "paper_adafusion_camera"])
+def test_a_student_is_the_same_whoever_teaches_it(student: str, source: str) -> None:
+    one, other = (
+        as_json(parsed("distill", "--config", CONFIG / "distill" / f"{name}.yaml"))
+        for name in (student, f"{student}_from_{source}")
+    )
+    one["distillation"].pop("teacher_modality", None)
+    assert other["distillation"].pop("teacher_modality") == {"big": "camera", "lidar": "lidar"}[source]
+    assert one == other
+
+
+def test_minkloc_s_own_networks_have_the_published_sizes() -> None:
+    for name, count in (("minkloc3d", 1055722), ("minkloc_rgb", 2848577)):
+        assert num_parameters(parsed("train-teacher", "--config", CONFIG / "teacher" / f"{name}.yaml")) == count
+
+
+def num_parameters(recipe: Recipe) -> int:
+    return sum(parameter.numel() for parameter in _network(recipe).parameters())
+
+
+def _network(recipe: Recipe) -> Any:
+    from vpr_core.models.factory import build_model
+
+    spec, _ = model_spec(recipe)
+    return build_model(spec["name"], **spec["options"])
+
+
+@pytest.mark.parametrize("path", STUDENTS, ids=lambda path: path.stem)
+def test_the_same_file_trains_the_student_alone(path: Path) -> None:
     alone, distilled = as_json(parsed("train", "--config", path)), as_json(parsed("distill", "--config", path))
     assert distilled.pop("distillation") and alone.pop("distillation") is None
     assert alone == distilled

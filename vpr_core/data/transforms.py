@@ -1,0 +1,117 @@
+"""Poses from /tf and /tf_static: the chain from one coordinate frame to another, put together at any moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vpr_core.data.poses import PoseTrack, Track, compose, has_rotation, inverse, pose_from_transform
+from vpr_core.data.stamps import StampOrder
+from vpr_core.errors import BagError
+from vpr_core.types import Pose
+
+_STATIC = "/tf_static"
+
+
+@dataclass(frozen=True)
+class Link:
+    """One transform of a chain: a track where it moves, a pose where it is static."""
+
+    transform: PoseTrack | Pose
+    inverted: bool
+    """Whether the chain passes it from child to parent."""
+
+    def at(self, stamp_ns: int) -> Pose | str:
+        pose = self.transform if isinstance(self.transform, Pose) else self.transform.at(stamp_ns)
+        return inverse(pose) if self.inverted and isinstance(pose, Pose) else pose
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Transforms one behind the other; each moving one is interpolated at the stamp before they are put together."""
+
+    links: list[Link]
+
+    def at(self, stamp_ns: int) -> Pose | str:
+        pose = Pose((0.0, 0.0, 0.0))
+        for link in self.links:
+            step = link.at(stamp_ns)
+            if isinstance(step, str):
+                return step
+            pose = compose(pose, step)
+        return pose
+
+    @property
+    def jumps_ns(self) -> np.ndarray:
+        moving = [link.transform.jumps_ns for link in self.links if isinstance(link.transform, PoseTrack)]
+        return np.unique(np.concatenate([np.empty(0, np.int64), *moving]))
+
+
+class Transforms:
+    """The transforms of a drive."""
+
+    def __init__(
+        self, parent: str, child: str, drops: Counter[str], irregular: Counter[str], max_speed_mps: float
+    ) -> None:
+        self._parent, self._child = parent, child
+        self._drops, self._irregular, self._max_speed_mps = drops, irregular, max_speed_mps
+        self._moving: dict[tuple[str, str], dict[int, Pose]] = {}
+        self._static: dict[tuple[str, str], Pose] = {}
+        self._orders: dict[tuple[str, str], StampOrder] = {}
+        self.map_frame = parent
+
+    @property
+    def card(self) -> dict[str, Any]:
+        names = [self._parent]
+        for parent, child in (edge for edge, _ in self._path()):
+            names.append(child if parent == names[-1] else parent)
+        return {"source": "tf", "chain": names}
+
+    def take(self, topic: str, message: Any) -> None:
+        for transform in message.transforms:
+            edge = transform.header.frame_id.lstrip("/"), transform.child_frame_id.lstrip("/")
+            pose = pose_from_transform(transform.transform)
+            name = f"{topic} {edge[0]} > {edge[1]}"
+            if not has_rotation(pose):
+                reason = "rotation is zero" if pose.is_finite else "transform is not finite"
+                self._drops[f"{name}: {reason}"] += 1
+            elif topic == _STATIC:
+                self._static[edge] = pose
+            else:
+                self._take_moving(edge, name, transform.header.stamp, pose)
+
+    def _take_moving(self, edge: tuple[str, str], name: str, stamp: Any, pose: Pose) -> None:
+        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+        order = self._orders.setdefault(edge, StampOrder(name, self._drops, self._irregular))
+        if order.accept(stamp_ns):
+            self._moving.setdefault(edge, {})[stamp_ns] = pose
+
+    def track(self) -> Track:
+        """Raises BagError where nothing joins the two frames."""
+        return Chain([Link(self._transform(edge), inverted) for edge, inverted in self._path()])
+
+    def _transform(self, edge: tuple[str, str]) -> PoseTrack | Pose:
+        if edge in self._static:
+            return self._static[edge]
+        poses = self._moving[edge]
+        stamps = sorted(poses)
+        return PoseTrack(np.array(stamps, np.int64), [poses[stamp] for stamp in stamps], self._max_speed_mps)
+
+    def _path(self) -> list[tuple[tuple[str, str], bool]]:
+        """Edges from parent to child frame, each with whether it is passed against its direction."""
+        reached: dict[str, list[tuple[tuple[str, str], bool]]] = {self._parent: []}
+        open_frames, edges = [self._parent], sorted({*self._moving, *self._static})
+        while open_frames:
+            frame = open_frames.pop(0)
+            for edge in edges:
+                other = edge[1] if edge[0] == frame else edge[0] if edge[1] == frame else frame
+                if other not in reached:
+                    reached[other] = [*reached[frame], (edge, edge[1] == frame)]
+                    open_frames.append(other)
+        if self._child not in reached:
+            known = ", ".join(f"{parent} > {child}" for parent, child in edges) or "none"
+            raise BagError(f"no transforms lead from {self._parent} to {self._child}; the bag holds {known}")
+        return reached[self._child]

@@ -1,0 +1,110 @@
+"""Recall@1 of parts of the queries: by the direction from which a query sees its place, and by its distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from vpr_core.data.frames import Frames
+from vpr_core.evaluation.evaluate import Evaluation
+
+SAME_DEG, OPPOSITE_DEG = 45.0, 135.0
+"""Headings that differ by at most the first are the same direction, from the second up opposite, between them across.
+
+The first is half of a camera's usual field of view: up to there the two views share a part of the street.
+"""
+DIRECTIONS = ("same", "across", "opposite")
+
+
+def headings_rad(drive: Frames) -> np.ndarray:
+    """[N] heading of each frame about z, counter-clockwise from the map's x axis.
+
+    Where every frame has one and the same orientation, as where GNSS alone gave the poses, it is the heading of
+    travel between the frame's neighbours. Raises FramesError in a drive without poses.
+    """
+    positions_m = drive.positions_m
+    orientations = {frame.pose.quaternion_xyzw for frame in drive.frames if frame.pose}
+    if len(orientations) == 1 and len(drive) > 1:
+        along = np.gradient(positions_m[:, :2], axis=0)
+        return np.arctan2(along[:, 1], along[:, 0])
+    return np.array([frame.pose.yaw_rad for frame in drive.frames if frame.pose])
+
+
+def nearest_places(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
+    """Of each query the place nearest to it: distance in x and y [M] in metres, and row int64 [M] of the database.
+
+    For a query that is not skipped this is the nearest of its true places.
+    """
+    distances_m, rows = cKDTree(evaluation.database.positions_m[:, :2]).query(evaluation.queries.positions_m[:, :2])
+    return distances_m, rows.astype(np.int64)
+
+
+def directions(evaluation: Evaluation) -> np.ndarray:
+    """str [M]: one of DIRECTIONS for each query, by its heading and that of its nearest true place; "" if skipped."""
+    _, rows = nearest_places(evaluation)
+    difference = headings_rad(evaluation.queries) - headings_rad(evaluation.database)[rows]
+    degrees = np.degrees(np.abs(np.angle(np.exp(1j * difference))))
+    named = np.select([degrees <= SAME_DEG, degrees < OPPOSITE_DEG], DIRECTIONS[:2], DIRECTIONS[2])
+    return np.where(evaluation.result.first_hit >= 0, named, "")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Recall@1 of some of the queries that have a place in the map."""
+
+    name: str
+    right: int
+    queries: int
+
+    @property
+    def recall(self) -> float | None:
+        """None where there is no such query."""
+        return self.right / self.queries if self.queries else None
+
+
+def recall_of_all(evaluation: Evaluation, name: str) -> Share:
+    """Recall@1 of every query that has a place in the map."""
+    return _share(name, evaluation, evaluation.result.first_hit >= 0)
+
+
+def recall_by_direction(evaluation: Evaluation) -> list[Share]:
+    """Recall@1 of the queries of each direction."""
+    named = directions(evaluation)
+    return [_share(name, evaluation, named == name) for name in DIRECTIONS]
+
+
+def direction_row(evaluation: Evaluation) -> dict[str, object]:
+    """`recall_by_direction` as one row of a table: of each direction its Recall@1 and how many queries it has."""
+    shares = recall_by_direction(evaluation)
+    return {
+        "method": evaluation.method,
+        "database": evaluation.database.session,
+        "queries": evaluation.queries.session,
+        **{share.name: None if share.recall is None else round(share.recall, 4) for share in shares},
+        **{f"{share.name}_queries": share.queries for share in shares},
+    }
+
+
+def recall_by_distance(evaluation: Evaluation, bins: int = 4) -> list[Share]:
+    """Recall@1 by the distance between a query and its nearest place, in equal parts of the radius."""
+    distances_m, _ = nearest_places(evaluation)
+    edges_m = np.linspace(0.0, evaluation.radius_m, bins + 1)
+    part = np.clip(np.digitize(distances_m, edges_m) - 1, 0, bins - 1)  # the radius itself is in the last
+    return [
+        _share(f"{low:g} to {high:g} m", evaluation, (part == number) & (evaluation.result.first_hit >= 0))
+        for number, (low, high) in enumerate(zip(edges_m[:-1], edges_m[1:], strict=True))
+    ]
+
+
+def pooled(shares: list[list[Share]]) -> list[Share]:
+    """The same groups of several evaluations, their queries counted together."""
+    return [
+        Share(group[0].name, sum(share.right for share in group), sum(share.queries for share in group))
+        for group in zip(*shares, strict=True)
+    ]
+
+
+def _share(name: str, evaluation: Evaluation, chosen: np.ndarray) -> Share:
+    return Share(name, int((evaluation.result.first_hit[chosen] == 1).sum()), int(chosen.sum()))

@@ -1,0 +1,99 @@
+"""Frames that wait until the odometry has passed their stamp, and then have a pose."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vpr_core.errors import InputError
+from vpr_core.retrieval.pose_track import PoseTrack
+from vpr_core.types import Pose
+from vpr_distill_ros.sensor_node import Frame
+
+# Poses are interpolated over half a second at most: at 30 frames/s no more frames than this wait for a good odometry.
+_WAITING = 16
+
+
+@dataclass(frozen=True)
+class PosedFrame:
+    """A frame and where the vehicle stood at its stamp."""
+
+    frame: Frame
+    pose: Pose
+
+
+class PosedFrames:
+    """Brings frames and odometry together; called by several threads.
+
+    deliver: gets every frame that has its pose. drop: gets the error of every frame that never will. Both are called
+    while a lock is held, and must not wait.
+    """
+
+    def __init__(
+        self, max_jump_m: float, deliver: Callable[[PosedFrame], None], drop: Callable[[InputError], None]
+    ) -> None:
+        self._track = PoseTrack(max_jump_m)
+        self._deliver, self._drop = deliver, drop
+        self._waiting: deque[Frame] = deque()
+        self._lock = threading.Lock()
+
+    @property
+    def lost(self) -> str:
+        """Where the odometry jumped and from where; empty where its poses are believed."""
+        return self._track.lost
+
+    @property
+    def times_clock_went_back(self) -> int:
+        return self._track.times_clock_went_back
+
+    def add_frame(self, frame: Frame) -> None:
+        with self._lock:
+            if frame.stamp_ns <= 0:
+                self._drop(InputError("its header stamp is zero, and so it has no pose", "stamp"))
+                return
+            self._waiting.append(frame)
+            self._match()
+            while len(self._waiting) > _WAITING:
+                self._waiting.popleft()
+                self._drop(self._without_pose())
+
+    def add_pose(self, stamp_ns: int, pose: Pose) -> None:
+        """Take in a pose of the odometry; raises InputError as `PoseTrack.add` does."""
+        with self._lock:
+            self._track.add(stamp_ns, pose)
+            self._match()
+
+    def restart(self) -> int:
+        """Believe the odometry where it is now; the number of frames that waited and are let go."""
+        with self._lock:
+            self._track.restart()
+            return self._let_go()
+
+    def close(self) -> int:
+        """Let the frames go that still wait; their number."""
+        with self._lock:
+            return self._let_go()
+
+    def _match(self) -> None:
+        for _ in range(len(self._waiting)):
+            frame = self._waiting.popleft()
+            if frame.stamp_ns > self._track.newest_ns:
+                self._waiting.append(frame)
+                continue
+            pose = self._track.at(frame.stamp_ns)
+            if pose is None:
+                self._drop(self._without_pose())
+            else:
+                self._deliver(PosedFrame(frame, pose))
+
+    def _without_pose(self) -> InputError:
+        if self._track.lost:
+            return InputError(f"the odometry jumped {self._track.lost}", "jump")
+        return InputError("no two odometry messages around it within 0.5 s", "no_odometry")
+
+    def _let_go(self) -> int:
+        number = len(self._waiting)
+        self._waiting.clear()
+        return number

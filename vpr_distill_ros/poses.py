@@ -1,0 +1,19 @@
+"""Poses to messages and back."""
+
+from __future__ import annotations
+
+from geometry_msgs.msg import Point, Quaternion
+from geometry_msgs.msg import Pose as PoseMessage
+
+from vpr_core.types import Pose
+
+
+def pose_to_message(pose: Pose) -> PoseMessage:
+    x, y, z = map(float, pose.position_m)
+    qx, qy, qz, qw = map(float, pose.quaternion_xyzw)
+    return PoseMessage(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+
+
+def pose_from_message(message: PoseMessage) -> Pose:
+    p, q = message.position, message.orientation
+    return Pose((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))

@@ -1,0 +1,202 @@
+"""What every node does that looks at places through one sensor: lifecycle, input, a thread of its own, diagnostics."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from vpr_core.errors import InputError
+from vpr_distill_ros.counters import FrameCounters
+from vpr_distill_ros.loading import one_line
+from vpr_distill_ros.sensor_input import SensorInput
+from vpr_distill_ros.sensors import Sensor
+from vpr_distill_ros.stamps import stamp_to_ns
+from vpr_distill_ros.worker import LatestWorker
+
+LOG_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image or a cloud as it arrived."""
+
+    message: Any
+    stamp_ns: int
+    arrived_s: float
+
+
+class SensorNode(LifecycleNode):
+    """Configure loads what the parameters name, activate opens the topics, deactivate and clean up undo it.
+
+    A subclass declares its parameters, sets `_sensor`, and says what is loaded, what is done with a frame and what
+    /diagnostics tells.
+    """
+
+    _sensor: Sensor
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._stage = "unconfigured"
+        self._load_error = ""
+        self._frames = FrameCounters()
+        self._inputs: list[SensorInput] = []
+        self._worker: LatestWorker[Any] | None = None
+        self._arrived_s: float | None = None
+        self._last_outcome = ""
+        self.add_on_set_parameters_callback(self._check_change)
+
+    @abstractmethod
+    def _check_change(self, changes: list[Parameter]) -> SetParametersResult:
+        """Whether parameters may change."""
+
+    @abstractmethod
+    def _load(self) -> str:
+        """Load what the parameters name; returns what to log. Whatever it raises is logged, and the node stays up."""
+
+    @abstractmethod
+    def _unload(self) -> None:
+        """Let go of what `_load` loaded."""
+
+    @abstractmethod
+    def _work(self, item: Any) -> None:
+        """What the node's thread does with an item; what it raises is counted and logged."""
+
+    @abstractmethod
+    def _diagnose(self) -> DiagnosticArray:
+        """What /diagnostics says now."""
+
+    def _open_inputs(self) -> None:
+        self._open_input(self._sensor.topic, self._sensor.types, self._sensor.advice, self._on_message)
+
+    def _open_input(self, topic: str, *arguments: Any, **options: Any) -> None:
+        try:
+            self._inputs.append(SensorInput(self, topic, *arguments, **options))
+        except Exception as error:  # a topic name or a QoS override that ROS refuses
+            raise InputError(f"cannot subscribe to {topic}: {error}") from error
+
+    def _start_diagnostics(self) -> None:
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        period_s = float(self.get_parameter("diagnostics_period_s").value)
+        self._start_timer(period_s, lambda: self._diagnostics.publish(self._diagnose()))
+
+    def _start_timer(self, period_s: float, callback: Any) -> Any:
+        """A timer of the real time: simulated time may stand still."""
+        return self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def autostart(self) -> None:
+        """Configure and activate, where the parameter asks for it; a failure is logged and the node stays up."""
+        wanted = self.get_parameter("autostart").value
+        if wanted and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def close(self) -> None:
+        """Stop the input and the thread; to be called before the node is left."""
+        for source in self._inputs:
+            source.close()
+        self._inputs = []
+        if self._worker is not None and self._worker.stop():
+            self._frames.drop("deactivated")
+        self._worker = None
+
+    # Lifecycle
+
+    @property
+    def _is_configured(self) -> bool:
+        return self._stage in ("inactive", "active")
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            loaded = self._load()
+        except Exception as error:  # rclpy would swallow whatever else a library raises
+            self._load_error = one_line(error)
+            self.get_logger().error(f"cannot configure: {self._load_error}")
+            return TransitionCallbackReturn.FAILURE
+        self._load_error = ""
+        self._stage = "inactive"
+        self.get_logger().info(loaded)
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._worker = LatestWorker(self._work_safely, name="work")
+        try:
+            self._open_inputs()
+        except InputError as error:
+            self.close()
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        self._stage = "active"
+        source = self._sensor
+        self.get_logger().info(f"active, {source.sees}s from {self.resolve_topic_name(source.topic)}")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.close()
+        self._stage = "inactive"
+        self._arrived_s, self._last_outcome = None, ""
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._unload()
+        self._stage = "unconfigured"
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.close()
+        self._unload()
+        self._stage = "finalized"
+        return super().on_shutdown(state)
+
+    # Frames
+
+    def _on_message(self, message: Any) -> None:
+        frame = Frame(message, stamp_to_ns(message.header.stamp), time.monotonic())
+        self._arrived_s = frame.arrived_s
+        for odd in self._frames.receive(frame.stamp_ns):
+            text = f"{self._sensor.sees} stamps {odd}, to {frame.stamp_ns} ns"
+            self.get_logger().warning(f"{text}; {self._with_odd_stamps}")
+        self._take(frame)
+
+    _with_odd_stamps = "such frames are answered all the same"
+    """What becomes of frames whose stamps are zero or go back, for the log."""
+
+    def _take(self, frame: Frame) -> None:
+        self._submit(frame)
+
+    def _submit(self, item: Any) -> None:
+        """Hand an item to the thread."""
+        worker = self._worker
+        if worker is None:
+            self._frames.drop("deactivated")
+        elif worker.submit(item):
+            self._frames.supersede()
+
+    def _work_safely(self, item: Any) -> None:
+        try:
+            self._work(item)
+        except Exception as error:  # the thread must outlive a defect; after a signal, publishing fails too
+            if rclpy.ok():
+                self._drop(error)
+
+    def _drop(self, error: Exception) -> None:
+        self._frames.drop(error.kind if isinstance(error, InputError) else "internal")
+        self._last_outcome = one_line(error)
+        text = f"{self._sensor.sees} dropped: {self._last_outcome}"
+        self.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
+
+    @property
+    def _input_age_s(self) -> float | None:
+        return None if self._arrived_s is None else time.monotonic() - self._arrived_s
+
+    @property
+    def _complaint(self) -> str:
+        """What is wrong with the topics as they are now."""
+        return "; ".join(source.complaint for source in self._inputs if source.complaint)
