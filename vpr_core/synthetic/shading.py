@@ -97,8 +97,9 @@ def _add_mirrored(
     pixel_rad: float,
 ) -> None:
     """Adds to `seen`, at these rows, what the film of water on the ground reflects."""
-    share = mirror_share(spots, ground, light.condition)
-    strong = np.nonzero(share > _LEAST_MIRROR)[0]
+    # Less by the least share, so that no edge shows where reflections end.
+    share = (mirror_share(spots, ground, light.condition) - _LEAST_MIRROR) / np.float32(1 - _LEAST_MIRROR)
+    strong = np.nonzero(share > 0)[0]
     if not len(strong):
         return
     spots, share = spots[strong], share[strong][:, None]
