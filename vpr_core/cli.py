@@ -110,5 +110,6 @@ def build_parser() -> ArgumentParser:
 
 def _show_defaults(command: ArgumentParser) -> None:
     for action in command._actions:
-        if action.help and isinstance(action.default, (str, int, float, Path)) and action.default is not False:
+        shown = isinstance(action.default, (str, int, float, Path)) and action.default not in (False, argparse.SUPPRESS)
+        if action.help and shown:
             action.help = f"{action.help.rstrip('.')} (default: {action.default})"

@@ -198,7 +198,7 @@ class _Recorder:
         self._bag.camera_info(CAMERA_INFO_TOPIC, stamp_ns, "camera_optical", size=size, matrix=self._camera.matrix)
         self._bag.image_jpeg(IMAGE_TOPIC, stamp_ns, "camera_optical", jpeg(image))
         if self._drive.labels:
-            labels = label_image(self._camera, scene, pose, pitch_rad=pitch_rad)
+            labels = label_image(self._camera, scene, pose, condition, pitch_rad=pitch_rad)
             self._bag.image_png(LABEL_TOPIC, stamp_ns, "camera_optical", cv2.imencode(".png", labels)[1].tobytes())
 
     def _write_cloud(self, time_s: float, _: None) -> None:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from vpr_core.synthetic.camera import Camera
+from vpr_core.synthetic.conditions import CONDITIONS, Condition
 from vpr_core.synthetic.ground import PAVEMENT_M, Ground
+from vpr_core.synthetic.leaves import cast
 from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.surface import Label, Material
 from vpr_core.synthetic.view import View
 from vpr_core.types import Pose
 
 
-def label_image(camera: Camera, scene: Scene, pose: Pose, *, pitch_rad: float = 0.0) -> np.ndarray:
+def label_image(
+    camera: Camera, scene: Scene, pose: Pose, condition: Condition = CONDITIONS["noon"], *, pitch_rad: float = 0.0
+) -> np.ndarray:
     """Values of Label, uint8 [height, width]: what the ray through the middle of each pixel meets first.
 
     The rays are those of `photograph` with the same arguments. Windows and doors belong to their building, the trunk
-    of a tree to vegetation.
+    of a tree to vegetation. Of the condition it matters only whether trees are bare.
     """
     view = View.of(pose, camera.position_base_m, pitch_rad)
     rays = view.rays(camera.rays_base)
-    hits = scene.cast(view.origin_m, rays)
+    hits = cast(scene, view.origin_m, rays, condition).hits
     labels = np.full(len(rays), Label.SKY, np.uint8)
     met = np.nonzero(hits.face >= 0)[0]
     face = hits.face[met]

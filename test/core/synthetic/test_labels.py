@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vpr_core.synthetic.camera import Camera
+from vpr_core.synthetic.conditions import CONDITIONS
 from vpr_core.synthetic.labels import label_image
 from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.surface import Label
@@ -44,6 +45,17 @@ def test_sky_is_where_no_ray_meets_anything(scene: Scene, street_pose: Pose) -> 
     assert labels.dtype == np.uint8 and labels.shape == (240, 320)
     np.testing.assert_array_equal(labels.ravel() == Label.SKY, missed)
     assert 0.05 < missed.mean() < 0.7
+
+
+def test_bare_trees_let_the_sky_be_seen(scene: Scene, loop_poses: list[Pose]) -> None:
+    camera = Camera(160, 120)
+    shares = []
+    for pose in loop_poses[::4]:
+        summer, winter = (label_image(camera, scene, pose, CONDITIONS[name]) for name in ("noon", "winter"))
+        assert (winter != summer)[summer != Label.VEGETATION].sum() == 0, "only leaves fall"
+        shares.append([(labels == Label.VEGETATION).mean() for labels in (summer, winter)])
+    summer_share, winter_share = np.mean(shares, axis=0)
+    assert 0 < winter_share < 0.8 * summer_share
 
 
 def test_every_class_that_stands_in_the_town_is_seen(scene: Scene, loop_poses: list[Pose]) -> None:
