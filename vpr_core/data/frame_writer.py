@@ -93,4 +93,5 @@ class FrameWriter:
         for sensor, name in names.items():
             if name:
                 (self.folder / name).unlink()
-                self.drops[f"its {missing} was dropped"] += sensor in needed
+                if sensor in needed:
+                    self.drops[f"its {missing} was dropped"] += 1

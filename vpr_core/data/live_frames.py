@@ -94,7 +94,8 @@ class LiveFrames:
         """Progress so far: "frames" written, "waiting" messages, "drops" by reason and "irregular"."""
         waiting = sum(len(sensor.stamps_ns) for sensor in self._sensors.values())
         drops, irregular = dict(sorted(self._drops.items())), dict(sorted(self._irregular.items()))
-        return {"frames": len(self._plan), "waiting": waiting, "drops": drops, "irregular": irregular}
+        frames = min(map(len, self._writer.written.values()))
+        return {"frames": frames, "waiting": waiting, "drops": drops, "irregular": irregular}
 
     def add_image(self, message: Any) -> None:
         """sensor_msgs/Image or CompressedImage, of rclpy or of a bag."""

@@ -44,7 +44,7 @@ def pose_source(
     max_speed_mps: float = MAX_SPEED_MPS,
     gnss_origin: GeoPoint | None = None,
 ) -> PoseSource:
-    """The source that fits `topics.pose`; msgtype: of that topic, "" for transforms."""
+    """The source that fits `topics.pose`; msgtype: of its messages."""
     if topics.transform:
         return Transforms(*topics.transform, drops, irregular, max_speed_mps)
     assert topics.pose

@@ -14,7 +14,7 @@ from vpr_core.data.bag import BagReader, RawMessage
 from vpr_core.data.pose_source import PoseSource, pose_source
 from vpr_core.data.poses import MAX_SPEED_MPS, Track
 from vpr_core.data.stamps import StampOrder
-from vpr_core.data.topics import Topics, accepts
+from vpr_core.data.topics import POSE_TYPES, TF_TYPES, Topics, accepts
 from vpr_core.errors import BagError
 from vpr_core.geodesy import GeoPoint
 
@@ -54,14 +54,17 @@ def scan(
     found = Scan({})
     sensors = {topic: _SensorStamps(what, StampOrder(topic, found.drops, found.irregular))
                for what, topic in topics.sensors.items()}  # fmt: skip
-    poses = _poses(reader, topics, found, max_speed_mps, gnss_origin)
+    pose_types = _pose_types(reader, topics)
+    poses: PoseSource | None = None
+    if topics.pose:
+        poses = pose_source(topics, pose_types[0], found.drops, found.irregular, max_speed_mps, gnss_origin)
     for message in tracked(reader, [*sensors, *topics.pose_topics], "scan", progress):
         found.begin_ns = found.begin_ns or message.log_ns
         found.ends_ns[message.topic] = message.log_ns
         try:
             if message.topic in sensors:
                 sensors[message.topic].take(reader, message)
-            elif poses and not accepts("pose", message.msgtype):
+            elif message.msgtype not in pose_types:
                 found.drops[f"{message.topic}: is {message.msgtype} here, expected poses"] += 1
             elif poses:
                 poses.take(message.topic, reader.decode(message))
@@ -76,13 +79,11 @@ def scan(
     return found
 
 
-def _poses(
-    reader: BagReader, topics: Topics, found: Scan, max_speed_mps: float, gnss_origin: GeoPoint | None
-) -> PoseSource | None:
-    if not topics.pose:
-        return None
-    msgtype = "" if topics.transform else next(kind for kind in reader.types[topics.pose] if accepts("pose", kind))
-    return pose_source(topics, msgtype, found.drops, found.irregular, max_speed_mps, gnss_origin)
+def _pose_types(reader: BagReader, topics: Topics) -> tuple[str, ...]:
+    """What messages of the pose topics have to be."""
+    if topics.transform:
+        return TF_TYPES
+    return (reader.require(topics.pose, POSE_TYPES),) if topics.pose else ()
 
 
 class _SensorStamps:

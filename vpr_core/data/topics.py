@@ -83,8 +83,8 @@ def choose_topics(
 
 
 def accepts(what: str, msgtype: str) -> bool:
-    """Whether a message of this type can be an "image", "cloud", "label" or "pose"."""
-    return msgtype in (_TYPES[what] if what != "pose" else (*POSE_TYPES, *TF_TYPES))
+    """Whether a message of this type can be an "image", "cloud" or "label"."""
+    return msgtype in _TYPES[what]
 
 
 def _choose(reader: BagReader, what: str, given: str | None, taken: str) -> str | None:

@@ -51,7 +51,8 @@ class Chain:
 
 
 class Transforms:
-    """The transforms of a drive."""
+    """The transforms of a drive. As soon as those between the two frames are known, the others are given up: a robot
+    may have a hundred that move."""
 
     def __init__(
         self, parent: str, child: str, drops: Counter[str], irregular: Counter[str], max_speed_mps: float
@@ -61,6 +62,7 @@ class Transforms:
         self._moving: dict[tuple[str, str], dict[int, Pose]] = {}
         self._static: dict[tuple[str, str], Pose] = {}
         self._orders: dict[tuple[str, str], StampOrder] = {}
+        self._wanted: set[tuple[str, str]] = set()
         self.map_frame = parent
 
     @property
@@ -71,8 +73,11 @@ class Transforms:
         return {"source": "tf", "chain": names}
 
     def take(self, topic: str, message: Any) -> None:
+        known = 0 if self._wanted else len(self._edges())
         for transform in message.transforms:
             edge = transform.header.frame_id.lstrip("/"), transform.child_frame_id.lstrip("/")
+            if self._wanted and edge not in self._wanted:
+                continue
             pose = pose_from_transform(transform.transform)
             name = f"{topic} {edge[0]} > {edge[1]}"
             if not has_rotation(pose):
@@ -82,12 +87,20 @@ class Transforms:
                 self._static[edge] = pose
             else:
                 self._take_moving(edge, name, transform.header.stamp, pose)
+        if not self._wanted and len(self._edges()) > known:
+            self._give_up_others()
 
     def _take_moving(self, edge: tuple[str, str], name: str, stamp: Any, pose: Pose) -> None:
         stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
         order = self._orders.setdefault(edge, StampOrder(name, self._drops, self._irregular))
         if order.accept(stamp_ns):
             self._moving.setdefault(edge, {})[stamp_ns] = pose
+
+    def _give_up_others(self) -> None:
+        if path := self._reached().get(self._child):
+            self._wanted = {edge for edge, _ in path}
+            self._moving = {edge: poses for edge, poses in self._moving.items() if edge in self._wanted}
+            self._static = {edge: pose for edge, pose in self._static.items() if edge in self._wanted}
 
     def track(self) -> Track:
         """Raises BagError where nothing joins the two frames."""
@@ -102,8 +115,16 @@ class Transforms:
 
     def _path(self) -> list[tuple[tuple[str, str], bool]]:
         """Edges from parent to child frame, each with whether it is passed against its direction."""
+        reached = self._reached()
+        if self._child not in reached:
+            known = ", ".join(f"{parent} > {child}" for parent, child in self._edges()) or "none"
+            raise BagError(f"no transforms lead from {self._parent} to {self._child}; the bag holds {known}")
+        return reached[self._child]
+
+    def _reached(self) -> dict[str, list[tuple[tuple[str, str], bool]]]:
+        """The path to every frame that transforms join with the parent frame."""
         reached: dict[str, list[tuple[tuple[str, str], bool]]] = {self._parent: []}
-        open_frames, edges = [self._parent], sorted({*self._moving, *self._static})
+        open_frames, edges = [self._parent], self._edges()
         while open_frames:
             frame = open_frames.pop(0)
             for edge in edges:
@@ -111,7 +132,7 @@ class Transforms:
                 if other not in reached:
                     reached[other] = [*reached[frame], (edge, edge[1] == frame)]
                     open_frames.append(other)
-        if self._child not in reached:
-            known = ", ".join(f"{parent} > {child}" for parent, child in edges) or "none"
-            raise BagError(f"no transforms lead from {self._parent} to {self._child}; the bag holds {known}")
-        return reached[self._child]
+        return reached
+
+    def _edges(self) -> list[tuple[str, str]]:
+        return sorted({*self._moving, *self._static})

@@ -100,6 +100,19 @@ def test_a_chain_runs_up_and_down_the_tree(ros: Any) -> None:
     assert again.yaw_rad == pytest.approx(-0.2)
 
 
+def test_a_robot_of_many_joints_costs_only_the_chain(ros: Any) -> None:
+    drops: Counter[str] = Counter()
+    transforms = Transforms("odom", "base", drops, Counter(), 50.0)
+    for i in range(20):
+        stamp_ns = START_NS + i * TENTH_NS
+        joints = [(stamp_ns, "base", f"joint{number}", Pose((1.0, 0.0, 0.0))) for number in range(5)]
+        transforms.take("/tf", ros.transforms(*joints))
+        transforms.take("/tf", ros.transforms((stamp_ns, "odom", "base", Pose((0.1 * i, 0.0, 0.0)))))
+    assert {edge: len(poses) for edge, poses in transforms._moving.items()} == {("odom", "base"): 20}
+    found = transforms.track().at(START_NS + TENTH_NS // 2)
+    assert isinstance(found, Pose) and found.position_m[0] == pytest.approx(0.05) and not drops
+
+
 def test_gnss_gives_metres_of_an_origin_and_the_heading_of_the_way(tmp_path: Path, ros: Any) -> None:
     origin = GeoPoint(49.0, 8.4, 110.0)
 
