@@ -45,6 +45,9 @@ def generate_launch_description() -> LaunchDescription:
 
 def _record(context: LaunchContext) -> list[ExecuteProcess]:
     drive = text(context, "drive")
+    drives = sorted(path.name.removesuffix("_drive.yaml") for path in CONFIG.glob("*_drive.yaml"))
+    if drive not in drives:
+        raise ValueError(f"drive:={drive} is not understood: expected one of {', '.join(drives)}")
     topics_file = text(context, "topics_file") or CONFIG / f"{drive}_drive.yaml"
     folder = Path(text(context, "out")).expanduser()
     folder.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,9 @@ def declare_parameters(arguments: Mapping[str, Argument]) -> list[DeclareLaunchA
 def declare_node(params_file: Path) -> list[DeclareLaunchArgument]:
     """What every node has: its parameter file, its namespace and its log level."""
     return [
-        DeclareLaunchArgument("params_file", default_value=str(params_file), description="parameters (YAML)"),
+        DeclareLaunchArgument(
+            "params_file", default_value=str(params_file), description="parameters of the node (YAML)"
+        ),
         DeclareLaunchArgument("namespace", default_value="", description="namespace of the node"),
         DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal"),
     ]

@@ -42,8 +42,11 @@ class Recording:
 
 
 def read_topics(path: str | Path) -> list[str]:
-    """The list `topics` of a YAML file. Raises ValueError where it has none."""
-    content = yaml.safe_load(Path(path).read_text())
+    """The list `topics` of a YAML file. Raises ValueError where it has none or cannot be read."""
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} cannot be read as a list of topics: {error}") from error
     topics = content.get("topics") if isinstance(content, dict) else None
     if not topics or not all(isinstance(topic, str) for topic in topics):
         raise ValueError(f"{path} lists no topics: expected `topics:` with one name a line, such as - /camera/image")

@@ -190,6 +190,8 @@ def test_recording_runs_the_command_of_rosbag2(tmp_path: Path) -> None:
     )
     assert words == record_command(expected, os.environ.get("ROS_DISTRO", ""))
     assert out.is_dir() and not (out / "first").exists()
+    with pytest.raises(ValueError, match="drive:=tram is not understood: expected one of camera, lidar, teacher"):
+        described(RECORD_FILE, drive="tram")
     with pytest.raises(ValueError, match="cache_mib:=1.5 is not understood: expected a whole number"):
         described(RECORD_FILE, out=str(out), cache_mib="1.5")
 

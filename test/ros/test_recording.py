@@ -80,6 +80,13 @@ def test_a_file_without_topics_is_refused(tmp_path: Path) -> None:
             read_topics(tmp_path / "mine.yaml")
 
 
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("topics: [")
+    for name in ("mine.yaml", "absent.yaml"):
+        with pytest.raises(ValueError, match=f"{name} cannot be read as a list of topics"):
+            read_topics(tmp_path / name)
+
+
 def test_sensors_are_taken_by_best_effort_and_static_transforms_late() -> None:
     overrides = yaml.safe_load((CONFIG / "qos_overrides.yaml").read_text())
     assert set(overrides) <= set(read_topics(CONFIG / "teacher_drive.yaml"))
