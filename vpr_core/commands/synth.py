@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
-from jsonargparse.typing import PositiveFloat, PositiveInt
+from jsonargparse.typing import PositiveFloat, PositiveInt, restricted_string_type
 from tqdm import tqdm
+
+from vpr_core.errors import VprError
+
+Picture = restricted_string_type("ContactSheet", r"^.*[^/]\.(png|jpg)$")
 
 CONDITIONS = {
     "noon": "clear day, sharp shadows",
@@ -43,7 +47,10 @@ def define(command: ArgumentParser) -> None:
     command.formatter_class = _Formatter
     command.epilog = f"conditions:\n{_listed(CONDITIONS)}\n\nroutes:\n{_listed(ROUTES)}\n\nstyles:\n{_listed(STYLES)}"
     command.add_argument(
-        "--out", type=Path, required=True, help="bag folder to write; of several drives, the folder of their bags"
+        "--out", type=Path, default=None, help="bag folder to write; of several drives, the folder of their bags"
+    )
+    command.add_argument(
+        "--contact_sheet", type=Picture | None, default=None, help="draw the town under every condition to this file"
     )
     command.add_argument("--town", type=int, default=1, help="number of the town; another number, another town")
     command.add_argument("--style", default="old_town", help="of the town, see below")
@@ -66,7 +73,14 @@ def define(command: ArgumentParser) -> None:
 def run(options: dict[str, Any]) -> None:
     conditions, routes = (list(dict.fromkeys(options.pop(name))) for name in ("condition", "route"))
     out, workers, overwrite = (options.pop(name) for name in ("out", "workers", "overwrite"))
+    contact_sheet = options.pop("contact_sheet")
     options["image_size"] = tuple(options["image_size"])
+    if out is None and contact_sheet is None:
+        raise VprError("synth has nothing to do: give --out for a bag, --contact_sheet for a picture of the town")
+    if contact_sheet is not None:
+        _draw(Path(contact_sheet), options["town"], options["style"])
+    if out is None:
+        return
     if len(conditions) * len(routes) == 1:
         _record_one(out, condition=conditions[0], route=routes[0], overwrite=overwrite, **options)
         return
@@ -79,6 +93,18 @@ def run(options: dict[str, Any]) -> None:
     ]
     for bag in record_drives(drives, workers=workers or len(os.sched_getaffinity(0)), overwrite=overwrite, bar=True):
         print(bag)
+
+
+def _draw(path: Path, town: int, style: str) -> None:
+    import cv2
+
+    from vpr_core.files import write_atomic
+    from vpr_core.synthetic.contact_sheet import contact_sheet
+    from vpr_core.synthetic.town import Town
+
+    picture = contact_sheet(Town(town, style=style), 6)
+    write_atomic(path, cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+    print(path)
 
 
 def _record_one(out: Path, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""One picture of a town under many conditions: a row for every place, a column for every condition."""
+"""One picture of a town: a row for every place, a column for every condition, and one for what each pixel shows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,21 @@ import numpy as np
 
 from vpr_core.synthetic.camera import Camera, photograph
 from vpr_core.synthetic.conditions import CONDITIONS, condition_named
+from vpr_core.synthetic.labels import label_image
 from vpr_core.synthetic.town import Town
 from vpr_core.synthetic.trajectory import heading
 from vpr_core.types import Pose
 
 _TITLE_PX = 22
 _GAP_PX = 3
+_BETWEEN_S = 5.0
+# The colours in which Cityscapes shows its classes, by training id; 255 is black.
+_COLOURS = np.zeros((256, 3), np.uint8)
+_COLOURS[:19] = [
+    (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153), (250, 170, 30),
+    (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142),
+    (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
+]  # fmt: skip
 
 
 def contact_sheet(
@@ -25,18 +34,21 @@ def contact_sheet(
     size: tuple[int, int] = (320, 240),
     seed: int = 0,
 ) -> np.ndarray:
-    """RGB uint8 [H, W, 3] of all places under all conditions, whose names stand above their columns.
+    """RGB uint8 [H, W, 3] of all places under all conditions, whose names stand above their columns; labels come last.
 
     poses: where the vehicle stands, or how many places to spread over the town's loop. size: (width, height) of each
     picture. seed: of the parked cars and the noise. Raises VprError on an unknown condition.
     """
     chosen = [condition_named(name) for name in conditions]
-    camera, scene = Camera(*size), town.scene(seed)
-    rows = [np.concatenate([_framed(_title(condition.name, size[0])) for condition in chosen], axis=1)]
+    camera, standing = Camera(*size), town.scene(seed)
+    names = [*(condition.name for condition in chosen), "labels"]
+    rows = [np.concatenate([_framed(_title(name, size[0])) for name in names], axis=1)]
     for number, pose in enumerate(spread(town, poses) if isinstance(poses, int) else poses):
+        scene = standing.at(_BETWEEN_S * number)
         rng = np.random.default_rng([seed, number])
         pictures = [photograph(camera, scene, pose, each, town.sun_azimuth_rad, rng=rng) for each in chosen]
-        rows.append(np.concatenate([_framed(picture) for picture in pictures], axis=1))
+        labels = _COLOURS[label_image(camera, scene, pose)]
+        rows.append(np.concatenate([_framed(picture) for picture in (*pictures, labels)], axis=1))
     return np.concatenate(rows)
 
 
