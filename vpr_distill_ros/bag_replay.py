@@ -1,166 +1,113 @@
-"""`ros2 run vpr_distill_ros bag_replay`: publishes a recorded drive with its timing, without rosbag2."""
+"""`ros2 run vpr_distill_ros bag_replay`: replays a recorded drive, or makes training frames of one, without rosbag2."""
 
 from __future__ import annotations
 
-import importlib
+import inspect
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import rclpy
-from rclpy.duration import Duration
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from rosgraph_msgs.msg import Clock
+from rclpy.parameter import Parameter
 
-from vpr_core.data.bag import BagReader, RawMessage
-from vpr_core.errors import BagError
-from vpr_distill_ros.parameters import number, text
+from vpr_core.data.ingest import ingest
+from vpr_distill_ros.frames_from_bag import frames_from_bag
+from vpr_distill_ros.frames_from_topics import frames_from_topics
+from vpr_distill_ros.parameters import Row, declare_rows, number, text
 from vpr_distill_ros.process import run
-from vpr_distill_ros.stamps import ns_to_stamp
+from vpr_distill_ros.replay import Replay
 
-_CLOCK_PERIOD_S = 0.025
-_PROGRESS_PERIOD_S = 5.0
-_POLL_S = 0.05
-_LATCHED = ("/tf_static",)
+_DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(ingest).parameters.items()}
 
 
 class BagReplay(Node):
-    """Publishes every message of a bag whose type is installed here, as the bytes that were recorded."""
+    """The node of all three modes; what each does stands in a module of its own."""
 
     def __init__(self) -> None:
         super().__init__("bag_replay")
-        self.declare_parameter("bag", "", text("rosbag2 folder, .mcap or .db3 file to replay", read_only=True))
-        self.declare_parameter(
-            "rate", 1.0, number("speed: 1.0 as recorded, 2.0 twice as fast", 0.01, 1000.0, read_only=True)
-        )
-        self.declare_parameter("publish_clock", True, text("publish the bag's time on /clock", read_only=True))
-        self.declare_parameter(
-            "wait_for_subscribers_s",
-            10.0,
-            number("begin once a topic has a subscriber, at the latest after so long [s]", 0.0, 3600.0, read_only=True),
-        )
-        self._rate = self.get_parameter("rate").value
-        self._publishers_by_topic: dict[str, Any] = {}
-        self._clock_sent_s = 0.0
-        self._clock_publisher = self.create_publisher(Clock, "/clock", 10) if self._value("publish_clock") else None
+        self.add_on_set_parameters_callback(_check_mode)
+        declare_rows(self, [*_replay_rows(), *_frames_rows()])
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
-    def _value(self, name: str) -> Any:
+    def value(self, name: str) -> Any:
+        """A parameter's value."""
         return self.get_parameter(name).value
 
-    def replay(self) -> None:
-        """Publish the whole bag; raises BagError where it cannot be read, also in its middle."""
-        path = self._value("bag")
-        if not path:
-            raise BagError("no bag is given: set the parameter bag to a rosbag2 folder, a .mcap or a .db3 file")
-        with BagReader(path) as reader:
-            if not reader.is_ros2:
-                raise BagError(f"{path} is a ROS 1 bag: convert it with `rosbags-convert --src {path} --dst FOLDER`")
-            self._announce(reader.topics)
-            self._wait_for_subscriber()
-            self._play(reader)
-
-    def _announce(self, topics: dict[str, str]) -> None:
-        for topic, msgtype in sorted(topics.items()):
-            message_type = _message_class(msgtype)
-            if message_type is None:
-                self.get_logger().warning(f"{topic} is skipped: its type {msgtype} is not installed here")
-                continue
-            qos = QoSProfile(depth=10)
-            if topic in _LATCHED:
-                qos = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-            self._publishers_by_topic[topic] = self.create_publisher(message_type, topic, qos)
-
-    def _wait_for_subscriber(self) -> None:
-        limit_s = self._value("wait_for_subscribers_s")
-        until_s = time.monotonic() + limit_s
-        while not any(publisher.get_subscription_count() for publisher in self._publishers_by_topic.values()):
-            if time.monotonic() >= until_s:
-                if limit_s:
-                    self.get_logger().warning(f"nobody subscribed within {limit_s:g} s: replaying all the same")
-                return
-            self._spin_for(_POLL_S)
-
-    def _play(self, reader: BagReader) -> None:
-        total = reader.count(self._publishers_by_topic)
-        pace: _Pace | None = None
-        sent = 0
-        told_s = began_s = time.monotonic()
-        for message in reader.raw_messages(self._publishers_by_topic):
-            pace = pace or _Pace(message.log_ns, self._rate)
-            self._wait_until_due(message, pace)
-            self._publishers_by_topic[message.topic].publish(bytes(message.data))
-            sent += 1
-            if time.monotonic() - told_s > _PROGRESS_PERIOD_S:
-                told_s = time.monotonic()
-                self.get_logger().info(f"{sent} of {total} messages replayed")
-        self._flush()
-        skipped = reader.message_count - total
-        topics, seconds = len(self._publishers_by_topic), time.monotonic() - began_s
-        self.get_logger().info(
-            f"replayed {sent} messages on {topics} topics in {seconds:.1f} s, "
-            f"skipped {skipped} of types not installed here"
-        )
-
-    def _wait_until_due(self, message: RawMessage, pace: _Pace) -> None:
-        """Publish /clock until the message's time has come."""
-        while True:
-            self._publish_clock(min(pace.bag_time_ns(), message.log_ns))
-            wait_s = pace.wait_s(message.log_ns)
-            if wait_s <= 0:
-                return
-            self._spin_for(min(wait_s, _CLOCK_PERIOD_S))
-
-    def _publish_clock(self, bag_time_ns: int) -> None:
-        now_s = time.monotonic()
-        if self._clock_publisher is not None and now_s - self._clock_sent_s >= _CLOCK_PERIOD_S:
-            self._clock_publisher.publish(Clock(clock=ns_to_stamp(bag_time_ns)))
-            self._clock_sent_s = now_s
-
-    def _spin_for(self, seconds: float) -> None:
-        """Sleep, answering parameter services; raises ExternalShutdownException after a signal."""
+    def spin_for(self, seconds: float) -> None:
+        """Sleep, answering services and subscriptions; raises ExternalShutdownException after a signal."""
         until_s = time.monotonic() + seconds
         while (left_s := until_s - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left_s)
-            if not rclpy.ok():
-                raise ExternalShutdownException
+            self.check_signals()
 
-    def _flush(self) -> None:
-        """Reliable subscribers may still be fetching the last messages."""
-        for publisher in self._publishers_by_topic.values():
-            publisher.wait_for_all_acked(Duration(seconds=2.0))
+    def check_signals(self) -> None:
+        """Answer what has come meanwhile; raises ExternalShutdownException after a signal."""
+        self._executor.spin_once(timeout_sec=0.0)
+        if not rclpy.ok():
+            raise ExternalShutdownException
 
-
-class _Pace:
-    """Which moment of the bag it is, and how long until another."""
-
-    def __init__(self, first_ns: int, rate: float) -> None:
-        self._first_ns = first_ns
-        self._rate = rate
-        self._began_s = time.monotonic()
-
-    def bag_time_ns(self) -> int:
-        return self._first_ns + int((time.monotonic() - self._began_s) * self._rate * 1e9)
-
-    def wait_s(self, log_ns: int) -> float:
-        return self._began_s + (log_ns - self._first_ns) / 1e9 / self._rate - time.monotonic()
+    def work(self) -> None:
+        """Do what the parameter `mode` says; raises VprError where that cannot be done."""
+        MODES[self.value("mode")](self)
 
 
-def _message_class(msgtype: str) -> type | None:
-    """The class of e.g. "sensor_msgs/msg/Image"; None where its package is not installed or lacks it."""
-    package, _, name = msgtype.partition("/msg/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name, None)
-    except ImportError:
-        return None
+MODES = {
+    "publish": lambda node: Replay(node).run(),
+    "frames": frames_from_bag,
+    "record_frames": frames_from_topics,
+}
+
+
+def _check_mode(changes: list[Parameter]) -> SetParametersResult:
+    wrong = next((change.value for change in changes if change.name == "mode" and change.value not in MODES), None)
+    reason = "" if wrong is None else f"mode {wrong!r} is not supported: expected {' or '.join(MODES)}"
+    return SetParametersResult(successful=not reason, reason=reason)
+
+
+def _replay_rows() -> list[Row]:
+    return [
+        ("mode", "publish",
+         text("publish: replay a bag; frames: make training frames of it; record_frames: make them of live topics",
+              read_only=True)),
+        ("bag", "", text("rosbag2 folder, .mcap or .db3 file; not read in mode record_frames", read_only=True)),
+        ("rate", 1.0, number("speed: 1.0 as recorded, 2.0 twice as fast", 0.01, 1000.0, read_only=True)),
+        ("loop", False, text("begin again at the end, stamps moved forward, until a signal comes", read_only=True)),
+        ("start_offset_s", 0.0, number("begin so long [s] after the beginning of the bag", 0.0, 1e6, read_only=True)),
+        ("publish_clock", True, text("publish the bag's time on /clock", read_only=True)),
+        ("wait_for_subscribers_s", 10.0,
+         number("begin once a topic has a subscriber, at the latest after so long [s]", 0.0, 3600.0, read_only=True)),
+    ]  # fmt: skip
+
+
+def _frames_rows() -> list[Row]:
+    found = "empty: found by its type (frames), left out (record_frames); none: left out"
+    return [
+        ("frames", "", text("folder of training frames to write", read_only=True)),
+        ("image_topic", "", text(f"topic of the camera; {found}", read_only=True)),
+        ("cloud_topic", "", text(f"topic of the LiDAR; {found}", read_only=True)),
+        ("pose_topic", "", text("topic of odometry or poses, in mode frames also of NavSatFix or tf:PARENT>CHILD; "
+                                f"{found}", read_only=True)),
+        ("label_topic", "", text("topic of label images, taken in mode frames; empty: found by its name and type",
+                                 read_only=True)),
+        ("keyframe_m", _DEFAULTS["keyframe_m"], number("distance from a frame to the next [m]", 0.0, 1000.0, True)),
+        ("keyframe_s", _DEFAULTS["keyframe_s"],
+         number("time from a frame to the next where there are no poses [s]", 0.0, 3600.0, True)),
+        ("tolerance_s", _DEFAULTS["tolerance_s"],
+         number("largest time between an image and its cloud [s]", 0.0, 60.0, True)),
+        ("session", "", text("name of the drive; empty: that of the folder", read_only=True)),
+        ("area", "", text("name that drives with one map frame share; needed where several towns are trained on",
+                          read_only=True)),
+        ("overwrite", False, text("replace a frames folder that is there", read_only=True)),
+    ]  # fmt: skip
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    return run(lambda: BagReplay().replay(), args)
+    return run(lambda: BagReplay().work(), args)
 
 
 if __name__ == "__main__":

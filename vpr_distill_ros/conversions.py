@@ -9,9 +9,10 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from std_msgs.msg import Header
 
+from vpr_core.data.poses import pose_from_message
 from vpr_core.types import Match, Pose, Reason, Recognition
 from vpr_distill_ros.interfaces import PlaceMatch, PlaceMatchArray
-from vpr_distill_ros.poses import pose_from_message, pose_to_message
+from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
 
 

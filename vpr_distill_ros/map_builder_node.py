@@ -17,13 +17,14 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
+from vpr_core.data.poses import pose_from_message
 from vpr_core.errors import InputError, MapError
 from vpr_core.retrieval.growing_map import GrowingMap
 from vpr_distill_ros import map_diagnostics, map_parameters
 from vpr_distill_ros.diagnostics import age, figures, status_message
 from vpr_distill_ros.loading import folder, load_bundle, one_line
 from vpr_distill_ros.posed_frames import PosedFrame, PosedFrames
-from vpr_distill_ros.poses import pose_from_message, pose_to_message
+from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.process import logger
 from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
@@ -84,7 +85,9 @@ class MapBuilder(SensorNode):
         return f"session {growing.session} {begins} {target}, {self._sensor.sees}s through {self._sensor.converter}"
 
     def _unload(self) -> None:
-        self._map, self._posed, self._places = None, None, PoseArray()
+        self._posed, self._places = None, PoseArray()
+        if self._map is not None and not self._map.unsaved:  # what could not be saved is tried once more at the end
+            self._map = None
 
     def _open_inputs(self) -> None:
         values = map_parameters.read(self)

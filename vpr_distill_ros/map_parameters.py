@@ -45,7 +45,7 @@ def declare(node: Node) -> None:
          text("true: a map that is there is continued as a further session; false: it is refused",
               constraints=UNCONFIGURED)),
         ("max_jump_m", 10.0,
-         number("odometry that goes on further away than this from where it was [m], beyond what 60 m/s cover "
+         number("odometry that goes on further away than this from where it was [m], beyond what 50 m/s cover "
                 "meanwhile, has jumped: no places are added until ~/new_session", 0.0, 1e6)),
     ])  # fmt: skip
 

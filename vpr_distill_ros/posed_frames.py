@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vpr_core.errors import InputError
-from vpr_core.retrieval.pose_track import PoseTrack
+from vpr_core.retrieval.live_poses import LivePoses
 from vpr_core.types import Pose
 from vpr_distill_ros.sensor_node import Frame
 
@@ -34,7 +34,7 @@ class PosedFrames:
     def __init__(
         self, max_jump_m: float, deliver: Callable[[PosedFrame], None], drop: Callable[[InputError], None]
     ) -> None:
-        self._track = PoseTrack(max_jump_m)
+        self._track = LivePoses(max_jump_m)
         self._deliver, self._drop = deliver, drop
         self._waiting: deque[Frame] = deque()
         self._lock = threading.Lock()
@@ -60,7 +60,7 @@ class PosedFrames:
                 self._drop(self._without_pose())
 
     def add_pose(self, stamp_ns: int, pose: Pose) -> None:
-        """Take in a pose of the odometry; raises InputError as `PoseTrack.add` does."""
+        """Take in a pose of the odometry; raises InputError as `LivePoses.add` does."""
         with self._lock:
             self._track.add(stamp_ns, pose)
             self._match()
@@ -83,15 +83,15 @@ class PosedFrames:
                 self._waiting.append(frame)
                 continue
             pose = self._track.at(frame.stamp_ns)
-            if pose is None:
-                self._drop(self._without_pose())
+            if isinstance(pose, str):
+                self._drop(self._without_pose(pose))
             else:
                 self._deliver(PosedFrame(frame, pose))
 
-    def _without_pose(self) -> InputError:
+    def _without_pose(self, reason: str = "no pose of its time came") -> InputError:
         if self._track.lost:
             return InputError(f"the odometry jumped {self._track.lost}", "jump")
-        return InputError("no two odometry messages around it within 0.5 s", "no_odometry")
+        return InputError(f"{reason}, in the odometry", "jump" if "jump" in reason else "no_odometry")
 
     def _let_go(self) -> int:
         number = len(self._waiting)

@@ -1,4 +1,4 @@
-"""Poses to messages and back."""
+"""Poses to messages; the way back is `vpr_core.data.poses.pose_from_message`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,3 @@ def pose_to_message(pose: Pose) -> PoseMessage:
     x, y, z = map(float, pose.position_m)
     qx, qy, qz, qw = map(float, pose.quaternion_xyzw)
     return PoseMessage(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
-
-
-def pose_from_message(message: PoseMessage) -> Pose:
-    p, q = message.position, message.orientation
-    return Pose((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))

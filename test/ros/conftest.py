@@ -116,6 +116,7 @@ class Probe:
     def close(self) -> None:
         self._context.try_shutdown()
         self._thread.join()
+        self.node.destroy_node()
 
     def collect(self, message_type: type, topic: str, qos: QoSProfile | int = 1000) -> list[Any]:
         """A list that grows by every message of the topic."""
@@ -279,6 +280,23 @@ def probe(ros_environment: None) -> Iterator[Probe]:
     made = Probe()
     yield made
     made.close()
+
+
+@pytest.fixture
+def passer_by(ros_environment: None) -> Iterator[Callable[[], Probe]]:
+    """passer_by() is one more process's place in the graph, to be closed early where its end matters.
+
+    One DDS participant cannot offer a topic with two types, and nothing may be destroyed of a node that is spun.
+    """
+    made: list[Probe] = []
+
+    def make() -> Probe:
+        made.append(Probe())
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 def executable(name: str) -> Path:

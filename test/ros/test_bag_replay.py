@@ -156,3 +156,46 @@ def test_a_bag_that_cannot_be_read_gives_one_line(start: Callable[..., Any], tmp
     assert replay.ends() == 1
     assert len(replay.output.strip().splitlines()) == 1, replay.output
     assert replay.output.startswith("error: ") and "bag" in replay.output
+
+
+def test_rounds_go_on_in_time_with_the_same_pictures(
+    probe: Any, start: Callable[..., Any], namespace: str, tmp_path: Path
+) -> None:
+    topic = f"{namespace}/image"
+    received = probe.collect(CompressedImage, topic)
+    clock = probe.collect(Clock, f"{namespace}/clock")
+    bag = write_bag(tmp_path / "bag", topic)
+    replay = start("bag_replay", *parameters(bag=bag, rate=4, loop=True), "-r", f"/clock:={namespace}/clock")
+    probe.until(lambda: len(received) >= 2 * COUNT + 10, "the third round")
+    assert replay.signalled() == 0 and "Traceback" not in replay.output
+    stamps = [stamp_to_ns(message.header.stamp) for message in received]
+    assert stamps == sorted(set(stamps))
+    moved_ns = (COUNT - 1) * PERIOD_NS + 1_000_000_000
+    assert [later - stamp for stamp, later in zip(stamps, stamps[COUNT : 2 * COUNT], strict=False)] == [
+        moved_ns
+    ] * COUNT
+    assert [message.data for message in received[:COUNT]] == [message.data for message in received[COUNT : 2 * COUNT]]
+    times_ns = [stamp_to_ns(message.clock) for message in clock]
+    assert times_ns == sorted(times_ns) and times_ns[-1] > START_NS + 2 * moved_ns - 100_000_000
+    assert "round 2 begins, stamps moved forward by 2.2 s" in replay.output
+
+
+def test_a_replay_may_begin_in_the_middle(
+    probe: Any, start: Callable[..., Any], namespace: str, tmp_path: Path
+) -> None:
+    topic = f"{namespace}/image"
+    received = probe.collect(CompressedImage, topic)
+    bag = write_bag(tmp_path / "bag", topic)
+    replay = start("bag_replay", *parameters(bag=bag, start_offset_s=0.8, publish_clock=False))
+    assert replay.ends() == 0, replay.output
+    probe.until(lambda: len(received) >= COUNT - 40, "the images")
+    assert stamp_to_ns(received[0].header.stamp) == START_NS + 40 * PERIOD_NS - 5_000_000
+    late = start("bag_replay", *parameters(bag=bag, start_offset_s=2, publish_clock=False))
+    assert late.ends() == 1
+    assert "has no message after start_offset_s: it lasts 1.2 s" in late.output
+
+
+def test_a_mode_that_does_not_exist_is_named(start: Callable[..., Any]) -> None:
+    process = start("bag_replay", *parameters(mode="rewind"))
+    assert process.ends() == 1
+    assert "mode 'rewind' is not supported: expected publish or frames or record_frames" in process.output

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from vpr_core.preprocess import decode_image
-from vpr_distill_ros.stamps import stamp_to_ns
+from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
 
 START_NS = 1_700_000_000_000_000_000
 
@@ -91,6 +92,35 @@ def test_stamps_that_go_back_are_told_once_and_answered(robot: Callable[..., Any
         assert len(node.matches) > count
     node.status(lambda _, values: int(values["stamps_backwards"]) >= 2)
     assert node.process.output.count("image stamps went back") == 1
+
+
+def test_stamps_of_zero_are_told_once_counted_and_answered(robot: Callable[..., Any], jpegs: list[bytes]) -> None:
+    node = robot()
+    camera = node.camera()
+    node.send_until(camera, node.photograph(jpegs[0], 0), lambda: len(node.matches) >= 2)
+    assert stamp_to_ns(node.matches[0].header.stamp) == 0 and node.matches[0].accepted
+    node.status(lambda _, values: int(values["stamps_zero"]) >= 2 and values["stamps_backwards"] == "0")
+    assert node.process.output.count("image stamps are zero") == 1
+
+
+def test_simulated_time_that_stands_still_or_goes_back_stops_nothing(
+    robot: Callable[..., Any], jpegs: list[bytes], namespace: str
+) -> None:
+    node = robot("-r", f"/clock:={namespace}/clock", use_sim_time=True)
+    clock = node.probe.publisher(Clock, f"{namespace}/clock")
+    camera = node.camera()
+    for second in (50, 10):
+        clock.publish(Clock(clock=ns_to_stamp(START_NS + second * 10**9)))
+        message = node.photograph(jpegs[1], START_NS + second * 10**9)
+        stamp = message.header.stamp
+        node.send_until(camera, message, lambda stamp=stamp: node.matches and node.matches[-1].header.stamp == stamp)
+    node.status(lambda status, _: status.level == DiagnosticStatus.OK)
+
+
+def test_a_bundle_without_a_threshold_is_told(robot: Callable[..., Any]) -> None:
+    node = robot(min_similarity=-1)
+    node.process.says("the bundle brings no threshold")
+    node.process.says("active, ")
 
 
 def test_a_topic_of_another_type_is_named(robot: Callable[..., Any]) -> None:

@@ -39,6 +39,10 @@ class Mapper:
             self._publishers["camera"] = self.robot.camera()
         return self._publishers["camera"]
 
+    def use_camera(self, publisher: Any) -> None:
+        """Take pictures with another publisher than the probe's."""
+        self._publishers["camera"] = publisher
+
     def picture(self, second: float, data: bytes | None = None) -> Any:
         jpeg = self._jpegs[int(second) % len(self._jpegs)] if data is None else data
         return self.robot.photograph(jpeg, START_NS + round(second * 1e9) if second else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from vpr_core.preprocess import decode_image
 from vpr_distill_ros.stamps import ns_to_stamp
@@ -173,27 +173,21 @@ def test_a_clock_that_goes_back_is_told_and_the_map_grows_on(mapper: Callable[..
     assert node.save().success and node.mapped_s == [100, 98]
 
 
-@pytest.fixture
-def another_probe(probe: Any) -> Iterator[Any]:
-    """A second process's place in the graph: one DDS participant cannot offer a topic with two types."""
-    made = type(probe)()
-    yield made
-    made.close()
-
-
 def test_a_camera_that_comes_back_raw_is_heard_and_one_that_comes_back_as_a_lidar_is_named(
-    mapper: Callable[..., Any], another_probe: Any, jpegs: list[bytes]
+    mapper: Callable[..., Any], passer_by: Callable[[], Any], jpegs: list[bytes]
 ) -> None:
     node = mapper(stale_s=0.5)
+    first, second = passer_by(), passer_by()
+    node.use_camera(first.publisher(CompressedImage, node.image_topic, 50))
     node.visit(1)
-    node.probe.node.destroy_publisher(node.camera)
-    raw = another_probe.node.create_publisher(Image, node.image_topic, 10)
+    first.close()
+    raw = second.node.create_publisher(Image, node.image_topic, 10)
     node.process.says(f"{node.image_topic} carries sensor_msgs/msg/Image\n")
     message = node.raw(decode_image(jpegs[2]))
     message.header.stamp = ns_to_stamp(START_NS + 2 * 10**9)
     grown(node, "places", lambda: [raw.publish(message), node.stand(1.9), node.stand(2.1)][0])
-    another_probe.node.destroy_publisher(raw)
-    node.probe.node.create_publisher(PointCloud2, node.image_topic, 10)
+    second.close()
+    passer_by().node.create_publisher(PointCloud2, node.image_topic, 10)
     named = f"{node.image_topic} carries sensor_msgs/msg/PointCloud2, expected sensor_msgs/msg/"
     node.wait(lambda: node.stand(2.1) or named in node.message, "the wrong type on /diagnostics")
     assert f"no image on {node.image_topic} for" in node.message and named in node.process.output

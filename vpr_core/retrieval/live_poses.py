@@ -7,12 +7,9 @@ import math
 
 import numpy as np
 
-from vpr_core.data.poses import interpolate
+from vpr_core.data.poses import MAX_SPEED_MPS, PoseTrack
 from vpr_core.errors import InputError
 from vpr_core.types import Pose
-
-TOP_SPEED_M_S = 60.0
-"""What no vehicle that this is meant for exceeds."""
 
 _KEPT_NS = 10_000_000_000
 # A message that comes late belongs between those before it; one this much older means that the clock went back.
@@ -21,10 +18,10 @@ _LATE_NS = 1_000_000_000
 _OUTLIER_S = 1.0
 
 
-class PoseTrack:
+class LivePoses:
     """The last 10 s of believed poses T_map_base.
 
-    A pose is believed where it lies within `max_jump_m` of the one before it, plus what 60 m/s would have covered
+    A pose is believed where it lies within `max_jump_m` of the one before it, plus what 50 m/s would have covered
     meanwhile. After one that does not, `lost` holds until poses come back to where the believed ones end within a
     second (an outlier), or `restart` is called.
     """
@@ -71,9 +68,13 @@ class PoseTrack:
             self._last = (stamp_ns, pose)
         self._forget()
 
-    def at(self, stamp_ns: int) -> Pose | None:
-        """The pose at a stamp, between two believed ones no more than 0.5 s apart; None where there are none."""
-        return interpolate(np.array(self._stamps_ns, np.int64), self._poses, stamp_ns)
+    def at(self, stamp_ns: int) -> Pose | str:
+        """The pose at a stamp, or the reason why there is none, as `vpr_core.data.poses.PoseTrack` finds it."""
+        place = bisect.bisect_left(self._stamps_ns, stamp_ns)
+        around = slice(max(place - 2, 0), place + 2)  # whatever it looks at
+        if not self._stamps_ns[around]:
+            return "no pose is known"
+        return PoseTrack(np.array(self._stamps_ns[around], np.int64), self._poses[around]).at(stamp_ns)
 
     def _begin_again(self) -> None:
         """Stamps of before and after the clock went back must not mix; the last position still tells a jump."""
@@ -89,7 +90,7 @@ class PoseTrack:
         if self._jump:
             seconds = min(seconds, _OUTLIER_S)
         away_m = math.dist(pose.position_m, last.position_m)
-        if away_m > self._max_jump_m + TOP_SPEED_M_S * seconds:
+        if away_m > self._max_jump_m + MAX_SPEED_MPS * seconds:
             if not self._jump:
                 self._jump = f"from {_rounded(last)} to {_rounded(pose)}, {away_m:.1f} m in {seconds:.2f} s"
             raise InputError(f"odometry jumped {self._jump}", "jump")

@@ -1,0 +1,131 @@
+"""Training frames of live topics, while a recording or a replay runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from rclpy.executors import ExternalShutdownException
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from std_srvs.srv import Trigger
+
+from vpr_core.data.frames import Frames
+from vpr_core.data.live_frames import LiveFrames
+from vpr_core.data.poses import pose_from_message
+from vpr_core.data.topics import NONE
+from vpr_core.errors import FramesError
+from vpr_distill_ros.process import logger
+from vpr_distill_ros.progress import Progress
+from vpr_distill_ros.sensor_input import SensorInput
+from vpr_distill_ros.stamps import stamp_to_ns
+
+if TYPE_CHECKING:
+    from vpr_distill_ros.bag_replay import BagReplay
+
+_TYPES = {
+    "image": {"sensor_msgs/msg/CompressedImage": CompressedImage, "sensor_msgs/msg/Image": Image},
+    "cloud": {"sensor_msgs/msg/PointCloud2": PointCloud2},
+    "pose": {
+        "nav_msgs/msg/Odometry": Odometry,
+        "geometry_msgs/msg/PoseStamped": PoseStamped,
+        "geometry_msgs/msg/PoseWithCovarianceStamped": PoseWithCovarianceStamped,
+    },
+}
+_DEPTH = 100
+_POLL_S = 0.1
+
+
+def frames_from_topics(node: BagReplay) -> None:
+    """Take frames until ~/finish or a signal; raises FramesError where no frame came or the folder exists."""
+    topics = {what: _topic(node, what) for what in _TYPES}
+    if not node.value("frames"):
+        raise FramesError("no frames folder is given: set the parameter frames to the folder to write")
+    with _live_frames(node, topics) as live:
+        inputs = [_listen(node, live, what, topic) for what, topic in topics.items() if topic]
+        _Session(node, live, inputs).run()
+
+
+def _topic(node: BagReplay, what: str) -> str:
+    topic = node.value(f"{what}_topic")
+    return "" if topic == NONE else topic
+
+
+def _live_frames(node: BagReplay, topics: dict[str, str]) -> LiveFrames:
+    if not topics["image"] and not topics["cloud"]:
+        raise FramesError("mode record_frames takes frames of a camera or a LiDAR: set image_topic or cloud_topic")
+    if topics["pose"].startswith("tf:"):
+        raise FramesError(f"{topics['pose']} is read from bags only: set pose_topic to a topic of odometry or poses")
+    return LiveFrames(
+        node.value("frames"),
+        **{f"has_{what}": bool(topic) for what, topic in topics.items()},
+        **{name: float(node.value(name)) for name in ("keyframe_m", "keyframe_s", "tolerance_s")},
+        session=node.value("session") or None,
+        area=node.value("area") or None,
+        overwrite=node.value("overwrite"),
+    )
+
+
+def _listen(node: BagReplay, live: LiveFrames, what: str, topic: str) -> SensorInput:
+    def add_pose(message: Any) -> None:
+        # PoseStamped has the position one level further up than the two with a covariance.
+        inner = message.pose.pose if hasattr(message.pose, "pose") else message.pose
+        live.add_pose(stamp_to_ns(message.header.stamp), pose_from_message(inner), message.header.frame_id)
+
+    take = {"image": live.add_image, "cloud": live.add_cloud, "pose": add_pose}[what]
+    return SensorInput(node, topic, _TYPES[what], f"set {what}_topic", take, depth=_DEPTH)
+
+
+class _Session:
+    """The time in which frames are taken."""
+
+    def __init__(self, node: BagReplay, live: LiveFrames, inputs: list[SensorInput]) -> None:
+        self._node, self._live, self._inputs = node, live, inputs
+        self._progress = Progress(node, "frames of live topics")
+        self._finish = False
+        self._failure: FramesError | None = None
+        node.create_service(Trigger, "~/finish", self._on_finish)
+
+    def run(self) -> None:
+        """Raises ExternalShutdownException after the signal that ended it, once the folder is written.
+
+        Raises FramesError where no frame came.
+        """
+        self._node.get_logger().info(f"taking frames into {self._live.out}")
+        try:
+            while not self._finish:
+                self._node.spin_for(_POLL_S)
+                self._tell()
+        except ExternalShutdownException:
+            self._write()
+            raise
+        self._node.spin_for(_POLL_S)  # the response is on its way
+        if self._failure is not None:
+            raise self._failure
+
+    def _tell(self) -> None:
+        counts = self._live.counts
+        complaint = "; ".join(source.complaint for source in self._inputs if source.complaint)
+        values = {"frames": counts["frames"], "waiting": counts["waiting"], **counts["drops"], **counts["irregular"]}
+        self._progress.tell(complaint or f"{counts['frames']} frames", values)
+
+    def _on_finish(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.message = self._write()
+        except FramesError as error:
+            response.message, self._failure = str(error), error
+        else:
+            response.success = True
+        self._finish = True
+        return response
+
+    def _write(self) -> str:
+        """Write the folder; what to say of it."""
+        for source in self._inputs:
+            source.close()
+        out = self._live.finish()
+        card = Frames.load(out).card
+        drops = "; ".join(f"{count} x {reason}" for reason, count in card["drops"].items()) or "none"
+        text = f"{card['counts']['frames']} frames in {out}, drops: {drops}"
+        logger(self._node).info(text)
+        return text
