@@ -15,12 +15,14 @@ import pytest
 import yaml
 from rcl_interfaces.srv import GetParameters
 
+from vpr_distill_msgs.msg import PlaceMatchArray
 from vpr_distill_ros.recording import Recording, read_topics, record_command
 
 ROOT = Path(__file__).parents[2]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 LAUNCH_FILE = ROOT / "launch" / "localize.launch.py"
 MAP_FILE = ROOT / "launch" / "map.launch.py"
+REPLAY_FILE = ROOT / "launch" / "replay.launch.py"
 RECORD_FILE = ROOT / "launch" / "record.launch.py"
 SHIPPED = ROOT / "config" / "nodes" / "localizer.yaml"
 
@@ -240,3 +242,15 @@ def test_the_map_builder_is_launched_for_real(
     launch(MAP_FILE, *[f"{name}:={value}" for name, value in given.items()])("active, images from")
     names = ("keyframe_m", "session", "save_period_s", "continue_map")
     assert values(probe, f"{namespace}/map_builder", *names) == [3.0, "2024", 60.0, True]
+
+
+def test_a_replay_to_a_localizer_is_launched_for_real(
+    launch: Callable[..., Any], probe: Any, namespace: str, bundle: Path, place_map: Path, bag: Path
+) -> None:
+    matches = probe.collect(PlaceMatchArray, f"{namespace}/localizer/matches")
+    given = {"bag": bag, "rate": 4, "localize": "true", "bundle": bundle, "map": place_map, "namespace": namespace}
+    says = launch(REPLAY_FILE, *[f"{name}:={value}" for name, value in given.items()])
+    assert values(probe, f"{namespace}/localizer", "use_sim_time", "bundle") == [True, str(bundle)]
+    assert values(probe, f"{namespace}/bag_replay", "rate", "bag") == [4.0, str(bag)]
+    says("bag_replay]: replayed ")
+    assert matches
