@@ -232,8 +232,9 @@ def test_the_lidar_suffers_only_from_what_is_in_the_air() -> None:
 
 def test_a_contact_sheet_shows_every_place_under_every_condition(town: Town) -> None:
     sheet = contact_sheet(town, 2, ("noon", "winter"), size=(64, 48))
-    assert sheet.dtype == np.uint8 and sheet.shape == (25 + 2 * 51, 2 * 67, 3)
-    noon, winter = sheet[25:73, :64].astype(float), sheet[25:73, 67:131].astype(float)
+    assert sheet.dtype == np.uint8 and sheet.shape == (25 + 2 * 51, 3 * 67, 3)
+    noon, winter, labels = (sheet[25:73, at : at + 64].astype(float) for at in (0, 67, 134))
     assert np.abs(noon - winter).mean() > 10
+    assert (labels[:8] == (70, 130, 180)).all(axis=2).any(), "the colour of the sky"
     with pytest.raises(VprError, match="hail"):
         contact_sheet(town, 1, ("hail",))
