@@ -44,8 +44,8 @@ class ImageEncoder(nn.Module):
 
 
 def backbone_names() -> list[str]:
-    """Names that `backbone` may take: the modules of `vpr_core.models.backbones`."""
-    return sorted(module.name for module in pkgutil.iter_modules(backbones.__path__))
+    """Names that `backbone` may take: the modules of `vpr_core.models.backbones` that are for images."""
+    return [name for name in _modules() if hasattr(_module(name), "IMAGE_MEAN")]
 
 
 def build_image_encoder(
@@ -61,10 +61,15 @@ def build_image_encoder(
 
 
 def _image_backbone(name: str) -> ModuleType:
-    known = backbone_names()
-    if name not in known:
-        raise RecipeError(f"unknown backbone {name!r}: known are {', '.join(known)}")
-    module = importlib.import_module(f"{backbones.__name__}.{name}")
-    if not hasattr(module, "IMAGE_MEAN"):
-        raise RecipeError(f"backbone {name!r} is not for images")
-    return module
+    if name not in backbone_names():
+        reason = f"backbone {name!r} is not for images" if name in _modules() else f"unknown backbone {name!r}"
+        raise RecipeError(f"{reason}: known are {', '.join(backbone_names())}")
+    return _module(name)
+
+
+def _modules() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(backbones.__path__))
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{backbones.__name__}.{name}")
