@@ -77,7 +77,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "ROS_LOG_DIR": str(folder / "log"),
         "AMENT_PREFIX_PATH": os.environ.get("AMENT_PREFIX_PATH") or sys.prefix,
         "FASTDDS_DEFAULT_PROFILES_FILE": profile,
-        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # its name in Humble
+        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # its name in Humble and Jazzy
     }
     humble = os.environ.get("ROS_DISTRO") == "humble"
     only_here = {"ROS_LOCALHOST_ONLY": "1"} if humble else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
