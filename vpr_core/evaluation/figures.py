@@ -94,7 +94,7 @@ def overview(evaluations: Sequence[Evaluation]) -> Figure:
     The query is the one in the middle of those that are right, so the picture shows success;
     `pictures.wrong_pairs` shows the rest.
     """
-    figure = Figure(figsize=(11, 3.9), dpi=120, layout="constrained")
+    figure = Figure(figsize=(2.4 * len(evaluations) + 3.9, 3.9), dpi=100, layout="constrained")
     grid = figure.add_gridspec(2, len(evaluations) + 2)
     for column, evaluation in enumerate(evaluations):
         right = np.flatnonzero(evaluation.result.first_hit == 1)

@@ -31,6 +31,8 @@ from vpr_core.retrieval.bundle import Bundle
 STUDENT = "student distilled"
 BASELINES = {"camera": "thumbnail", "lidar": "scan context"}
 """By modality, the simple method to compare with."""
+SHOWN = ("dusk", "night", "fog", "rain", "winter")
+"""Conditions of the overview; where the drives are others, all are."""
 Evaluations = Mapping[tuple[str, str], Sequence[Evaluation]]
 """By modality and method, in the order of the conditions."""
 
@@ -55,7 +57,8 @@ class Results:
 def write_demo_report(folder: Path, results: Results) -> Path:
     """Write report.html and overview.jpg into `folder`; returns the report's path."""
     camera = results.evaluations["camera", STUDENT]
-    picture = rendered(overview(camera), "jpg")
+    shown = [found for name, found in zip(titles(camera), camera, strict=True) if name in SHOWN]
+    picture = rendered(overview(shown or camera), "jpg")
     (folder / "overview.jpg").write_bytes(picture)
     sections = [
         Section(
