@@ -35,6 +35,7 @@ PACKAGE = "vpr_distill_ros"
 PATIENCE_S = 90.0
 _ASK_AGAIN_S = 10.0
 START_NS = 1_700_000_000_000_000_000
+LARGE_MESSAGES = Path(__file__).parents[2] / "config" / "dds" / "localhost_large_messages.xml"
 # Domains above 101 take UDP ports that Linux hands out to others.
 DOMAIN = 1 + os.getpid() % 101
 
@@ -267,6 +268,9 @@ def ros_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No other machine, no other test run, no logs in the home folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+        before_kilted = os.environ.get("ROS_DISTRO") in ("humble", "jazzy")
+        library = "FASTRTPS" if before_kilted else "FASTDDS"
+        patch.setenv(f"{library}_DEFAULT_PROFILES_FILE", str(LARGE_MESSAGES))  # clouds of half a megabyte
         patch.setenv("ROS_LOG_DIR", str(tmp_path_factory.mktemp("ros_log")))
         if os.environ.get("ROS_DISTRO") == "humble":
             patch.setenv("ROS_LOCALHOST_ONLY", "1")
