@@ -89,7 +89,12 @@ def _what_is(folder: Path) -> str:
     if not folder.is_dir():
         return "does not exist"
     held = [f"holds {what}" for name, what in MANIFESTS.items() if (folder / name).exists()]
-    return held[0] if held else "is empty or something else"
+    if held:
+        return held[0]
+    if (folder / "metadata.yaml").exists():
+        return "is a bag, which `vpr-distill ingest` makes frames of"
+    inner = sorted(path.parent.name for name in MANIFESTS for path in folder.glob(f"*/{name}"))
+    return f"is the folder above {', '.join(inner[:4])}" if inner else "is empty or something else"
 
 
 def commit(

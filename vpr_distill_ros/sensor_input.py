@@ -19,6 +19,7 @@ except ImportError:  # Humble
 _GRAPH_PERIOD_S = 0.2
 # A publisher that was restarted shows beside the one before it until DDS has forgotten that.
 _LOOKS_AT_SEVERAL = 25
+_LOOKS_AT_NOBODY = 15
 
 
 class SensorInput:
@@ -52,7 +53,7 @@ class SensorInput:
         self._subscription: Any = None
         self._subscribed = ""
         self._told: set[str] = set()
-        self._looks_at_several = 0
+        self._looks_at_several = self._looks_at_nobody = 0
         if len(types) == 1:
             self._subscribe(*types)
         # Not the node's clock, which stands still where simulated time does.
@@ -109,6 +110,17 @@ class SensorInput:
             self.complaint = f"{self._topic} carries {', '.join(sorted(offered))}, expected {expected}: {self._advice}"
             self._tell_once(self.complaint)
         self._look_for_several(len(publishers))
+        self._look_for_nobody(len(publishers))
+
+    def _look_for_nobody(self, publishers: int) -> None:
+        """A wrong name of a topic is silent; say so once, and which topics there are."""
+        self._looks_at_nobody = self._looks_at_nobody + 1 if not publishers and self.newest is None else 0
+        if self._looks_at_nobody == _LOOKS_AT_NOBODY:
+            known = self._node.get_topic_names_and_types()
+            here = sorted(name for name, kinds in known if set(kinds) & set(self._types) and name != self._topic)
+            self._node.get_logger().warning(
+                f"nobody publishes on {self._topic} yet; such topics here: {', '.join(here) or 'none'}"
+            )
 
     def _look_for_several(self, publishers: int) -> None:
         self._looks_at_several = self._looks_at_several + 1 if publishers > 1 else 0

@@ -15,7 +15,7 @@ import pytest
 from vpr_core.data.ingest import ingest
 from vpr_core.retrieval.place_map import PlaceMap
 
-COMMANDS = ("synth", "ingest", "train", "export", "map", "query", "evaluate", "demo")
+COMMANDS = ("synth", "ingest", "split", "train", "export", "map", "query", "evaluate", "demo")
 
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -152,3 +152,26 @@ def test_interrupting_is_quiet(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_is_told_before_the_work(tmp_path: Path, bag: Path) -> None:
+    """None of these reads its input, which is not there."""
+    absent, a_file = tmp_path / "absent", tmp_path / "file"
+    a_file.write_text("")
+    given = ("--bundle", absent, "--frames", absent)
+    assert f"{a_file} is a file, expected a folder" in error_of("map", *given, "--out", a_file)
+    assert f"{a_file} is a file, expected a folder" in error_of("train", "--frames", absent, "--out", a_file)
+    given = ("--bundle", absent, "--map", absent, "--bag", absent)
+    assert f"{tmp_path} is a folder, expected the name of a file" in error_of("query", *given, "--out", tmp_path)
+    assert "there is no folder" in error_of("query", *given, "--out", absent / "matches.jsonl")
+    result = run("synth", "--contact_sheet", "town.gif")
+    assert result.returncode == 2 and "town.gif is expected to end in .png or .jpg" in result.stderr
+
+
+def test_a_folder_of_another_kind_is_named(tmp_path: Path, bag: Path) -> None:
+    options = ("--bundle", tmp_path / "bundle", "--out", tmp_path / "map")
+    assert "is a bag, which `vpr-distill ingest` makes frames of" in error_of("map", "--frames", bag, *options)
+    ingest(bag, tmp_path / "drives" / "monday", pose_topic="/ground_truth/odom")
+    assert "is the folder above monday" in error_of("map", "--frames", tmp_path / "drives", *options)
+    beside = error_of("ingest", "--bag", bag, "--out", tmp_path / "drives")
+    assert f"holds frames of monday: for a drive beside them say --out {tmp_path / 'drives' / bag.name}" in beside

@@ -8,14 +8,10 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import (
     PositiveFloat,
-    restricted_string_type,
 )
 
-from vpr_core.commands.options import add_device
+from vpr_core.commands.options import add_device, file_ending
 from vpr_core.errors import FramesError
-
-Picture = restricted_string_type("Picture", r"^.*[^/]\.(svg|png|html)$")
-Page = restricted_string_type("Page", r"^.*[^/]\.html$")
 
 
 def define(command: ArgumentParser) -> None:
@@ -26,9 +22,14 @@ def define(command: ArgumentParser) -> None:
     command.add_argument(
         "--runs", type=Path, nargs="+", default=[], help="in their place: frames folders, each the map of all others"
     )
-    command.add_argument("--pr", type=Picture | None, default=None, help="also draw precision over recall to this file")
     command.add_argument(
-        "--report", type=Page | None, default=None,
+        "--pr",
+        type=file_ending(".svg", ".png", ".html"),
+        default=None,
+        help="also draw precision over recall to this file",
+    )
+    command.add_argument(
+        "--report", type=file_ending(".html"), default=None,
         help="also write all of it to this HTML file: maps, pairs right and wrong, by condition and direction, latency",
     )  # fmt: skip
     command.add_argument("--radius_m", type=PositiveFloat, default=10.0, help="a match within this distance is right")

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from vpr_core.commands.options import progress_bar
-from vpr_core.errors import BagError
+from vpr_core.errors import BagError, FramesError
 
 
 def define(command: ArgumentParser) -> None:
@@ -77,9 +77,18 @@ def run(options: dict[str, Any]) -> None:
     bags, out, workers, overwrite = (options.pop(name) for name in ("bag", "out", "workers", "overwrite"))
     options["gnss_origin"] = options["gnss_origin"] and parse_origin(options["gnss_origin"])
     if len(bags) == 1:
+        _check_is_of_one_drive(bags[0], out)
         _run_one(bags[0], out, overwrite, options)
     else:
         _run_many(bags, out, workers, overwrite, options)
+
+
+def _check_is_of_one_drive(bag: Path, out: Path) -> None:
+    """One bag becomes `out` itself, several become folders in it: not to be confused where there are drives already."""
+    if drives := sorted(card.parent.name for card in out.glob("*/card.json")):
+        raise FramesError(
+            f"{out} holds frames of {', '.join(drives[:4])}: for a drive beside them say --out {out / bag.stem}"
+        )
 
 
 def _run_one(bag: Path, out: Path, overwrite: bool, options: dict[str, Any]) -> None:

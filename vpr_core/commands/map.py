@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
-from vpr_core.commands.options import add_device
+from vpr_core.commands.options import add_device, check_output_folder
 
 
 def define(command: ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def run(options: dict[str, Any]) -> None:
     from vpr_core.data.frames import Frames
     from vpr_core.retrieval.mapping import build_map
 
+    check_output_folder(options["out"])
     with tqdm(total=len(Frames.load(options["frames"])), desc="map", unit="frame") as bar:
         places = build_map(**options, progress=bar.update)
     print(f"{options['out']}: {len(places)} places, map {places.hash}, model {places.model_hash}")

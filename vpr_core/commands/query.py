@@ -14,7 +14,7 @@ from jsonargparse.typing import (
     restricted_number_type,
 )
 
-from vpr_core.commands.options import add_device, progress_bar
+from vpr_core.commands.options import add_device, check_output_file, progress_bar
 
 Similarity = restricted_number_type("Similarity", float, [(">=", -1), ("<=", 1)])
 
@@ -42,6 +42,7 @@ def run(options: dict[str, Any]) -> None:
     from vpr_core.retrieval.recognizer import PlaceRecognizer
 
     out, bag = options.pop("out"), options.pop("bag")
+    check_output_file(out)
     topics = {"camera": options.pop("image_topic"), "lidar": options.pop("cloud_topic")}
     recognizer = PlaceRecognizer.load(options.pop("bundle"), options.pop("map"), **options)
     drops: Counter[str] = Counter()

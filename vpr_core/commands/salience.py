@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import PositiveInt, restricted_string_type
+from jsonargparse.typing import PositiveInt
 
-Picture = restricted_string_type("SaliencePicture", r"^.*[^/]\.(svg|png|jpg)$")
+from vpr_core.commands.options import file_ending
 
 
 def define(command: ArgumentParser) -> None:
@@ -19,7 +19,9 @@ def define(command: ArgumentParser) -> None:
     command.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="folders written by the trainings")
     command.add_argument("--frames", type=Path, required=True, help="frames folder to look at")
     command.add_argument("--count", type=PositiveInt, default=4, help="frames to draw, evenly spread over the drive")
-    command.add_argument("--out", type=Picture, required=True, help="picture to write: .svg, .png or .jpg")
+    command.add_argument(
+        "--out", type=file_ending(".svg", ".png", ".jpg"), required=True, help="picture to write: .svg, .png or .jpg"
+    )
 
 
 def run(options: dict[str, Any]) -> None:

@@ -36,4 +36,7 @@ def run(options: dict[str, Any]) -> None:
     report = split_frames(options.pop("frames"), **options)
     for name, counts in report["frames"].items():
         print(f"{name}: {', '.join(f'{count} {split}' for split, count in counts.items())}")
+    kept, total = (sum(counts[name] for counts in report["frames"].values()) for name in ("train", "left out"))
+    if kept < total:
+        print(f"fewer frames to train on than left out: the drives are short for --buffer_m {options['buffer_m']:g}")
     print(f"{options['out']}: cut along {len(report['areas'])} area(s), see split.png")

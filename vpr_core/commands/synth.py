@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
-from jsonargparse.typing import PositiveFloat, PositiveInt, restricted_string_type
+from jsonargparse.typing import PositiveFloat, PositiveInt
 from tqdm import tqdm
 
+from vpr_core.commands.options import file_ending
 from vpr_core.errors import VprError
-
-Picture = restricted_string_type("ContactSheet", r"^.*[^/]\.(png|jpg)$")
 
 CONDITIONS = {
     "noon": "clear day, sharp shadows",
@@ -50,7 +49,10 @@ def define(command: ArgumentParser) -> None:
         "--out", type=Path, default=None, help="bag folder to write; of several drives, the folder of their bags"
     )
     command.add_argument(
-        "--contact_sheet", type=Picture | None, default=None, help="draw the town under every condition to this file"
+        "--contact_sheet",
+        type=file_ending(".png", ".jpg"),
+        default=None,
+        help="draw the town under every condition to this file",
     )
     command.add_argument("--town", type=int, default=1, help="number of the town; another number, another town")
     command.add_argument("--style", default="old_town", help="of the town, see below")

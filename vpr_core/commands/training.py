@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
-from vpr_core.commands.options import add_device
+from vpr_core.commands.options import add_device, check_output_folder
 from vpr_core.training.recipe import Recipe
 
 
@@ -48,6 +48,7 @@ def add_weights(command: ArgumentParser) -> None:
 def run_training(options: dict[str, Any]) -> None:
     from vpr_core.training.train import train_encoder
 
+    check_output_folder(options["out"])
     recipe = recipe_of(options)
     with tqdm(total=recipe.steps, desc="train", unit="step") as bar:
 

@@ -130,6 +130,16 @@ def test_a_topic_of_another_type_is_named(robot: Callable[..., Any]) -> None:
     assert node.state == "active"
 
 
+def test_a_topic_that_nobody_publishes_is_told_with_those_there_are(
+    robot: Callable[..., Any], probe: Any, namespace: str
+) -> None:
+    publisher = probe.node.create_publisher(CompressedImage, f"{namespace}/other", 1)
+    node = robot()
+    told = node.process.says("nobody publishes on")
+    assert f"such topics here: {namespace}/other" in told
+    probe.node.destroy_publisher(publisher)
+
+
 def test_incompatible_qos_is_told_with_what_to_set(robot: Callable[..., Any], namespace: str) -> None:
     node = robot("-p", f"qos_overrides.{namespace}/image.subscription.reliability:=reliable")
     best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
