@@ -134,6 +134,7 @@ def test_a_map_is_saved_on_request_in_time_and_at_the_end(mapper: Callable[..., 
     assert node.set("save_period_s", 0.1).reason.endswith("clean the node up before setting it")
     assert node.change(Transition.TRANSITION_CLEANUP) and node.set("save_period_s", 0.1).successful
     assert node.change(Transition.TRANSITION_CONFIGURE) and node.change(Transition.TRANSITION_ACTIVATE)
+    node.status(lambda _, values: (values["state"], values["places"]) == ("active", "3"))
     node.visit(4)
     node.wait(lambda: node.mapped_s == [1, 2, 3, 4], "a saving by the timer")
     assert node.map.places[-1].session == "noon-2"
