@@ -113,14 +113,12 @@ class SensorInput:
         self._look_for_nobody(len(publishers))
 
     def _look_for_nobody(self, publishers: int) -> None:
-        """A wrong name of a topic is silent; say so once, and which topics there are."""
+        """A wrong name of a topic is silent: say so, and again when other topics of the kind are discovered."""
         self._looks_at_nobody = self._looks_at_nobody + 1 if not publishers and self.newest is None else 0
-        if self._looks_at_nobody == _LOOKS_AT_NOBODY:
+        if self._looks_at_nobody >= _LOOKS_AT_NOBODY:
             known = self._node.get_topic_names_and_types()
             here = sorted(name for name, kinds in known if set(kinds) & set(self._types) and name != self._topic)
-            self._node.get_logger().warning(
-                f"nobody publishes on {self._topic} yet; such topics here: {', '.join(here) or 'none'}"
-            )
+            self._warn_once(f"nobody publishes on {self._topic} yet; such topics here: {', '.join(here) or 'none'}")
 
     def _look_for_several(self, publishers: int) -> None:
         self._looks_at_several = self._looks_at_several + 1 if publishers > 1 else 0
@@ -136,6 +134,11 @@ class SensorInput:
             f"a publisher on {self._topic} offers less {policy} than this node asks for, and nothing comes from it: "
             f"set qos_overrides.{self._topic}.subscription.{policy} to what `ros2 topic info -v {self._topic}` shows"
         )
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._node.get_logger().warning(text)
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:

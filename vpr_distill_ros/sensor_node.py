@@ -118,8 +118,8 @@ class SensorNode(LifecycleNode):
             loaded = self._load()
         except Exception as error:  # rclpy would swallow whatever else a library raises
             self._load_error = one_line(error)
-            self.get_logger().error(f"cannot configure: {self._load_error}")
-            self.get_logger().info("waiting to be configured again; Ctrl-C ends the node")
+            waits = "the node waits to be configured again, Ctrl-C ends it"
+            self.get_logger().error(f"cannot configure: {self._load_error} ({waits})")
             return TransitionCallbackReturn.FAILURE
         self._load_error = ""
         self._stage = "inactive"
