@@ -32,7 +32,7 @@ def is_error(words: str) -> Callable[[DiagnosticStatus, dict[str, str]], bool]:
 def test_what_cannot_be_used_is_counted_by_reason_and_the_next_frame_makes_the_place(
     mapper: Callable[..., Any], jpegs: list[bytes]
 ) -> None:
-    node = mapper()
+    node = mapper(stale_s=100.0)
     node.visit(1)
     for data, reason in ((jpegs[2][: len(jpegs[2]) // 2], "truncated"), (b"\x00" * 900, "undecodable"), (b"", "empty")):
         grown(node, f"frames_dropped.{reason}", lambda data=data: node.photograph_at(2, data))
