@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from vpr_core.synthetic.conditions import Condition
-from vpr_core.synthetic.leaves import cast
+from vpr_core.synthetic.leaves import Passage, cast
 from vpr_core.synthetic.lens import precipitation
 from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.shading import Light, glare, radiance, veil
@@ -65,6 +65,12 @@ class Camera:
         return (rays / np.linalg.norm(rays, axis=1, keepdims=True)) @ self.T_base_camera[:3, :3].T
 
 
+def pixel_passage(camera: Camera, scene: Scene, pose: Pose, condition: Condition, pitch_rad: float = 0.0) -> Passage:
+    """What the rays through the middles of all pixels meet, row by row."""
+    view = View.of(pose, camera.position_base_m, pitch_rad)
+    return cast(scene, view.origin_m, view.rays(camera.rays_base), condition)
+
+
 def photograph(
     camera: Camera,
     scene: Scene,
@@ -74,10 +80,12 @@ def photograph(
     *,
     pitch_rad: float = 0.0,
     rng: np.random.Generator | None = None,
+    passage: Passage | None = None,
 ) -> np.ndarray:
     """RGB uint8 [height, width, 3].
 
     `rng` brings exposure drift, sensor noise and what falls or sticks to the lens; without it there are none.
+    passage: the `pixel_passage` of these arguments, where it is known already.
     """
     view = View.of(pose, camera.position_base_m, pitch_rad)
     head = View.of(pose, _HEADLIGHT_BASE_M)
@@ -85,14 +93,15 @@ def photograph(
     pixel_rad = 1.0 / camera.focal_px
     dazzled = glare(scene, light, view.origin_m) * max(float(light.sun_direction @ view.turn[:, 0]), 0.0)
 
-    def look(directions_base: np.ndarray) -> np.ndarray:
+    def look(directions_base: np.ndarray, met: Passage | None = None) -> np.ndarray:
         rays = view.rays(directions_base)
-        seen = radiance(scene, light, view.origin_m, rays, cast(scene, view.origin_m, rays, condition), pixel_rad)
+        met = met or cast(scene, view.origin_m, rays, condition)
+        seen = radiance(scene, light, view.origin_m, rays, met, pixel_rad)
         if dazzled:
             seen = (seen + veil(light, rays, dazzled)) * np.float32(1 / (1 + 0.5 * dazzled))
         return _developed(seen, condition)
 
-    image = look(camera.rays_base).reshape(camera.height, camera.width, 3)
+    image = look(camera.rays_base, passage).reshape(camera.height, camera.width, 3)
     _smooth_edges(camera, image, look)
     return _sensed(image, condition, rng)
 

@@ -17,7 +17,7 @@ from vpr_core.data.bag_writer import BagWriter
 from vpr_core.errors import VprError
 from vpr_core.geodesy import GeoPoint
 from vpr_core.parallel import Progress, Task, run_tasks
-from vpr_core.synthetic.camera import Camera, jpeg, photograph
+from vpr_core.synthetic.camera import Camera, jpeg, photograph, pixel_passage
 from vpr_core.synthetic.conditions import Condition, condition_named, sun_at
 from vpr_core.synthetic.gnss import Gnss, fixes, town_origin
 from vpr_core.synthetic.labels import label_image
@@ -193,12 +193,15 @@ class _Recorder:
         stamp_ns, scene = self._stamp_ns(time_s), self._scene.at(time_s)
         pose, pitch_rad = self.trajectory.pose(time_s), self.trajectory.pitch(time_s)
         condition, azimuth_rad = sun_at(self._condition, self._sun_azimuth_rad, time_s)
-        image = photograph(self._camera, scene, pose, condition, azimuth_rad, pitch_rad=pitch_rad, rng=self._noise)
+        passage = pixel_passage(self._camera, scene, pose, condition, pitch_rad)
+        image = photograph(
+            self._camera, scene, pose, condition, azimuth_rad, pitch_rad=pitch_rad, rng=self._noise, passage=passage
+        )
         size = (self._camera.width, self._camera.height)
         self._bag.camera_info(CAMERA_INFO_TOPIC, stamp_ns, "camera_optical", size=size, matrix=self._camera.matrix)
         self._bag.image_jpeg(IMAGE_TOPIC, stamp_ns, "camera_optical", jpeg(image))
         if self._drive.labels:
-            labels = label_image(self._camera, scene, pose, condition, pitch_rad=pitch_rad)
+            labels = label_image(self._camera, scene, pose, condition, pitch_rad=pitch_rad, passage=passage)
             self._bag.image_png(LABEL_TOPIC, stamp_ns, "camera_optical", cv2.imencode(".png", labels)[1].tobytes())
 
     def _write_cloud(self, time_s: float, _: None) -> None:

@@ -111,14 +111,19 @@ class _Mesh:
         self._meshes = [TriangleMesh(self._embree, vertices_m, faces) for vertices_m, faces in pieces]
 
     @cached_property
+    def _columns_m(self) -> np.ndarray:
+        """[2, V] x and y of all corners, each in one piece."""
+        return np.ascontiguousarray(self._corners_m[:, :2].T)
+
+    @cached_property
     def top_m(self) -> float:
         return float(self._corners_m[:, 2].max(initial=0.0))
 
     def within_reach(self, origins_m: np.ndarray, directions: np.ndarray, distance_m: np.ndarray) -> np.ndarray:
         """Indices [K] of rays that could meet this before they end at a distance [N]: those that get as far as the
         nearest corner and are not above everything by then. Origins lie within a few metres of each other."""
-        away = self._corners_m[:, :2] - origins_m[:1, :2]
-        nearest_m = math.sqrt((away * away).sum(axis=1).min(initial=1e12)) - _SLACK_M
+        x, y = (self._columns_m[axis] - origins_m[0, axis] for axis in (0, 1))
+        nearest_m = math.sqrt((x * x + y * y).min(initial=1e12)) - _SLACK_M
         if nearest_m <= 0:
             return np.arange(len(directions))
         level = np.sqrt(1 - directions[:, 2] ** 2)

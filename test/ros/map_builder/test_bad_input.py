@@ -41,9 +41,9 @@ def test_what_cannot_be_used_is_counted_by_reason_and_the_next_frame_makes_the_p
     assert int(node.values["stamps_zero"]) >= 1
     node.visit(2)
     node.status(lambda status, _: status.level == DiagnosticStatus.OK and status.message == "mapping, 2 places")
-    values = node.values
     parts = ("frames_processed", "frames_skipped", "frames_superseded", "frames_dropped")
-    assert int(values["frames_received"]) == sum(int(values[part]) for part in parts)
+    # Frames sent while the second place was made may be in work still.
+    node.status(lambda _, values: int(values["frames_received"]) == sum(int(values[part]) for part in parts))
     assert node.save().success and node.mapped_s == [1, 2]
     assert "image stamps are zero" in node.process.output and "Traceback" not in node.process.output
 
