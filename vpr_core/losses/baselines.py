@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vpr_core.losses.manifolds import cosine_matrix, euclidean_matrix, in_full_precision
-from vpr_core.losses.relational import check_rows, self_angle_loss, self_distance_loss, width_adaptor
+from vpr_core.losses.rows import check_choice, check_masks, check_positive, teacher_rows, width_adaptor
+from vpr_core.losses.self_agent import self_agent_terms
 
 Norm = Literal["l2", "softmax", "log_softmax", "identity"]
 Compare = Literal["mse", "l1", "smooth_l1", "kl"]
@@ -30,7 +31,8 @@ _NORMS: dict[str, Callable[[Tensor], Tensor]] = {
 @in_full_precision
 def kd(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """KD. T^2 mean_i KL(softmax(t_i / T) || softmax(s_i / T)), the channels standing in for classes."""
-    check_rows(student, teacher, same_width=True)
+    check_positive("temperature", temperature)
+    teacher = teacher_rows(student, teacher, same_width=True)
     return temperature**2 * _row_kl(student / temperature, teacher / temperature)
 
 
@@ -41,8 +43,7 @@ def afd(student: Tensor, teacher: Tensor, norm: Norm = "l2") -> Tensor:
     The two factors index student and teacher the other way round, as in the authors' code. The method's learned
     attention over several layers does not exist for descriptors.
     """
-    check_rows(student, teacher, same_width=True)
-    teacher = teacher.detach()
+    teacher = teacher_rows(student, teacher, same_width=True)
     attention = (student @ teacher.T).softmax(1)
     return (attention * euclidean_matrix(_normed(teacher, norm), _normed(student, norm))).sum(1).mean()
 
@@ -50,14 +51,15 @@ def afd(student: Tensor, teacher: Tensor, norm: Norm = "l2") -> Tensor:
 @in_full_precision
 def epc_net(student: Tensor, teacher: Tensor, compare: Compare = "mse", norm: Norm = "l2") -> Tensor:
     """EPC-Net. l(norm(s), norm(t)), mean over all entries: regression of the teacher's descriptor."""
-    check_rows(student, teacher, same_width=True)
-    return _compare(_normed(student, norm), _normed(teacher.detach(), norm), compare)
+    teacher = teacher_rows(student, teacher, same_width=True)
+    return _compare(_normed(student, norm), _normed(teacher, norm), compare)
 
 
 @in_full_precision
 def rkd(student: Tensor, teacher: Tensor, weight_distance: float = 1.0, weight_angle: float = 1.0) -> Tensor:
-    """RKD. Distance and three-point angle terms as in `relational`; any E."""
-    return weight_distance * self_distance_loss(student, teacher) + weight_angle * self_angle_loss(student, teacher)
+    """RKD. The distance and three-point angle terms of `vpr_core.losses.self_agent`; any E."""
+    terms = self_agent_terms(student, teacher, manifolds=("euc", "cos"))
+    return weight_distance * terms["self_distance"] + weight_angle * terms["self_angle"]
 
 
 def rkd_original(student: Tensor, teacher: Tensor) -> Tensor:
@@ -68,8 +70,7 @@ def rkd_original(student: Tensor, teacher: Tensor) -> Tensor:
 @in_full_precision
 def csd(student: Tensor, teacher: Tensor, compare: Literal["mse", "kl"] = "mse") -> Tensor:
     """CSD. K = t^ t^^T against K' = t^ s^^T: mean squared error, or KD on their rows at temperature 1."""
-    check_rows(student, teacher, same_width=True)
-    teacher = teacher.detach()
+    teacher = teacher_rows(student, teacher, same_width=True)
     target, similarity = cosine_matrix(teacher, teacher), cosine_matrix(teacher, student)
     return _row_kl(similarity, target) if compare == "kl" else _compare(similarity, target, compare)
 
@@ -87,8 +88,13 @@ def csd_original(
     mean_i KL(softmax_k(t^_i . t^_k / T_t) || softmax_k(s^_i . t^_k / T_s)) over the `neighbors` rows k that are nearest
     to i for the teacher. The values of these three are the caller's to choose; the paper's depend on its gallery.
     """
-    check_rows(student, teacher, same_width=True)
-    teacher = teacher.detach()
+    for name, value in (
+        ("neighbors", neighbors),
+        ("temperature_student", temperature_student),
+        ("temperature_teacher", temperature_teacher),
+    ):
+        check_positive(name, value)
+    teacher = teacher_rows(student, teacher, same_width=True)
     target, similarity = cosine_matrix(teacher, teacher), cosine_matrix(student, teacher)
     itself = torch.eye(len(target), dtype=torch.bool, device=target.device)
     nearest = target.masked_fill(itself, -torch.inf).topk(min(neighbors, len(target) - 1)).indices
@@ -109,8 +115,8 @@ def lsd_net(
     V stacks the difference vectors of all pairs of a mask [N, N] bool. A term without pairs is 0. Except for "mse" the
     last term holds (positive pairs) x (negative pairs) numbers, 2 million at N = 128.
     """
-    check_rows(student, teacher)
-    student, teacher = _normed(student, norm), _normed(teacher.detach(), norm)
+    check_masks(student, positives_mask, negatives_mask)
+    student, teacher = _normed(student, norm), _normed(teacher_rows(student, teacher), norm)
     distances, target = euclidean_matrix(student, student), euclidean_matrix(teacher, teacher)
     near = _compare(distances[positives_mask], target[positives_mask], compare)
     far = _compare(distances[negatives_mask], target[negatives_mask], compare)
@@ -142,8 +148,8 @@ def mkd(student: Tensor, teacher: Tensor, temperatures: Sequence[float] = (1.0,)
 
     Summed over the temperatures.
     """
-    check_rows(student, teacher, same_width=True)
-    return torch.stack([_mkd_at(student, teacher.detach(), temperature) for temperature in temperatures]).sum()
+    teacher = teacher_rows(student, teacher, same_width=True)
+    return torch.stack([_mkd_at(student, teacher, temperature) for temperature in temperatures]).sum()
 
 
 def mkd_original(student: Tensor, teacher: Tensor) -> Tensor:
@@ -159,29 +165,27 @@ def _mkd_at(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def _normed(rows: Tensor, norm: Norm) -> Tensor:
-    if norm not in _NORMS:
-        raise ValueError(f"norm is {norm!r}, expected one of {', '.join(_NORMS)}")
+    check_choice("norm", norm, Norm)
     return _NORMS[norm](rows)
 
 
 def _row_kl(student: Tensor, teacher: Tensor) -> Tensor:
     """mean_i KL(softmax(teacher_i) || softmax(student_i)) of logits [N, C]."""
-    target = teacher.detach().log_softmax(-1)
+    target = teacher.log_softmax(-1)
     return functional.kl_div(student.log_softmax(-1), target, reduction="batchmean", log_target=True)
 
 
 def _compare(student: Tensor, teacher: Tensor, compare: Compare) -> Tensor:
     """Mean over all entries; "kl" makes a distribution of the last dimension by softmax. 0 where there are none."""
+    check_choice("compare", compare, Compare)
     if compare == "kl":
         losses = functional.kl_div(student.log_softmax(-1), teacher.softmax(-1), reduction="none")
     elif compare == "mse":
         losses = (student - teacher).square()
     elif compare == "l1":
         losses = (student - teacher).abs()
-    elif compare == "smooth_l1":
-        losses = functional.smooth_l1_loss(student, teacher, reduction="none")
     else:
-        raise ValueError(f"compare is {compare!r}, expected one of mse, l1, smooth_l1, kl")
+        losses = functional.smooth_l1_loss(student, teacher, reduction="none")
     return losses.sum() / max(losses.numel(), 1)
 
 

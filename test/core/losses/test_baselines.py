@@ -18,7 +18,7 @@ from vpr_core.losses.baselines import (
     rkd,
     rkd_original,
 )
-from vpr_core.losses.relational import self_angle_loss, self_distance_loss
+from vpr_core.losses.self_agent import self_angle_loss, self_distance_loss
 
 
 @pytest.fixture
