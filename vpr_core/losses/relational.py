@@ -8,6 +8,7 @@ here. Student rows are [N, D], teacher rows [N, E]; the teacher never receives a
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -37,7 +38,8 @@ def relation_matrix(x: Tensor, y: Tensor, manifold: Manifold, curvature: float =
         return euclidean_matrix(x, y)
     if manifold == "cos":
         return cosine_matrix(x, y)
-    return dist_matrix(to_poincare(x, curvature), to_poincare(y, curvature), curvature)
+    points = to_poincare(x, curvature)
+    return dist_matrix(points, points if x is y else to_poincare(y, curvature), curvature)
 
 
 @in_full_precision
@@ -73,8 +75,8 @@ def relational_loss(
 
 
 def _relation(rows: dict[str, Tensor], pair: str, manifold: Manifold, curvature: float, detach_cross: bool) -> Tensor:
-    relation = relation_matrix(rows[pair[0]], rows[pair[1]], manifold, curvature)
-    return relation.detach() if detach_cross and pair == "ts" else relation
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not (detach_cross and pair == "ts")):
+        return relation_matrix(rows[pair[0]], rows[pair[1]], manifold, curvature)
 
 
 class DistilVPRLoss(nn.Module):

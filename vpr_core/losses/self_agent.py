@@ -147,24 +147,24 @@ class _AngleLoss(torch.autograd.Function):
         return grad * gradient, None
 
 
-def _slices(squared: Tensor) -> tuple[Tensor, ...]:
-    numbers = _ANGLES_PER_SLICE.get(squared.device.type, _ANGLES_PER_SLICE_ELSEWHERE)
+def _slices(squared: Tensor) -> list[slice]:
     count = len(squared)
-    return torch.arange(count, device=squared.device).split(max(1, numbers // count**2))
+    step = max(1, _ANGLES_PER_SLICE.get(squared.device.type, _ANGLES_PER_SLICE_ELSEWHERE) // count**2)
+    return [slice(start, start + step) for start in range(0, count, step)]
 
 
 def _inverse_root(squared: Tensor) -> Tensor:
     return squared.rsqrt().masked_fill(squared == 0, 0)
 
 
-def _angles(squared: Tensor, inverse: Tensor, rows: Tensor) -> Tensor:
-    """A_ijk for vertices i = rows, [len(rows), N, N]."""
+def _angles(squared: Tensor, inverse: Tensor, rows: slice) -> Tensor:
+    """A_ijk for vertices i in rows, [rows, N, N]."""
     near, scale = squared[rows], inverse[rows]
     doubled = (near[:, :, None] + near[:, None, :]).sub_(squared)
     return doubled.mul_(scale[:, :, None] / 2).mul_(scale[:, None, :])
 
 
-def _add_angle_gradient(gradient: Tensor, angles: Tensor, target: Tensor, inverse: Tensor, rows: Tensor) -> None:
+def _add_angle_gradient(gradient: Tensor, angles: Tensor, target: Tensor, inverse: Tensor, rows: slice) -> None:
     """Add d(sum of smoothL1) / dw of one slice to `gradient`; overwrites `angles` and `target`.
 
     A is symmetric in j and k, so w_ij and w_ik share one sum; d_ij and d_ik contribute -A / w.
