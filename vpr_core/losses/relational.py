@@ -1,4 +1,4 @@
-"""DistilVPR: relations among a batch's descriptors, taught by a teacher to a student.
+"""DistilVPR Eqs. (1)-(2). Relations among a batch's descriptors, taught by a teacher to a student.
 
 A relation is a matrix of distances or similarities. Self-agent relations compare a network with itself (tt, ss),
 cross-agent ones the teacher with the student (ts). The paper and the published code disagree; both are
@@ -14,7 +14,24 @@ from torch.nn import functional
 
 from vpr_core.losses.manifolds import cosine_matrix, dist_matrix, euclidean_matrix, in_full_precision, to_poincare
 from vpr_core.losses.rows import check_choice, check_positive, teacher_rows, width_adaptor
-from vpr_core.losses.self_agent import self_agent_terms
+from vpr_core.losses.self_agent import (
+    self_agent_terms,
+    self_angle_loss,
+    self_cosine_loss,
+    self_distance_loss,
+    self_geodesic_loss,
+)
+
+__all__ = [
+    "DistilVPRLoss",
+    "relation_matrix",
+    "relational_loss",
+    "self_angle_loss",
+    "self_cosine_loss",
+    "self_distance_loss",
+    "self_geodesic_loss",
+    "width_adaptor",
+]
 
 Manifold = Literal["euc", "cos", "hyp"]
 Agents = Literal["tt-ss", "ts-ss", "tt-ts"]
@@ -140,8 +157,7 @@ class DistilVPRLoss(nn.Module):
         weighted = ((self.weight_self, self_terms), (self.weight_cross, cross_terms), (self.weight_tt_ts, tt_ts_terms))
         loss = student.new_zeros(())
         for weight, terms in weighted:
-            if terms:
-                loss = loss + weight * sum(terms.values(), student.new_zeros(()))
+            loss = loss + weight * sum(terms.values(), student.new_zeros(()))
         return loss, self_terms | cross_terms | tt_ts_terms
 
     def _self_terms(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ _ANGLES_PER_SLICE_ELSEWHERE = 1 << 24
 def self_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """RKD's distance term (Park et al., CVPR 2019): smooth L1 between distances over their mean; a scalar.
 
-    The published code's stand-in for DistilVPR Eq. (7). The student's mean has a gradient too. Raises ValueError
+    The published code's stand-in for Eq. (7) of DistilVPR. The student's mean has a gradient too. Raises ValueError
     unless the rows pair up.
     """
     return _distance_term(*_squared_distances(student, teacher))
@@ -43,7 +43,7 @@ def self_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def self_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """RKD's angle term (Park et al., CVPR 2019): smooth L1 between the cosines at i of all triples (j, i, k); a scalar.
 
-    The published code's stand-in for DistilVPR Eq. (10). Out of squared distances, in slices: N^2 memory and no
+    The published code's stand-in for Eq. (10) of DistilVPR. Out of squared distances, in slices: N^2 memory and no
     N x N x D tensor. Raises ValueError unless the rows pair up.
     """
     return _AngleLoss.apply(*_squared_distances(student, teacher))
@@ -53,7 +53,7 @@ def self_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def self_cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """The published byte code's other angle term: smooth L1 between pairwise cosines; a scalar.
 
-    The relations are those of DistilVPR Eq. (10). Raises ValueError unless the rows pair up.
+    The relations are those of Eq. (10) of DistilVPR. Raises ValueError unless the rows pair up.
     """
     teacher = teacher_rows(student, teacher)
     return functional.smooth_l1_loss(cosine_matrix(student, student), cosine_matrix(teacher, teacher))
@@ -63,7 +63,7 @@ def self_cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def self_geodesic_loss(student: Tensor, teacher: Tensor, curvature: float = 0.1) -> Tensor:
     """Smooth L1 between geodesics over their off-diagonal mean; a scalar.
 
-    The published code's stand-in for DistilVPR Eq. (16). It also averages those diagonal entries that rounding lifts
+    The published code's stand-in for Eq. (16) of DistilVPR. It also averages those diagonal entries that rounding lifts
     above 0, which cannot be reproduced. Raises ValueError unless the rows pair up and the curvature is above 0.
     """
     check_positive("curvature", curvature)
