@@ -60,6 +60,18 @@ def test_paper_mode_is_the_plain_relations(make_pair):
 
 
 @pytest.mark.parametrize("mode", ["code", "paper"])
+def test_the_ablated_agents_are_a_third_kind_of_term(make_pair, assert_same_loss, mode):
+    """tt-ts, Eq. (5): through ts here, the only matrix of the two that the student is in."""
+    student, teacher = make_pair()
+    loss, terms = DistilVPRLoss("S", mode, weight_self=0.0, weight_tt_ts=0.5)(student, teacher)
+    assert tuple(terms)[3:] == ("tt_ts_euc", "tt_ts_cos", "tt_ts_hyp")
+    expected = [relational_loss(student, teacher, m, "tt-ts", normalize=mode == "code") for m in MANIFOLDS]
+    assert_same_loss(loss, 0.5 * torch.stack(expected).sum(), student)
+    assert not DistilVPRLoss("S", mode, student_dim=4, teacher_dim=9).state_dict()
+    assert len(DistilVPRLoss("S", mode, student_dim=4, teacher_dim=9, weight_tt_ts=1.0).state_dict()) == 1
+
+
+@pytest.mark.parametrize("mode", ["code", "paper"])
 def test_teacher_receives_no_gradient(make_pair, mode):
     student, teacher = make_pair()
     DistilVPRLoss("SC", mode)(student, teacher)[0].backward()
