@@ -2,7 +2,7 @@
 
 Student [N, D] and teacher [N, E] descriptors of one batch give a scalar; E = D unless said otherwise. The teacher
 receives no gradient. `*_original` is the form of the method's own paper where that makes sense without class logits
-or feature maps.
+or feature maps. Each raises ValueError where the rows do not pair up or an option is none of those that it takes.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ _NORMS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @in_full_precision
 def kd(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """KD. T^2 mean_i KL(softmax(t_i / T) || softmax(s_i / T)), the channels standing in for classes."""
+    """KD (Hinton et al., 2015). T^2 mean_i KL(softmax(t_i / T) || softmax(s_i / T)), channels being classes."""
     check_positive("temperature", temperature)
     teacher = teacher_rows(student, teacher, same_width=True)
     return temperature**2 * _row_kl(student / temperature, teacher / temperature)
@@ -38,10 +38,10 @@ def kd(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
 
 @in_full_precision
 def afd(student: Tensor, teacher: Tensor, norm: Norm = "l2") -> Tensor:
-    """AFD. mean_i sum_j softmax_j(s_i . t_j) |norm(s_j) - norm(t_i)|; the attention, on raw rows, has a gradient.
+    """AFD (Ji et al., AAAI 2021). mean_i sum_j softmax_j(s_i . t_j) |norm(s_j) - norm(t_i)|.
 
-    The two factors index student and teacher the other way round, as in the authors' code. The method's learned
-    attention over several layers does not exist for descriptors.
+    The attention, on raw rows, has a gradient. The two factors index student and teacher the other way round, as in the
+    authors' code. The method's learned attention over several layers does not exist for descriptors.
     """
     teacher = teacher_rows(student, teacher, same_width=True)
     attention = (student @ teacher.T).softmax(1)
@@ -50,14 +50,14 @@ def afd(student: Tensor, teacher: Tensor, norm: Norm = "l2") -> Tensor:
 
 @in_full_precision
 def epc_net(student: Tensor, teacher: Tensor, compare: Compare = "mse", norm: Norm = "l2") -> Tensor:
-    """EPC-Net. l(norm(s), norm(t)), mean over all entries: regression of the teacher's descriptor."""
+    """EPC-Net (Hui et al., TIP 2022). l(norm(s), norm(t)), mean over all entries: the teacher's rows regressed."""
     teacher = teacher_rows(student, teacher, same_width=True)
     return _compare(_normed(student, norm), _normed(teacher, norm), compare)
 
 
 @in_full_precision
 def rkd(student: Tensor, teacher: Tensor, weight_distance: float = 1.0, weight_angle: float = 1.0) -> Tensor:
-    """RKD. The distance and three-point angle terms of `vpr_core.losses.self_agent`; any E."""
+    """RKD (Park et al., CVPR 2019). The distance and three-point angle terms of `vpr_core.losses.self_agent`; any E."""
     terms = self_agent_terms(student, teacher, manifolds=("euc", "cos"))
     return weight_distance * terms["self_distance"] + weight_angle * terms["self_angle"]
 
@@ -69,7 +69,7 @@ def rkd_original(student: Tensor, teacher: Tensor) -> Tensor:
 
 @in_full_precision
 def csd(student: Tensor, teacher: Tensor, compare: Literal["mse", "kl"] = "mse") -> Tensor:
-    """CSD. K = t^ t^^T against K' = t^ s^^T: mean squared error, or KD on their rows at temperature 1."""
+    """CSD (Wu et al., CVPR 2022). K = t^ t^^T against K' = t^ s^^T: mean squared error, or KD on their rows, T = 1."""
     teacher = teacher_rows(student, teacher, same_width=True)
     target, similarity = cosine_matrix(teacher, teacher), cosine_matrix(teacher, student)
     return _row_kl(similarity, target) if compare == "kl" else _compare(similarity, target, compare)
@@ -110,7 +110,7 @@ def lsd_net(
     compare: Compare = "mse",
     norm: Norm = "l2",
 ) -> Tensor:
-    """LSD-Net. l over distances of positive pairs, over those of negative pairs, and over V_pos V_neg^T; any E.
+    """LSD-Net (Peng et al., IROS 2022). l over distances of positive and of negative pairs, and V_pos V_neg^T; any E.
 
     V stacks the difference vectors of all pairs of a mask [N, N] bool. A term without pairs is 0. Except for "mse" the
     last term holds (positive pairs) x (negative pairs) numbers, 2 million at N = 128.
@@ -144,9 +144,9 @@ def _compare_products(student: Tensor, teacher: Tensor, negatives_mask: Tensor, 
 
 @in_full_precision
 def mkd(student: Tensor, teacher: Tensor, temperatures: Sequence[float] = (1.0,)) -> Tensor:
-    """MKD. With p = softmax(s / T), q = softmax(t / T): KD + |q^T q - p^T p|_F^2 / D + |q q^T - p p^T|_F^2 / N.
+    """MKD (Jin et al., CVPR 2023). KD + |q^T q - p^T p|_F^2 / D + |q q^T - p p^T|_F^2 / N, over the temperatures.
 
-    Summed over the temperatures.
+    p = softmax(s / T), q = softmax(t / T); the temperatures' losses are added up.
     """
     teacher = teacher_rows(student, teacher, same_width=True)
     return torch.stack([_mkd_at(student, teacher, temperature) for temperature in temperatures]).sum()

@@ -148,6 +148,16 @@ def test_teacher_of_another_width(make_pair):
     assert not list(DistilVPRLoss("S", student_dim=4, teacher_dim=9).parameters())
 
 
+def test_rows_need_not_have_the_precision_of_the_adaptor_or_the_teacher(make_pair):
+    student, teacher = make_pair(width=9)
+    loss = DistilVPRLoss("SC", student_dim=4, teacher_dim=9)
+    mixed, terms = loss(student[:, :4], teacher.float())
+    torch.testing.assert_close(mixed, loss.double()(student[:, :4], teacher)[0], rtol=1e-5, atol=0)
+    assert mixed.dtype == torch.float64 and terms["self_distance"].dtype == torch.float64
+    mixed.backward()
+    assert student.grad.isfinite().all()
+
+
 def test_adaptor_begins_as_an_isometry(make_pair):
     student, _ = make_pair(width=4)
     adapted = width_adaptor(4, 9).double()(student)
