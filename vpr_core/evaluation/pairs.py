@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
-import numpy as np
-
 from vpr_core.data.frames import Frames
 from vpr_core.errors import FramesError
-from vpr_core.evaluation.evaluate import Describe, Evaluation, Retrieve, check_drives, compare, rounded
+from vpr_core.evaluation.evaluate import Describe, Evaluation, Retrieve, check_drives, compare, mean_share, rounded
 from vpr_core.evaluation.recall import DEFAULT_RADIUS_M, nearest
 
 
@@ -46,12 +44,10 @@ def average_recall(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     """
     pairs = [evaluation for evaluation in evaluations if evaluation.result.evaluated]
     shares = [pair.shares() for pair in pairs]
-    means = {
-        name: float(np.mean([share[name] for share in shares])) if shares else float("nan")
-        for name in evaluations[0].shares()
-    }
+    means = {name: mean_share([share[name] for share in shares]) for name in evaluations[0].shares()}
     return {
         "method": evaluations[0].method,
+        "metric": evaluations[0].metric,
         "database": "average",
         "queries": f"{len(pairs)} pairs",
         **{name: rounded(mean) for name, mean in means.items()},
