@@ -19,20 +19,25 @@ def evaluate_pairs(
     radius_m: float = DEFAULT_RADIUS_M,
     retrieve: Retrieve = nearest,
 ) -> list[Evaluation]:
-    """Every ordered pair of different runs, the first of it as database and the second as queries.
+    """Every ordered pair of different runs, all frames of the first as database and the queries of the second.
 
-    Each drive is described once. Raises FramesError as `evaluate` does, and where there are fewer than two runs or
-    one is given twice.
+    Each drive is described once; `Frames.queries` says which of its frames are asked for, and a drive without any is
+    a database only. Raises FramesError as `evaluate` does, where there are fewer than two runs, one is given twice or
+    none has queries.
     """
     folders = [drive.folder.resolve() for drive in drives]
     if len(set(folders)) != len(folders) or len(folders) < 2:
         given = ", ".join(str(drive.folder) for drive in drives) or "none"
         raise FramesError(f"pairs of runs need two or more different frames folders, given: {given}")
     check_drives(drives)
-    descriptors = [describe_drive(drive) for drive in drives]
+    if not any(drive.queries.any() for drive in drives):
+        raise FramesError(f"none of {len(drives)} runs has a query: frames.csv says 0 of every frame of {folders[0]}")
+    known = [describe_drive(drive) for drive in drives]
+    asked = [rows[drive.queries] for drive, rows in zip(drives, known, strict=True)]
     return [
-        compare(method, (drives[known], drives[asked]), (descriptors[known], descriptors[asked]), radius_m, retrieve)
-        for known, asked in permutations(range(len(drives)), 2)
+        compare(method, (drives[here], drives[there].asked), (known[here], asked[there]), radius_m, retrieve)
+        for here, there in permutations(range(len(drives)), 2)
+        if drives[there].queries.any()
     ]
 
 
