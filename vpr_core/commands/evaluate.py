@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveFloat
 from tqdm import tqdm
 
-from vpr_core.commands.options import add_device, check_output_file, file_ending
+from vpr_core.commands.options import add_device, check_output_file, file_ending, named_path
 from vpr_core.errors import FramesError, VprError
 
 if TYPE_CHECKING:
@@ -104,19 +104,10 @@ def _check(options: dict[str, Any]) -> None:
         raise VprError("nothing to evaluate: give --bundle, --checkpoints, --descriptors or --ranked")
     if options["save_descriptors"] and not (options["bundle"] or options["checkpoints"]):
         raise VprError("--save_descriptors writes those of a --bundle or of --checkpoints; neither is given")
-    named = [_named(text)[0] for name in ("checkpoints", "descriptors", "ranked") for text in options[name]]
+    named = [named_path(text)[0] for name in ("checkpoints", "descriptors", "ranked") for text in options[name]]
     named += ["bundle", "thumbnail", "scan_context"] if options["bundle"] else []
     if twice := [name for name in named if named.count(name) > 1]:
         raise VprError(f"two methods are called {twice[0]}: give one another name, as in --descriptors NAME=FILE")
-
-
-def _named(text: str) -> tuple[str, Path]:
-    """The name and the path of NAME=PATH, or of PATH alone, whose name is the file's or the folder's."""
-    name, separator, path = text.partition("=")
-    if separator and name and "/" not in name:
-        return name, Path(path)
-    at = Path(text)
-    return (at.stem if at.suffix in (".npz", ".csv", ".txt") else at.resolve().name), at
 
 
 def _drives(options: dict[str, Any]) -> Drives:
@@ -139,9 +130,9 @@ def _methods(options: dict[str, Any], drives: Drives, *, bundle: Any, timed: Tim
         methods.append(Method("bundle", timed.describe, {**SEARCH, "cosine": timed.retrieve}))
     elif bundle:
         methods.append(bundle_method(bundle))
-    methods += [_checkpoint(*_named(text), drives, options["device"]) for text in options["checkpoints"]]
+    methods += [_checkpoint(*named_path(text), drives, options["device"]) for text in options["checkpoints"]]
     methods += [baseline(bundle)] if bundle else []
-    for name, path in map(_named, options["descriptors"]):
+    for name, path in map(named_path, options["descriptors"]):
         methods.append(described_method(name, load_described(path), drives))
     return methods
 
@@ -179,7 +170,7 @@ def _ranked(options: dict[str, Any], drives: Drives) -> list[Evaluation]:
 
     return [
         evaluation
-        for name, path in map(_named, options["ranked"])
+        for name, path in map(named_path, options["ranked"])
         for evaluation in evaluate_ranked(name, load_ranked(path), drives, options["radius_m"])
     ]
 

@@ -32,6 +32,15 @@ def file_ending(*endings: str) -> Callable[[str], Path]:
     return path
 
 
+def named_path(text: str) -> tuple[str, Path]:
+    """The name and the path of NAME=PATH, or of PATH alone, whose name is the file's or the folder's."""
+    name, separator, path = text.partition("=")
+    if separator and name and "/" not in name:
+        return name, Path(path)
+    at = Path(text)
+    return (at.stem if at.suffix in (".npz", ".csv", ".txt") else at.resolve().name), at
+
+
 def check_output_folder(out: Path) -> None:
     """Before the work begins, not after it: raises VprError where a folder cannot be written to `out`."""
     if out.exists() and not out.is_dir():

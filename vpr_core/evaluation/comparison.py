@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from vpr_core.data.frames import Frames
 from vpr_core.errors import VprError
 from vpr_core.evaluation.descriptors import Described, by_array, stamps_of
-from vpr_core.evaluation.evaluate import Describe, Evaluation, by_method, check_drives, compare
+from vpr_core.evaluation.evaluate import Describe, Evaluation, by_method, check_queries, compare
 from vpr_core.evaluation.methods import Method
 from vpr_core.evaluation.pairs import average_recall, evaluate_pairs
 from vpr_core.evaluation.ranked import Ranked
@@ -101,13 +101,12 @@ def _evaluate(
 ) -> list[Evaluation]:
     of_database, of_queries = describers
     if drives.database is None:
-        pairs = evaluate_pairs(name, of_queries, drives.queries, radius_m, retrieve)
-        return [replace(pair, metric=metric) for pair in pairs]
+        return evaluate_pairs(name, of_queries, drives.queries, radius_m, retrieve, metric)
     database = drives.database
-    check_drives([database, *drives.queries])  # before the long part
+    check_queries(database, drives.queries)  # before the long part
     known = of_database(database)
     return [
-        compare(name, (database, drive), (known, of_queries(drive)), radius_m, retrieve, metric)
+        compare(name, (database, drive.asked), (known, of_queries(drive)[drive.queries]), radius_m, retrieve, metric)
         for drive in drives.queries
     ]
 
@@ -126,11 +125,11 @@ def evaluate_ranked(name: str, ranked: Ranked, drives: Drives, radius_m: float =
     if drives.database is None:
         raise VprError(f"{name}: ranked lists are of one database: give --database and --queries in place of --runs")
     database, alone = drives.database, len(drives.queries) == 1
-    check_drives([database, *drives.queries])
-    rankings = [ranked(database, drive, alone) for drive in drives.queries]
+    check_queries(database, drives.queries)
+    rankings = [ranked(database, drive.asked, alone) for drive in drives.queries]
     nothing = np.empty((0, 0)), np.empty((0, 0))
     return [
-        compare(name, (database, drive), nothing, radius_m, lambda *_, ranking=ranking: ranking, GIVEN)
+        compare(name, (database, drive.asked), nothing, radius_m, lambda *_, ranking=ranking: ranking, GIVEN)
         for drive, ranking in zip(drives.queries, rankings, strict=True)
     ]
 

@@ -88,16 +88,19 @@ def evaluate(
     retrieve: Retrieve | None = None,
     metric: str = "cosine",
 ) -> list[Evaluation]:
-    """Evaluate a method on every query drive.
+    """Evaluate a method on every query drive, of which `Frames.queries` says what is asked for.
 
     metric: "cosine" or "euclidean"; with `retrieve`, a method's own way of ranking, only what tables call that.
-    Raises FramesError where a drive has no frames or no poses, or the drives do not share a map frame.
+    Raises FramesError where a drive has no frames or no poses, a query drive has no query, or the drives do not share
+    a map frame.
     """
-    check_drives([database, *queries])  # before the long part
+    check_queries(database, queries)  # before the long part
     known = describe_drive(database)
     search = retrieve or SEARCH[metric]
     return [
-        compare(method, (database, drive), (known, describe_drive(drive)), radius_m, search, metric)
+        compare(
+            method, (database, drive.asked), (known, describe_drive(drive)[drive.queries]), radius_m, search, metric
+        )
         for drive in queries
     ]
 
@@ -127,6 +130,14 @@ def by_method(evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
         for method, groups in metrics.items()
         for metric, group in groups.items()
     }
+
+
+def check_queries(database: Frames, queries: Sequence[Frames]) -> None:
+    """Raise FramesError as `check_drives`, and where a query drive has no query."""
+    check_drives([database, *queries])
+    for drive in queries:
+        if not drive.queries.any():
+            raise FramesError(f"{drive.folder} has no query: frames.csv says 0 of every frame")
 
 
 def check_drives(drives: Sequence[Frames]) -> None:

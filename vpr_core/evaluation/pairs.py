@@ -8,8 +8,9 @@ from typing import Any
 
 from vpr_core.data.frames import Frames
 from vpr_core.errors import FramesError
-from vpr_core.evaluation.evaluate import Describe, Evaluation, Retrieve, check_drives, compare, mean_share, rounded
-from vpr_core.evaluation.recall import DEFAULT_RADIUS_M, nearest
+from vpr_core.evaluation.evaluate import Describe, Evaluation, check_drives, compare, mean_share, rounded
+from vpr_core.evaluation.recall import DEFAULT_RADIUS_M
+from vpr_core.evaluation.search import SEARCH, Retrieve
 
 
 def evaluate_pairs(
@@ -17,13 +18,14 @@ def evaluate_pairs(
     describe_drive: Describe,
     drives: Sequence[Frames],
     radius_m: float = DEFAULT_RADIUS_M,
-    retrieve: Retrieve = nearest,
+    retrieve: Retrieve | None = None,
+    metric: str = "cosine",
 ) -> list[Evaluation]:
     """Every ordered pair of different runs, all frames of the first as database and the queries of the second.
 
     Each drive is described once; `Frames.queries` says which of its frames are asked for, and a drive without any is
-    a database only. Raises FramesError as `evaluate` does, where there are fewer than two runs, one is given twice or
-    none has queries.
+    a database only. `retrieve` and `metric` are those of `evaluate`. Raises FramesError as that does, where there are
+    fewer than two runs, one is given twice or none has queries.
     """
     folders = [drive.folder.resolve() for drive in drives]
     if len(set(folders)) != len(folders) or len(folders) < 2:
@@ -32,10 +34,11 @@ def evaluate_pairs(
     check_drives(drives)
     if not any(drive.queries.any() for drive in drives):
         raise FramesError(f"none of {len(drives)} runs has a query: frames.csv says 0 of every frame of {folders[0]}")
+    search = retrieve or SEARCH[metric]
     known = [describe_drive(drive) for drive in drives]
     asked = [rows[drive.queries] for drive, rows in zip(drives, known, strict=True)]
     return [
-        compare(method, (drives[here], drives[there].asked), (known[here], asked[there]), radius_m, retrieve)
+        compare(method, (drives[here], drives[there].asked), (known[here], asked[there]), radius_m, search, metric)
         for here, there in permutations(range(len(drives)), 2)
         if drives[there].queries.any()
     ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vpr_core.data.frames import Frames
-from vpr_core.errors import VprError
+from vpr_core.data.frames import Frame, Frames
+from vpr_core.errors import FramesError, VprError
 from vpr_core.evaluation.comparison import (
     Drives,
     averages,
@@ -216,10 +217,8 @@ def test_lists_as_text(drives: Drives, tmp_path: Path, scores: bool) -> None:
         assert pair.has_scores == scores
 
 
-def _at(frame: object, later_ns: int) -> object:
-    from dataclasses import replace
-
-    return replace(frame, stamp_ns=frame.stamp_ns + later_ns)  # type: ignore[type-var, attr-defined]
+def _at(frame: Frame, later_ns: int) -> Frame:
+    return replace(frame, stamp_ns=frame.stamp_ns + later_ns)
 
 
 @pytest.mark.parametrize(
@@ -269,3 +268,24 @@ def test_lists_are_not_of_runs(drives: Drives, tmp_path: Path) -> None:
     np.savez(tmp_path / "lists.npz", ranked=np.ones((41, 1), int))
     with pytest.raises(VprError, match="lists: ranked lists are of one database"):
         evaluate_ranked("lists", load_ranked(tmp_path / "lists.npz"), Drives(None, drives.queries))
+
+
+def test_only_the_queries_of_a_drive_are_asked_for(drives: Drives, tmp_path: Path) -> None:
+    """Descriptors are of every frame, lists of the queries alone."""
+    assert drives.database is not None
+    night = drives.queries[0]
+    some = Frames(night.folder, night.card, tuple(_asked_for(frame, frame.index % 4 == 1) for frame in night.frames))
+    alone = Drives(drives.database, (some,))
+    (found,) = evaluate_method(Method("own", noisy), alone).evaluations
+    (whole,) = evaluate_method(Method("own", noisy), Drives(drives.database, (night,))).evaluations
+    assert found.result.first_hit.tolist() == whole.result.first_hit[1::4].tolist()
+    np.savez(tmp_path / "lists.npz", ranked=by_euclidean(noisy(drives.database), noisy(night))[1][1::4])
+    (listed_ones,) = evaluate_ranked("lists", load_ranked(tmp_path / "lists.npz"), alone)
+    assert len(listed_ones.queries) == 10 == len(found.queries)
+    none = Frames(night.folder, night.card, tuple(_asked_for(frame, False) for frame in night.frames))
+    with pytest.raises(FramesError, match="night has no query"):
+        evaluate_method(Method("own", noisy), Drives(drives.database, (none,)))
+
+
+def _asked_for(frame: Frame, query: bool) -> Frame:
+    return replace(frame, query=query)
