@@ -165,6 +165,7 @@ def test_checkpoints_have_both_metrics_where_a_camera_bundle_has_one(
         (("--ranked", "a/x.csv", "b/x.csv"), "two methods are called x"),
         (("--descriptors", "none.npz"), "none.npz does not exist"),
         (("--ranked", "none.csv"), "none.csv does not exist"),
+        (("--ranked", "x.csv", "--report", "/none/r.html"), "--report /none/r.html: there is no folder /none"),
         (("--checkpoints", "none"), "none does not exist: expected a folder with checkpoint.json"),
     ],
 )

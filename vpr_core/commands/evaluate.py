@@ -80,7 +80,8 @@ def run(options: dict[str, Any]) -> None:
     from vpr_core.retrieval.bundle import Bundle
 
     _check(options)
-    check_output_file(options["out"])
+    for name in ("out", "pr", "report", "save_descriptors"):
+        check_output_file(Path(options[name]) if options[name] else None, f"--{name}")
     drives = _drives(options)
     bundle = raw(Bundle.load(options["bundle"], options["device"])) if options["bundle"] else None
     timed = TimedBundle(bundle, options["device"]) if bundle and options["report"] else None

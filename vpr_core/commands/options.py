@@ -47,9 +47,9 @@ def check_output_folder(out: Path) -> None:
         raise VprError(f"--out {out} is a file, expected a folder to write")
 
 
-def check_output_file(out: Path | None) -> None:
+def check_output_file(out: Path | None, option: str = "--out") -> None:
     """Before the work begins, not after it: raises VprError where a file cannot be written to `out`."""
     if out is not None and out.is_dir():
-        raise VprError(f"--out {out} is a folder, expected the name of a file to write")
+        raise VprError(f"{option} {out} is a folder, expected the name of a file to write")
     if out is not None and not out.parent.is_dir():
-        raise VprError(f"--out {out}: there is no folder {out.parent}")
+        raise VprError(f"{option} {out}: there is no folder {out.parent}")

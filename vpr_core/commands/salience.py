@@ -9,7 +9,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from vpr_core.commands.options import file_ending, named_path
+from vpr_core.commands.options import check_output_file, file_ending, named_path
 from vpr_core.errors import VprError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def run(options: dict[str, Any]) -> None:
 
     if options["change"] and len(options["checkpoints"]) < 2:
         raise VprError("--change compares the first two of --checkpoints, one is given")
+    check_output_file(Path(options["out"]))
     drive = Frames.load(options["frames"])
     chosen = np.linspace(0, len(drive) - 1, min(options["count"], len(drive))).round().astype(int)
     columns = [_looks(*named_path(text), drive, chosen) for text in options["checkpoints"]]
