@@ -125,6 +125,9 @@ def test_descriptors_and_lists_of_others_stand_in_the_same_tables(
     rows = list(csv.DictReader(out.open()))
     named = {(row["table"], row["method"], row["metric"], row["queries"]) for row in rows}
     assert ("rows", "theirs", "euclidean", "b") in named and ("by_direction", "theirs", "cosine", "b") in named
+    alone = evaluate(None, *drives, "--ranked", lists, "--report", tmp_path / "lists.html")
+    assert alone.returncode == 0 and cells(alone, "lists") == cells(result, "lists"), alone.stderr
+    assert "no scores, so no curve" in (tmp_path / "lists.html").read_text()
     page = report.read_text()
     assert "theirs" in page and "AUROC" in page and "recall at 100 % precision" in page and "euclidean" in page
 

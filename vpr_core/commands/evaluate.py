@@ -74,7 +74,7 @@ def define(command: ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any]) -> None:
-    from vpr_core.evaluation.descriptors import save_described
+    from vpr_core.evaluation.descriptors import by_array, save_described
     from vpr_core.evaluation.latency import TimedBundle
     from vpr_core.evaluation.methods import raw
     from vpr_core.retrieval.bundle import Bundle
@@ -83,11 +83,15 @@ def run(options: dict[str, Any]) -> None:
     for name in ("out", "pr", "report", "save_descriptors"):
         check_output_file(Path(options[name]) if options[name] else None, f"--{name}")
     drives = _drives(options)
+    if options["save_descriptors"]:
+        by_array(drives.database, drives.queries)
     bundle = raw(Bundle.load(options["bundle"], options["device"])) if options["bundle"] else None
     timed = TimedBundle(bundle, options["device"]) if bundle and options["report"] else None
-    compared = [_evaluated(method, drives, options) for method in _methods(options, drives, bundle=bundle, timed=timed)]
-    found = [evaluation for one in compared for evaluation in one.evaluations]
-    found += _ranked(options, drives)
+    methods, lists = _methods(options, drives, bundle=bundle, timed=timed), _ranked(options, drives)
+    read_first = sorted(methods, key=lambda method: not method.is_read)  # what does not fit shows before the long part
+    by_name = {method.name: _evaluated(method, drives, options) for method in read_first}
+    compared = [by_name[method.name] for method in methods]
+    found = [evaluation for one in compared for evaluation in one.evaluations] + lists
     _print(found, drives, options["radius_m"])
     _say_what_is_alike(compared, options["metric"])
     if options["save_descriptors"]:
