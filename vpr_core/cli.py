@@ -23,6 +23,7 @@ from vpr_core.commands import (
     export,
     ingest,
     map,
+    prepare,
     query,
     salience,
     split,
@@ -36,6 +37,7 @@ from vpr_core.errors import VprError
 COMMANDS = {
     "synth": synth,
     "ingest": ingest,
+    "prepare": prepare,
     "split": split,
     "train": train,
     "train-teacher": train_teacher,
@@ -54,6 +56,7 @@ Each command reads folders and leaves a folder that the next one checks:
 
   synth          a drive through a made-up town      -> bag
   ingest         bags                                -> frames
+  prepare        a published data set                -> frames to train and to test on
   split          frames                              -> frames to train, validate and test on, by place
   train          frames                              -> checkpoint
   train-teacher  frames                              -> checkpoint of camera and LiDAR together
@@ -101,10 +104,10 @@ def build_parser() -> ArgumentParser:
     for name, module in COMMANDS.items():
         text = inspect.getdoc(module.define) or ""
         command = ArgumentParser(description=text)
+        commands.add_subcommand(name, command, help=re.split(r"\.\s|\.$", text)[0])
         command.add_argument("--config", action="config", help="YAML file with options of this command")
         module.define(command)
         _show_defaults(command)
-        commands.add_subcommand(name, command, help=re.split(r"\.\s|\.$", text)[0])
     return parser
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 
-def evaluate(bundle: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "vpr_core", "evaluate", "--bundle", str(bundle), *map(str, arguments)]
+def evaluate(bundle: Path | None, *arguments: object) -> subprocess.CompletedProcess[str]:
+    given = ["--bundle", str(bundle)] if bundle else []
+    command = [sys.executable, "-m", "vpr_core", "evaluate", *given, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
@@ -41,8 +43,8 @@ def test_pairs_of_runs_and_their_average(runs: list[Path], lidar_bundle: Path, t
     averages = [(row["method"], row["recall_at_1"], row["pairs"], row["pairs_left_out"]) for row in written["averages"]]
     assert averages == [("bundle", 1.0, 2, 4), ("scan_context", 1.0, 2, 4)]
     lines = result.stdout.splitlines()
-    assert lines[0].split()[:4] == ["method", "database", "queries", "recall_at_1"]
-    cells = [line.split()[:2] for line in lines[1:15]]
+    assert lines[0].split()[:4] == ["method", "metric", "database", "queries"]
+    cells = [[line.split()[0], line.split()[2]] for line in lines[1:15]]
     listed = [[method, name] for method in ("bundle", "scan_context") for name in "aabbcc"]
     assert cells == [*listed, ["bundle", "average"], ["scan_context", "average"]]
     assert "4 pairs without any query that has a true match are left out" in result.stdout
@@ -54,10 +56,10 @@ def test_the_report_as_a_file(runs: list[Path], lidar_bundle: Path, tmp_path: Pa
     options = ("--database", runs[0], "--queries", *runs[1:], "--report", report, "--out", out)
     result = evaluate(lidar_bundle, *options)
     assert result.returncode == 0, result.stderr
-    rows = {(row["method"], row["queries"]): row for row in json.loads(out.read_text())["by_direction"]}
-    assert rows["bundle", "b"]["same"] == 1.0 and rows["bundle", "b"]["opposite"] is None
-    assert rows["bundle", "c"]["same_queries"] == 0 and len(rows) == 4
-    header = ["method", "queries", "same", "same_queries", "across"]
+    rows = [(row["method"], row["queries"], row["direction"], row["recall_at_1"], row["pr_auc"])
+            for row in json.loads(out.read_text())["by_direction"]]  # fmt: skip
+    assert rows == [("bundle", "b", "same", 1.0, 1.0), ("scan_context", "b", "same", 1.0, 1.0)]
+    header = ["method", "metric", "queries", "direction", "recall_at_1"]
     assert header in [line.split()[:5] for line in result.stdout.splitlines()]
     assert result.stdout.splitlines()[-1] == str(report)
     page, frames = report.read_text(), len((runs[0] / "frames.csv").read_text().splitlines()) - 1
@@ -93,3 +95,83 @@ def test_errors_are_one_line(lidar_bundle: Path, frames: Path) -> None:
     )
     result = evaluate(lidar_bundle, "--runs", frames, frames, "--report", "report.pdf")
     assert result.returncode == 2 and "html" in result.stderr and "Traceback" not in result.stderr
+
+
+def cells(result: subprocess.CompletedProcess[str], method: str) -> list[list[str]]:
+    """The cells, without the method's name, of its lines in the printed tables."""
+    return [line.split()[1:] for line in result.stdout.splitlines() if line.split()[:1] == [method]]
+
+
+def test_descriptors_and_lists_of_others_stand_in_the_same_tables(
+    runs: list[Path], lidar_bundle: Path, tmp_path: Path
+) -> None:
+    """Ours, saved and read back under another name, have the same lines; lists of them lack what needs scores."""
+    saved, lists, out, report = (tmp_path / name for name in ("own.npz", "lists.csv", "all.csv", "report.html"))
+    drives = ("--database", runs[0], "--queries", runs[1], runs[2], "--metric", "both")
+    first = evaluate(lidar_bundle, *drives, "--save_descriptors", saved)
+    assert first.returncode == 0 and first.stdout.splitlines()[-1] == str(saved), first.stderr
+    stamps = [line.split(",")[1] for line in (runs[0] / "frames.csv").read_text().splitlines()[1:]]
+    lines = [f"{stamp},{stamp},{other}" for stamp, other in zip(stamps, stamps[1:] + stamps[:1], strict=True)]
+    lists.write_text("query_stamp_ns,database_stamp_ns_1,database_stamp_ns_2\n" + "\n".join(lines) + "\n")
+    both = ("--descriptors", f"theirs={saved}", "--ranked", lists)
+    result = evaluate(lidar_bundle, *drives, *both, "--out", out, "--report", report)
+    assert result.returncode == 0, result.stderr
+    assert cells(result, "theirs") == cells(result, "bundle") == cells(first, "bundle")
+    assert [line[:2] for line in cells(result, "bundle")[:4]] == [
+        [metric, name] for metric in ("cosine", "euclidean") for name in "bc"
+    ]
+    assert cells(result, "lists")[0] == ["given", "b", "1.000", "-", "-", "1.000", "-", "-", "-", "-",
+                                         str(len(stamps)), "0"]  # fmt: skip
+    rows = list(csv.DictReader(out.open()))
+    named = {(row["table"], row["method"], row["metric"], row["queries"]) for row in rows}
+    assert ("rows", "theirs", "euclidean", "b") in named and ("by_direction", "theirs", "cosine", "b") in named
+    alone = evaluate(None, *drives, "--ranked", lists, "--report", tmp_path / "lists.html")
+    assert alone.returncode == 0 and cells(alone, "lists") == cells(result, "lists"), alone.stderr
+    assert "no scores, so no curve" in (tmp_path / "lists.html").read_text()
+    page = report.read_text()
+    assert "theirs" in page and "AUROC" in page and "recall at 100 % precision" in page and "euclidean" in page
+
+
+def test_a_file_alone_needs_no_bundle_and_runs_take_it_too(
+    runs: list[Path], lidar_bundle: Path, tmp_path: Path
+) -> None:
+    saved, report = tmp_path / "own.npz", tmp_path / "report.html"
+    drives = ("--runs", *runs[:2], "--metric", "both")
+    first = evaluate(lidar_bundle, *drives, "--save_descriptors", saved)
+    assert first.returncode == 0, first.stderr
+    result = evaluate(None, *drives, "--descriptors", saved, "--report", report, "--pr", tmp_path / "pr.png")
+    assert result.returncode == 0, result.stderr
+    assert cells(result, "own") == cells(first, "bundle") and len(cells(result, "own")) == 4 + 2 + 2
+    assert "Place recognition with own" in report.read_text() and (tmp_path / "pr.png").stat().st_size > 5000
+
+
+def test_checkpoints_have_both_metrics_where_a_camera_bundle_has_one(
+    bundle: Path, frames: Path, tmp_path: Path
+) -> None:
+    """The bundle is an export of this checkpoint, so by cosine they agree."""
+    checkpoint, drives = bundle.parent / "checkpoint", ("--database", frames, "--queries", frames)
+    result = evaluate(bundle, *drives, "--checkpoints", f"same={checkpoint}", "--metric", "both")
+    assert result.returncode == 0, result.stderr
+    found = [line[:1] + line[2:] for line in cells(result, "same")[:2]]
+    assert [line[0] for line in found] == ["cosine", "euclidean"]
+    assert [line[0] for line in cells(result, "bundle")] == ["cosine", "cosine"]  # once a table
+    assert found[0] == cells(result, "bundle")[0][:1] + cells(result, "bundle")[0][2:]
+    assert "bundle, thumbnail: descriptors of unit length" in result.stdout
+    assert "--checkpoints takes the raw one" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "nothing to evaluate: give --bundle, --checkpoints, --descriptors or --ranked"),
+        (("--ranked", "x.csv", "--save_descriptors", "y.npz"), "writes those of a --bundle or of --checkpoints"),
+        (("--ranked", "a/x.csv", "b/x.csv"), "two methods are called x"),
+        (("--descriptors", "none.npz"), "none.npz does not exist"),
+        (("--ranked", "none.csv"), "none.csv does not exist"),
+        (("--ranked", "x.csv", "--report", "/none/r.html"), "--report /none/r.html: there is no folder /none"),
+        (("--checkpoints", "none"), "none does not exist: expected a folder with checkpoint.json"),
+    ],
+)
+def test_files_that_do_not_fit_are_one_line(frames: Path, options: tuple[str, ...], words: str) -> None:
+    result = evaluate(None, "--database", frames, "--queries", frames, *options)
+    assert result.returncode == 1 and words in result.stderr and "Traceback" not in result.stderr, result.stderr

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import (
-    PositiveFloat,
-)
+from jsonargparse.typing import PositiveFloat
+from tqdm import tqdm
 
-from vpr_core.commands.options import add_device, file_ending
-from vpr_core.errors import FramesError
+from vpr_core.commands.options import add_device, check_output_file, file_ending, named_path
+from vpr_core.errors import FramesError, VprError
+
+if TYPE_CHECKING:
+    from vpr_core.evaluation.comparison import Compared, Drives
+    from vpr_core.evaluation.evaluate import Evaluation
+    from vpr_core.evaluation.latency import TimedBundle
+    from vpr_core.evaluation.methods import Method
+
+METRICS = ("cosine", "euclidean")
 
 
 def define(command: ArgumentParser) -> None:
-    """Print Recall@N of query drives or of every pair of runs, beside a grey thumbnail's or a LiDAR's Scan Context."""
-    command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
+    """Print Recall@N, precision and recall of query drives or of every pair of runs, for any number of methods.
+
+    A method is a bundle, beside which stands a grey thumbnail or a LiDAR's Scan Context; a checkpoint, a fused teacher
+    too; or the descriptors or ranked lists that any other program wrote. docs/metrics.md defines every figure and the
+    formats of files.
+    """
+    command.add_argument("--bundle", type=Path, default=None, help="folder written by `export`")
+    command.add_argument(
+        "--checkpoints", nargs="+", default=[], metavar="[NAME=]FOLDER",
+        help="folders written by the trainings; NAME is what tables call it, otherwise the folder's name",
+    )  # fmt: skip
+    command.add_argument(
+        "--descriptors", nargs="+", default=[], metavar="[NAME=]FILE",
+        help=".npz of any method: arrays database [M, D] and query [N, D] (query_NAME of several drives, run_NAME of "
+        "--runs), a row for each frame in the order of frames.csv",
+    )  # fmt: skip
+    command.add_argument(
+        "--ranked", nargs="+", default=[], metavar="[NAME=]FILE",
+        help=".npz with ranked [N, K], rows of the database for each query, or CSV with the columns query_stamp_ns, "
+        "database_stamp_ns_1, ...; without scores there is no precision over recall",
+    )  # fmt: skip
     command.add_argument("--database", type=Path, default=None, help="frames folder of the map drive")
     command.add_argument("--queries", type=Path, nargs="+", default=[], help="frames folders of query drives")
     command.add_argument(
         "--runs", type=Path, nargs="+", default=[], help="in their place: frames folders, each the map of all others"
     )
+    command.add_argument(
+        "--metric", choices=[*METRICS, "both"], default="cosine",
+        help="what ranks the places: the angle between descriptors, as DistilVPR evaluates, or the distance of raw "
+        "ones, as PointNetVLAD and MinkLoc++ do; the same for descriptors of unit length, which then have one row",
+    )  # fmt: skip
+    command.add_argument("--radius_m", type=PositiveFloat, default=10.0, help="a match within this distance is right")
+    command.add_argument("--out", type=file_ending(".json", ".csv"), default=None, help="also write the tables to this")
     command.add_argument(
         "--pr",
         type=file_ending(".svg", ".png", ".html"),
@@ -32,60 +66,157 @@ def define(command: ArgumentParser) -> None:
         "--report", type=file_ending(".html"), default=None,
         help="also write all of it to this HTML file: maps, pairs right and wrong, by condition and direction, latency",
     )  # fmt: skip
-    command.add_argument("--radius_m", type=PositiveFloat, default=10.0, help="a match within this distance is right")
-    command.add_argument("--out", type=Path, default=None, help="also write the rows to this JSON file")
+    command.add_argument(
+        "--save_descriptors", type=file_ending(".npz"), default=None,
+        help="also write the descriptors of the bundle, or else of the first checkpoint, as --descriptors reads them",
+    )  # fmt: skip
     add_device(command)
 
 
 def run(options: dict[str, Any]) -> None:
-    from vpr_core.data.frames import Frames
-    from vpr_core.evaluation.breakdown import DIRECTIONS, direction_row
-    from vpr_core.evaluation.evaluate import evaluate, table_text
+    from vpr_core.evaluation.descriptors import by_array, save_described
     from vpr_core.evaluation.latency import TimedBundle
-    from vpr_core.evaluation.methods import bundle_and_baseline
-    from vpr_core.evaluation.pairs import average_recall, evaluate_pairs
-    from vpr_core.files import write_json
+    from vpr_core.evaluation.methods import raw
     from vpr_core.retrieval.bundle import Bundle
 
+    _check(options)
+    for name in ("out", "pr", "report", "save_descriptors"):
+        check_output_file(Path(options[name]) if options[name] else None, f"--{name}")
+    drives = _drives(options)
+    if options["save_descriptors"]:
+        by_array(drives.database, drives.queries)
+    bundle = raw(Bundle.load(options["bundle"], options["device"])) if options["bundle"] else None
+    timed = TimedBundle(bundle, options["device"]) if bundle and options["report"] else None
+    methods, lists = _methods(options, drives, bundle=bundle, timed=timed), _ranked(options, drives)
+    read_first = sorted(methods, key=lambda method: not method.is_read)  # what does not fit shows before the long part
+    by_name = {method.name: _evaluated(method, drives, options) for method in read_first}
+    compared = [by_name[method.name] for method in methods]
+    found = [evaluation for one in compared for evaluation in one.evaluations] + lists
+    _print(found, drives, options["radius_m"])
+    _say_what_is_alike(compared, options["metric"])
+    if options["save_descriptors"]:
+        print(save_described(Path(options["save_descriptors"]), compared[0].described(drives)))
+    _write(found, drives, options, timed)
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Raise VprError where options do not go together."""
     runs, database, queries = options["runs"], options["database"], options["queries"]
     if bool(database) != bool(queries) or bool(runs) == bool(queries):
         given = " and ".join(f"--{name}" for name in ("database", "queries", "runs") if options[name])
         raise FramesError(f"evaluate takes --database with --queries, or --runs alone; given: {given or 'none'}")
-    drives = [Frames.load(folder) for folder in runs or [database, *queries]]
-    bundle = Bundle.load(options["bundle"], options["device"])
-    timed, methods = TimedBundle(bundle, options["device"]), bundle_and_baseline(bundle)
-    if options["report"]:
-        methods["bundle"] = (timed.describe, timed.retrieve)
-    found, averages = [], []
-    for name, (describe, retrieve) in methods.items():
-        if runs:
-            found += evaluate_pairs(name, describe, drives, options["radius_m"], retrieve)
-            averages.append(average_recall([evaluation for evaluation in found if evaluation.method == name]))
-        else:
-            found += evaluate(name, describe, drives[0], drives[1:], options["radius_m"], retrieve)
-    rows = [evaluation.row() for evaluation in found]
-    shares = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_1_percent", "average_precision")
-    columns = ("method", *(("database",) if runs else ()), "queries", *shares, "recall_at_100_precision")
-    print(table_text([*rows, *averages], (*columns, "evaluated", "skipped")))
-    right = f"a match within {options['radius_m']:g} m is right"
-    print(f"{right}; a query without one is skipped in recall, a negative in precision")
-    if left_out := max((average["pairs_left_out"] for average in averages), default=0):
+    if not any(options[name] for name in ("bundle", "checkpoints", "descriptors", "ranked")):
+        raise VprError("nothing to evaluate: give --bundle, --checkpoints, --descriptors or --ranked")
+    if options["save_descriptors"] and not (options["bundle"] or options["checkpoints"]):
+        raise VprError("--save_descriptors writes those of a --bundle or of --checkpoints; neither is given")
+    named = [named_path(text)[0] for name in ("checkpoints", "descriptors", "ranked") for text in options[name]]
+    named += ["bundle", "thumbnail", "scan_context"] if options["bundle"] else []
+    if twice := [name for name in named if named.count(name) > 1]:
+        raise VprError(f"two methods are called {twice[0]}: give one another name, as in --descriptors NAME=FILE")
+
+
+def _drives(options: dict[str, Any]) -> Drives:
+    from vpr_core.data.frames import Frames
+    from vpr_core.evaluation.comparison import Drives
+
+    database = Frames.load(options["database"]) if options["database"] else None
+    return Drives(database, tuple(Frames.load(folder) for folder in options["runs"] or options["queries"]))
+
+
+def _methods(options: dict[str, Any], drives: Drives, *, bundle: Any, timed: TimedBundle | None) -> list[Method]:
+    """What describes drives; files are read before anything is described."""
+    from vpr_core.evaluation.comparison import described_method
+    from vpr_core.evaluation.descriptors import load_described
+    from vpr_core.evaluation.methods import Method, baseline, bundle_method
+    from vpr_core.evaluation.search import SEARCH
+
+    methods = []
+    if timed:
+        methods.append(Method("bundle", timed.describe, {**SEARCH, "cosine": timed.retrieve}))
+    elif bundle:
+        methods.append(bundle_method(bundle))
+    methods += [_checkpoint(*named_path(text), drives, options["device"]) for text in options["checkpoints"]]
+    methods += [baseline(bundle)] if bundle else []
+    for name, path in map(named_path, options["descriptors"]):
+        methods.append(described_method(name, load_described(path), drives))
+    return methods
+
+
+def _checkpoint(name: str, folder: Path, drives: Drives, device: str) -> Method:
+    from vpr_core.data.frames import Frames
+    from vpr_core.data.samples import Samples
+    from vpr_core.evaluation.methods import Method
+    from vpr_core.training.checkpoint import load_checkpoint
+    from vpr_core.training.network_input import EMBEDDING, NetworkInput, check_sensors
+    from vpr_core.training.validate import describe_samples
+
+    loaded = load_checkpoint(folder)
+    check_sensors(loaded.modality, [*([drives.database] if drives.database else []), *drives.queries])
+    model, taken = loaded.model.to(device), NetworkInput.from_json(loaded.modality, loaded.input)
+
+    def describe(drive: Frames) -> Any:
+        return describe_samples(model, taken, Samples([drive]), normalize=False)[EMBEDDING]
+
+    return Method(name, describe)
+
+
+def _evaluated(method: Method, drives: Drives, options: dict[str, Any]) -> Compared:
+    from vpr_core.evaluation.comparison import evaluate_method
+
+    metrics = METRICS if options["metric"] == "both" else (options["metric"],)
+    frames = sum({drive.folder: len(drive) for drive in drives.all}.values())
+    with tqdm(total=frames, desc=method.name, unit="frame", disable=method.is_read) as bar:
+        return evaluate_method(method, drives, options["radius_m"], metrics, bar.update)
+
+
+def _ranked(options: dict[str, Any], drives: Drives) -> list[Evaluation]:
+    from vpr_core.evaluation.comparison import evaluate_ranked
+    from vpr_core.evaluation.ranked import load_ranked
+
+    return [
+        evaluation
+        for name, path in map(named_path, options["ranked"])
+        for evaluation in evaluate_ranked(name, load_ranked(path), drives, options["radius_m"])
+    ]
+
+
+def _print(found: Sequence[Evaluation], drives: Drives, radius_m: float) -> None:
+    from vpr_core.evaluation.results import direction_text, figures_text, tables
+
+    of_all = tables(found, drives)
+    print(figures_text(of_all))
+    print(
+        f"a match within {radius_m:g} m is right; a query without one is skipped in recall, a negative in precision; "
+        "docs/metrics.md defines every figure"
+    )
+    if left_out := max((average["pairs_left_out"] for average in of_all.get("averages", [])), default=0):
         print(f"{left_out} pairs without any query that has a true match are left out of the averages")
-    by_direction = [direction_row(evaluation) for evaluation in found]
-    if not runs:
-        print("recall_at_1 by direction, the heading of a query against that of its nearest place:")
-        print(table_text(by_direction, ("method", "queries", *(name for one in DIRECTIONS
-                                                               for name in (one, f"{one}_queries")))))  # fmt: skip
+    print("by direction, the heading of a query against that of its nearest place:")
+    print(direction_text(of_all))
+
+
+def _say_what_is_alike(compared: Sequence[Compared], metric: str) -> None:
+    alike = list(dict.fromkeys(one.evaluations[0].method for one in compared if one.has_unit_length))
+    if metric == "cosine" or not alike:
+        return
+    print(
+        f"{', '.join(alike)}: descriptors of unit length, which Euclidean distance ranks as cosine does: one row "
+        "stands for both"
+    )
+    if "bundle" in alike:
+        print("an exported camera network ends in the normalisation; --checkpoints takes the raw one of its training")
+
+
+def _write(found: Sequence[Evaluation], drives: Drives, options: dict[str, Any], timed: TimedBundle | None) -> None:
     if options["out"]:
-        tables = {"rows": rows, "by_direction": by_direction, **({"averages": averages} if runs else {})}
-        write_json(options["out"], tables)
+        from vpr_core.evaluation.results import tables, write_tables
+
+        write_tables(Path(options["out"]), tables(found, drives))
     if options["pr"]:
         from vpr_core.evaluation.figures import write_precision_recall
 
         write_precision_recall(Path(options["pr"]), found)
     if options["report"]:
-        from vpr_core.evaluation.bundle_report import write_bundle_report
+        from vpr_core.evaluation.evaluation_report import write_evaluation_report
 
-        own = [evaluation for evaluation in found if evaluation.method == "bundle"]
-        others = [evaluation for evaluation in found if evaluation.method != "bundle"]
-        print(write_bundle_report(Path(options["report"]), options["bundle"], timed, own, others))
+        print(write_evaluation_report(Path(options["report"]), found, timed, options["bundle"]))

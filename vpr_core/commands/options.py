@@ -32,15 +32,24 @@ def file_ending(*endings: str) -> Callable[[str], Path]:
     return path
 
 
+def named_path(text: str) -> tuple[str, Path]:
+    """The name and the path of NAME=PATH, or of PATH alone, whose name is the file's or the folder's."""
+    name, separator, path = text.partition("=")
+    if separator and name and "/" not in name:
+        return name, Path(path)
+    at = Path(text)
+    return (at.stem if at.suffix in (".npz", ".csv", ".txt") else at.resolve().name), at
+
+
 def check_output_folder(out: Path) -> None:
     """Before the work begins, not after it: raises VprError where a folder cannot be written to `out`."""
     if out.exists() and not out.is_dir():
         raise VprError(f"--out {out} is a file, expected a folder to write")
 
 
-def check_output_file(out: Path | None) -> None:
+def check_output_file(out: Path | None, option: str = "--out") -> None:
     """Before the work begins, not after it: raises VprError where a file cannot be written to `out`."""
     if out is not None and out.is_dir():
-        raise VprError(f"--out {out} is a folder, expected the name of a file to write")
+        raise VprError(f"{option} {out} is a folder, expected the name of a file to write")
     if out is not None and not out.parent.is_dir():
-        raise VprError(f"--out {out}: there is no folder {out.parent}")
+        raise VprError(f"{option} {out}: there is no folder {out.parent}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from vpr_core.data.frames import Frames
-from vpr_core.evaluation.evaluate import Evaluation
+from vpr_core.evaluation.evaluate import Evaluation, rounded
+from vpr_core.evaluation.precision_recall import precision_recall
 
 SAME_DEG, OPPOSITE_DEG = 45.0, 135.0
 """Headings that differ by at most the first are the same direction, from the second up opposite, between them across.
@@ -75,16 +77,41 @@ def recall_by_direction(evaluation: Evaluation) -> list[Share]:
     return [_share(name, evaluation, named == name) for name in DIRECTIONS]
 
 
-def direction_row(evaluation: Evaluation) -> dict[str, object]:
-    """`recall_by_direction` as one row of a table: of each direction its Recall@1 and how many queries it has."""
-    shares = recall_by_direction(evaluation)
-    return {
-        "method": evaluation.method,
-        "database": evaluation.database.session,
-        "queries": evaluation.queries.session,
-        **{share.name: None if share.recall is None else round(share.recall, 4) for share in shares},
-        **{f"{share.name}_queries": share.queries for share in shares},
-    }
+def direction_rows(evaluation: Evaluation) -> list[dict[str, object]]:
+    """Recall@1 and the figures of precision and recall of each direction's queries alone, a row for each that occurs.
+
+    Queries without a place in the map have no direction and stand in none of the rows.
+    """
+    known = {"database": evaluation.database.session, "queries": evaluation.queries.session}
+    return _direction_rows(known, [evaluation])
+
+
+def pooled_direction_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
+    """`direction_rows` of one method's evaluations, all their queries counted together under one threshold."""
+    return _direction_rows({"database": "all", "queries": f"{len(evaluations)} pairs"}, evaluations)
+
+
+def _direction_rows(known: Mapping[str, object], evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
+    named = np.concatenate([directions(evaluation) for evaluation in evaluations])
+    first_hit = np.concatenate([evaluation.result.first_hit for evaluation in evaluations])
+    similarity = np.concatenate([evaluation.result.best_similarity for evaluation in evaluations])
+    return [
+        {
+            "method": evaluations[0].method,
+            "metric": evaluations[0].metric,
+            **known,
+            "direction": name,
+            "recall_at_1": rounded(float((first_hit[named == name] == 1).mean())),
+            **_rounded(precision_recall(similarity[named == name], first_hit[named == name]).shares()),
+            "evaluated": int((named == name).sum()),
+        }
+        for name in DIRECTIONS
+        if (named == name).any()
+    ]
+
+
+def _rounded(shares: dict[str, float]) -> dict[str, float | None]:
+    return {column: rounded(share) for column, share in shares.items()}
 
 
 def recall_by_distance(evaluation: Evaluation, bins: int = 4) -> list[Share]:

@@ -70,7 +70,7 @@ def precision_recall_chart(
             axes.plot(point[1], point[0], "o", color=INK, markersize=7, fillstyle="none", markeredgewidth=1.5)
         axes.set(xlim=(0, 1.02), ylim=(0, 1.03), xlabel="recall", ylabel="precision")
     ap = curve.average_precision
-    text = "no query has a place in the map" if np.isnan(ap) else f"Average precision {ap:.3f}"
+    text = curve.absent or f"Average precision {ap:.3f}"
     if reference is not None and not np.isnan(reference.average_precision):
         text += f" (grey: {reference.average_precision:.3f})"
     if point:

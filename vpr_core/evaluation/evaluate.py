@@ -15,14 +15,13 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.places import within
 from vpr_core.errors import FramesError
 from vpr_core.evaluation.precision_recall import PrecisionRecall, precision_recall
-from vpr_core.evaluation.recall import DEFAULT_RADIUS_M, Recall, nearest, recall_of_ranks
+from vpr_core.evaluation.recall import DEFAULT_RADIUS_M, Recall, recall_of_ranks
+from vpr_core.evaluation.search import SEARCH, Retrieve
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.mapping import describe
 
 Describe = Callable[[Frames], np.ndarray]
-"""A method of place recognition: a drive to unit descriptors float32 [N, D], or [N, ...] of its own kind."""
-Retrieve = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Descriptors of database and queries to similarities [M, k] in falling order and rows [M, k], as `nearest` does."""
+"""A method of place recognition: a drive to descriptors float32 [N, D], or [N, ...] of its own kind."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +33,32 @@ class Evaluation:
     queries: Frames
     result: Recall
     radius_m: float
+    metric: str = "cosine"
+    """By what places are ranked: a key of SEARCH, or how tables call a method's own way."""
 
     @cached_property
     def precision_recall(self) -> PrecisionRecall:
         """Of all queries, those too that have no place in the database."""
         return precision_recall(self.result.best_similarity, self.result.first_hit)
 
+    @property
+    def has_scores(self) -> bool:
+        """Whether matches have similarities, without which there is no precision over recall."""
+        return not np.isnan(self.result.best_similarity).any()
+
     def shares(self) -> dict[str, float]:
-        """Every figure in [0, 1], by its column; NaN where no query has a place in the database."""
+        """Every figure in [0, 1], by its column; NaN where there is none (docs/metrics.md)."""
         return {
             **{f"recall_at_{k}": value for k, value in self.result.at.items()},
             "recall_at_1_percent": self.result.at_one_percent,
-            "average_precision": self.precision_recall.average_precision,
-            "recall_at_100_precision": self.precision_recall.recall_at_100_precision,
+            **self.precision_recall.shares(),
         }
 
     def row(self) -> dict[str, Any]:
         """The figures as one row of a table."""
         return {
             "method": self.method,
+            "metric": self.metric,
             "database": self.database.session,
             "queries": self.queries.session,
             **{name: rounded(share) for name, share in self.shares().items()},
@@ -62,8 +68,14 @@ class Evaluation:
         }
 
 
+def mean_share(shares: Sequence[float]) -> float:
+    """The mean of those that there are; NaN where there are none."""
+    there = [share for share in shares if not np.isnan(share)]
+    return float(np.mean(there)) if there else float("nan")
+
+
 def rounded(share: float) -> float | None:
-    """None where no query had a true match, so that there is no share."""
+    """None where there is no share."""
     return None if np.isnan(share) else round(share, 4)
 
 
@@ -73,15 +85,24 @@ def evaluate(
     database: Frames,
     queries: Sequence[Frames],
     radius_m: float = DEFAULT_RADIUS_M,
-    retrieve: Retrieve = nearest,
+    retrieve: Retrieve | None = None,
+    metric: str = "cosine",
 ) -> list[Evaluation]:
-    """Evaluate a method on every query drive.
+    """Evaluate a method on every query drive, of which `Frames.queries` says what is asked for.
 
-    Raises FramesError where a drive has no frames or no poses, or the drives do not share a map frame.
+    metric: "cosine" or "euclidean"; with `retrieve`, a method's own way of ranking, only what tables call that.
+    Raises FramesError where a drive has no frames or no poses, a query drive has no query, or the drives do not share
+    a map frame.
     """
-    check_drives([database, *queries])  # before the long part
+    check_queries(database, queries)  # before the long part
     known = describe_drive(database)
-    return [compare(method, (database, drive), (known, describe_drive(drive)), radius_m, retrieve) for drive in queries]
+    search = retrieve or SEARCH[metric]
+    return [
+        compare(
+            method, (database, drive.asked), (known, describe_drive(drive)[drive.queries]), radius_m, search, metric
+        )
+        for drive in queries
+    ]
 
 
 def compare(
@@ -90,12 +111,33 @@ def compare(
     descriptors: tuple[np.ndarray, np.ndarray],
     radius_m: float,
     retrieve: Retrieve,
+    metric: str = "cosine",
 ) -> Evaluation:
     """The evaluation of (database, queries) whose descriptors are given."""
     database, queries = drives
     truth = within(database.positions_m, queries.positions_m, radius_m)
     result = recall_of_ranks(*retrieve(*descriptors), len(database), truth)
-    return Evaluation(method, database, queries, result, radius_m)
+    return Evaluation(method, database, queries, result, radius_m, metric)
+
+
+def by_method(evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
+    """The evaluations that stand together, by the method's name, with its metric where it was evaluated by several."""
+    metrics: dict[str, dict[str, list[Evaluation]]] = {}
+    for found in evaluations:
+        metrics.setdefault(found.method, {}).setdefault(found.metric, []).append(found)
+    return {
+        method if len(groups) == 1 else f"{method}, {metric}": group
+        for method, groups in metrics.items()
+        for metric, group in groups.items()
+    }
+
+
+def check_queries(database: Frames, queries: Sequence[Frames]) -> None:
+    """Raise FramesError as `check_drives`, and where a query drive has no query."""
+    check_drives([database, *queries])
+    for drive in queries:
+        if not drive.queries.any():
+            raise FramesError(f"{drive.folder} has no query: frames.csv says 0 of every frame")
 
 
 def check_drives(drives: Sequence[Frames]) -> None:
@@ -147,4 +189,6 @@ def table_text(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)

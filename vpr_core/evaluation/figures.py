@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vpr_core.evaluation.evaluate import Evaluation
+from vpr_core.evaluation.evaluate import Evaluation, by_method
 from vpr_core.evaluation.maps import draw_matches
 from vpr_core.evaluation.precision_recall import PrecisionRecall, precision_recall
 from vpr_core.evaluation.report import Section, write_report
@@ -30,14 +30,13 @@ def precision_recall_figure(evaluations: Sequence[Evaluation]) -> Figure:
     figure = Figure(figsize=(7, 5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     pairs = list(dict.fromkeys(_drives(evaluation) for evaluation in evaluations))
-    for number, method in enumerate(dict.fromkeys(evaluation.method for evaluation in evaluations)):
-        own = [evaluation for evaluation in evaluations if evaluation.method == method]
+    for number, (method, own) in enumerate(by_method(evaluations).items()):
         if len(evaluations) > MAX_CURVES:
             _draw_curve(axes, _together(own), f"{method}, {len(own)} pairs together", f"C{number}", "-")
             continue
         for evaluation in own:
             color, style = f"C{pairs.index(_drives(evaluation))}", STYLES[number % len(STYLES)]
-            _draw_curve(axes, evaluation.precision_recall, _title(evaluation, pairs), color, style)
+            _draw_curve(axes, evaluation.precision_recall, f"{method}: {_title(evaluation, pairs)}", color, style)
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.grid(alpha=0.3)
     figure.legend(fontsize=7, loc="outside lower center", ncols=2, frameon=False)
@@ -57,12 +56,12 @@ def _drives(evaluation: Evaluation) -> tuple[str, str]:
 def _title(evaluation: Evaluation, pairs: Sequence[tuple[str, str]]) -> str:
     database, queries = _drives(evaluation)
     several = len({known for known, _ in pairs}) > 1
-    return f"{evaluation.method}: {queries} on {database}" if several else f"{evaluation.method}: {queries}"
+    return f"{queries} on {database}" if several else queries
 
 
 def _draw_curve(axes: Axes, curve: PrecisionRecall, title: str, color: str, style: str) -> None:
-    if np.isnan(curve.average_precision):
-        axes.plot([], [], style, color=color, label=f"{title}\nno query has a place in the map")
+    if curve.absent:
+        axes.plot([], [], style, color=color, label=f"{title}\n{curve.absent}")
         return
     recall, precision = np.append(0.0, curve.recall), np.append(curve.precision[0], curve.precision)
     axes.plot(recall, precision, style, color=color, linewidth=1.4, drawstyle="steps-pre",

@@ -13,6 +13,7 @@ import numpy as np
 from vpr_core.data.frames import Frames
 from vpr_core.errors import InputError
 from vpr_core.evaluation.recall import RETRIEVED
+from vpr_core.evaluation.search import unit
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.index import build_index
 
@@ -28,10 +29,10 @@ class TimedBundle:
     device: str = "cpu"
     search_ms: list[float] = field(default_factory=list)
     """Of every query in the order of the searches."""
-    _describe_ms: dict[Path, list[float]] = field(default_factory=dict)
+    _describe_ms: dict[Path, dict[int, float]] = field(default_factory=dict)
 
     def describe(self, drive: Frames) -> np.ndarray:
-        """Unit descriptors float32 [N, D] of a drive; raises FramesError and InputError."""
+        """Descriptors float32 [N, D] of a drive; raises FramesError and InputError."""
         observation = drive.image if self.bundle.modality == "camera" else drive.cloud
         rows, times_ms = [], []
         for index in range(len(drive)):
@@ -42,13 +43,14 @@ class TimedBundle:
             except InputError as error:
                 raise InputError(f"{drive.folder}, frame {index}: {error}", error.kind) from error
             times_ms.append((time.perf_counter() - started) * 1e3)
-        self._describe_ms[drive.folder] = times_ms
+        stamps_ns = [frame.stamp_ns for frame in drive.frames]
+        self._describe_ms[drive.folder] = dict(zip(stamps_ns, times_ms, strict=True))
         return np.concatenate(rows)
 
     def retrieve(self, database: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `recall.nearest`, a query [1, D] at a time."""
-        index, found = build_index(database), []
-        for query in queries:
+        """As `search.by_cosine`, a query [1, D] at a time."""
+        index, found = build_index(unit(database)), []
+        for query in unit(queries):
             started = time.perf_counter()
             found.append(index.search(query[None], RETRIEVED))
             self.search_ms.append((time.perf_counter() - started) * 1e3)
@@ -57,8 +59,8 @@ class TimedBundle:
 
     def query_ms(self, queries: list[Frames]) -> np.ndarray:
         """[M] time to describe and to search, of these query drives in the order in which they were retrieved."""
-        describe_ms = np.concatenate([self._describe_ms[drive.folder] for drive in queries])
-        return describe_ms + np.array(self.search_ms)
+        describe_ms = [self._describe_ms[drive.folder][frame.stamp_ns] for drive in queries for frame in drive.frames]
+        return np.array(describe_ms) + np.array(self.search_ms)
 
     @property
     def conditions(self) -> str:

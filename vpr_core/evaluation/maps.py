@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from vpr_core.evaluation.evaluate import Evaluation
+from vpr_core.evaluation.evaluate import Evaluation, rounded
 from vpr_core.evaluation.report import Chart
 from vpr_core.evaluation.svg import BAR, INK, OFF, RIGHT, WIDTH_IN, WRONG, blank, inline_svg, styled
 
@@ -85,7 +85,7 @@ def _wrong_rows(evaluation: Evaluation) -> list[dict[str, object]]:
     gap_m = evaluation.queries.positions_m[queries, :2] - evaluation.database.positions_m[result.best[queries], :2]
     return [
         {"wrong query": int(query), "taken for place": int(result.best[query]), "metres away": round(float(away), 1),
-         "similarity": round(float(result.best_similarity[query]), 3), "first right rank": int(result.first_hit[query])
+         "similarity": rounded(float(result.best_similarity[query])), "first right rank": int(result.first_hit[query])
          or None}
         for query, away in zip(queries, np.linalg.norm(gap_m, axis=1), strict=True)
     ]  # fmt: skip

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
-import numpy as np
-
 from vpr_core.data.frames import Frames
 from vpr_core.errors import FramesError
-from vpr_core.evaluation.evaluate import Describe, Evaluation, Retrieve, check_drives, compare, rounded
-from vpr_core.evaluation.recall import DEFAULT_RADIUS_M, nearest
+from vpr_core.evaluation.evaluate import Describe, Evaluation, check_drives, compare, mean_share, rounded
+from vpr_core.evaluation.recall import DEFAULT_RADIUS_M
+from vpr_core.evaluation.search import SEARCH, Retrieve
 
 
 def evaluate_pairs(
@@ -19,22 +18,29 @@ def evaluate_pairs(
     describe_drive: Describe,
     drives: Sequence[Frames],
     radius_m: float = DEFAULT_RADIUS_M,
-    retrieve: Retrieve = nearest,
+    retrieve: Retrieve | None = None,
+    metric: str = "cosine",
 ) -> list[Evaluation]:
-    """Every ordered pair of different runs, the first of it as database and the second as queries.
+    """Every ordered pair of different runs, all frames of the first as database and the queries of the second.
 
-    Each drive is described once. Raises FramesError as `evaluate` does, and where there are fewer than two runs or
-    one is given twice.
+    Each drive is described once; `Frames.queries` says which of its frames are asked for, and a drive without any is
+    a database only. `retrieve` and `metric` are those of `evaluate`. Raises FramesError as that does, where there are
+    fewer than two runs, one is given twice or none has queries.
     """
     folders = [drive.folder.resolve() for drive in drives]
     if len(set(folders)) != len(folders) or len(folders) < 2:
         given = ", ".join(str(drive.folder) for drive in drives) or "none"
         raise FramesError(f"pairs of runs need two or more different frames folders, given: {given}")
     check_drives(drives)
-    descriptors = [describe_drive(drive) for drive in drives]
+    if not any(drive.queries.any() for drive in drives):
+        raise FramesError(f"none of {len(drives)} runs has a query: frames.csv says 0 of every frame of {folders[0]}")
+    search = retrieve or SEARCH[metric]
+    known = [describe_drive(drive) for drive in drives]
+    asked = [rows[drive.queries] for drive, rows in zip(drives, known, strict=True)]
     return [
-        compare(method, (drives[known], drives[asked]), (descriptors[known], descriptors[asked]), radius_m, retrieve)
-        for known, asked in permutations(range(len(drives)), 2)
+        compare(method, (drives[here], drives[there].asked), (known[here], asked[there]), radius_m, search, metric)
+        for here, there in permutations(range(len(drives)), 2)
+        if drives[there].queries.any()
     ]
 
 
@@ -46,12 +52,10 @@ def average_recall(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     """
     pairs = [evaluation for evaluation in evaluations if evaluation.result.evaluated]
     shares = [pair.shares() for pair in pairs]
-    means = {
-        name: float(np.mean([share[name] for share in shares])) if shares else float("nan")
-        for name in evaluations[0].shares()
-    }
+    means = {name: mean_share([share[name] for share in shares]) for name in evaluations[0].shares()}
     return {
         "method": evaluations[0].method,
+        "metric": evaluations[0].metric,
         "database": "average",
         "queries": f"{len(pairs)} pairs",
         **{name: rounded(mean) for name, mean in means.items()},

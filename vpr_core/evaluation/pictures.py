@@ -69,7 +69,10 @@ def right_pairs(evaluation: Evaluation, show: Show, count: int) -> list[Pair]:
 
 
 def wrong_pairs(evaluation: Evaluation, show: Show, count: int) -> list[Pair]:
-    """Queries with a place in the map and a wrong best match: the most similar ones, at least APART_M apart."""
+    """Queries with a place in the map and a wrong best match: the most similar ones, at least APART_M apart.
+
+    Without scores they are the first of the drive.
+    """
     first_hit, similarity = evaluation.result.first_hit, evaluation.result.best_similarity
     wrong = np.flatnonzero((first_hit == 0) | (first_hit > 1))
     positions_m = evaluation.queries.positions_m[:, :2]
@@ -85,7 +88,9 @@ def _pair(evaluation: Evaluation, show: Show, query: int) -> Pair:
     best, right = int(result.best[query]), bool(result.first_hit[query] == 1)
     away_m = float(np.linalg.norm(queries.positions_m[query, :2] - database.positions_m[best, :2]))
     views = [View(f"Query {query}", show(queries, query)), View(f"Match {best}", show(database, best))]
-    caption = f"{queries.session}: similarity {result.best_similarity[query]:.3f}, {away_m:.2f} m away"
+    similarity = result.best_similarity[query]
+    score = "" if np.isnan(similarity) else f"similarity {similarity:.3f}, "
+    caption = f"{queries.session}: {score}{away_m:.2f} m away"
     if not right:
         distances_m, rows = nearest_places(evaluation)
         nearest = int(rows[query])

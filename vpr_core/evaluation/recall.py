@@ -71,12 +71,15 @@ def recall_of_ranks(
     """Recall of the rows [M, k] that were retrieved among so many places, in falling order of their similarity [M, k].
 
     truth: for each query the rows that show its place; none where it has no place in the database.
+    Recall@k is NaN where fewer than k rows were ranked, though the database and the protocol have more.
     """
     first_hit = np.array([_first_hit(found, true) for found, true in zip(rows, truth, strict=True)])
     evaluated = int((first_hit >= 0).sum())
     one_percent = max(round(places / 100), 1)
 
     def at(k: int) -> float:
+        if rows.shape[1] < min(k, places, RETRIEVED):
+            return float("nan")
         return float(((first_hit >= 1) & (first_hit <= k)).sum() / evaluated) if evaluated else float("nan")
 
     return Recall(

@@ -10,14 +10,15 @@ import numpy as np
 from vpr_core.evaluation.breakdown import (
     OPPOSITE_DEG,
     SAME_DEG,
-    Share,
+    direction_rows,
     pooled,
+    pooled_direction_rows,
     recall_by_direction,
     recall_by_distance,
     recall_of_all,
 )
 from vpr_core.evaluation.charts import latency_chart, precision_recall_chart, share_bars
-from vpr_core.evaluation.evaluate import Evaluation
+from vpr_core.evaluation.evaluate import Evaluation, by_method
 from vpr_core.evaluation.maps import match_map
 from vpr_core.evaluation.pictures import BIRDS_EYE_M, SHOW, right_pairs, wrong_pairs
 from vpr_core.evaluation.report import Section
@@ -101,18 +102,26 @@ def precision_recall_section(
     title: str = "Precision and recall",
 ) -> Section:
     """A curve for each query drive; the reference's of the same drives in grey."""
-    others = {_drives(reference): reference for reference in references}
+    name_of_other, group = _first(evaluations, [found for found in references if found.has_scores])
+    others = {_drives(reference): reference for reference in group}
     charts = []
     for evaluation, name in drawn(evaluations):
         other = others.get(_drives(evaluation))
         curve = other.precision_recall if other else None
         charts.append(precision_recall_chart(name, evaluation.precision_recall, curve, threshold))
     text = PR_TEXT
-    if references:
-        text += f" Grey is {references[0].method.replace('_', ' ')}."
+    if name_of_other:
+        text += f" Grey is {name_of_other}."
     if threshold is not None:
         text += f" The ring is the threshold stored in the bundle, {threshold:.3f}."
     return Section(title, text + _which(evaluations), charts=charts)
+
+
+def _first(evaluations: Sequence[Evaluation], references: Sequence[Evaluation]) -> tuple[str, list[Evaluation]]:
+    """The first method of the references, the one that is drawn, and its name; an empty name where there is none."""
+    _, *others = by_method([*evaluations, *references]).items()
+    name, group = others[0] if others else ("", [])
+    return name.replace("_", " "), group
 
 
 PR_TEXT = (
@@ -132,29 +141,35 @@ def recall_section(
     shares = [
         recall_of_all(evaluation, name) for evaluation, name in zip(evaluations, titles(evaluations), strict=True)
     ]
-    others = {_drives(reference): reference.row()["recall_at_1"] for reference in references}
+    name_of_other, group = _first(evaluations, references)
+    others = {_drives(reference): reference.row()["recall_at_1"] for reference in group}
     ticks = [others.get(_drives(evaluation)) for evaluation in evaluations]
-    text = f"The tick is {references[0].method.replace('_', ' ')}." if references else ""
-    direction = [recall_by_direction(evaluation) for evaluation in evaluations]
-    charts = [share_bars("By query drive", shares, ticks, text), share_bars("By direction", pooled(direction))]
+    text = f"The tick is {name_of_other}." if name_of_other else ""
+    direction = pooled([recall_by_direction(evaluation) for evaluation in evaluations])
+    charts = [share_bars("By query drive", shares, ticks, text), share_bars("By direction", direction)]
     distance = pooled([recall_by_distance(evaluation) for evaluation in evaluations])
     if sum(share.queries > 0 for share in distance) > 1:
         charts.append(share_bars("By distance to the nearest place of the map", distance))
-    rows = [
-        {"queries": share.name, **{name: value for group in groups for name, value in _cells(group).items()}}
-        for share, groups in zip(shares, direction, strict=True)
+    return Section(title, RECALL_TEXT, rows=_by_direction([*evaluations, *references]), charts=charts)
+
+
+def _by_direction(evaluations: Sequence[Evaluation]) -> list[dict[str, object]]:
+    """The figures of each direction, of pairs of runs all together."""
+    if len({evaluation.database.folder for evaluation in evaluations}) > 1:
+        rows = [row for group in by_method(evaluations).values() for row in pooled_direction_rows(group)]
+    else:
+        named = zip(titles(evaluations), evaluations, strict=True)
+        rows = [{**row, "queries": name} for name, evaluation in named for row in direction_rows(evaluation)]
+    return [
+        {"queries": row.pop("queries"), **{name: value for name, value in row.items() if name != "database"}}
+        for row in rows
     ]
-    return Section(title, RECALL_TEXT, rows=rows, charts=charts)
-
-
-def _cells(share: Share) -> dict[str, object]:
-    return {f"{share.name} direction": share.recall, f"{share.name} n": share.queries}
 
 
 RECALL_TEXT = (
     "Each query drive has its own condition. Direction is the difference between the headings of a query and of the "
     f"nearest place: up to {SAME_DEG:g} degrees the same, from {OPPOSITE_DEG:g} opposite, between them across. The "
-    "number of queries is in brackets, or n."
+    "number of queries is in brackets; those without a place in the map have no direction."
 )
 
 

@@ -44,15 +44,20 @@ class LidarEncoder:
     device: str = "cpu"
     grid: CloudGrid | None = None
     """What a network of dense grids takes of a cloud."""
+    normalize: bool = True
 
     def encode(self, clouds: Sequence[np.ndarray]) -> np.ndarray:
-        """Clouds [N, 3 or more] (x, y, z [m] in the LiDAR's frame first) to unit descriptors float32 [B, D].
+        """Clouds [N, 3 or more] (x, y, z [m] in the LiDAR's frame first) to descriptors float32 [B, D].
+
+        They have unit length where `normalize`.
 
         Raises InputError where a cloud cannot show a place: see `occupied_voxels` and `occupied_cells`.
         """
         batch = self._batch(clouds)
         with torch.inference_mode():
-            descriptors = nn.functional.normalize(self.model(batch))
+            descriptors = self.model(batch)
+            if self.normalize:
+                descriptors = nn.functional.normalize(descriptors)
         return np.asarray(descriptors.float().cpu().numpy())
 
     def _batch(self, clouds: Sequence[np.ndarray]) -> Tensor | SparseTensor:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from vpr_core.data.frames import Frame, Frames
+from vpr_core.evaluation.comparison import Drives, evaluate_method
+from vpr_core.evaluation.methods import Method
 from vpr_core.types import Pose
 
 MakeDrive = Callable[..., Frames]
@@ -43,3 +45,39 @@ def by_angle(angles_deg: dict[str, Sequence[float]]) -> Callable[[Frames], np.nd
 @pytest.fixture
 def angles() -> Callable[[dict[str, Sequence[float]]], Callable[[Frames], np.ndarray]]:
     return by_angle
+
+
+PLACES = np.arange(40) * 20.0
+RowsOf = Callable[[Method, Drives, tuple[str, ...]], list[dict[str, object]]]
+
+
+@pytest.fixture
+def drives(make_drive: MakeDrive) -> Drives:
+    """A map of 40 places, a drive over them in reverse that leaves the map, and one over some of them."""
+    night = make_drive("night", [*PLACES[::-1], 5000.0], yaw_deg=[180.0] * 20 + [0.0] * 21)
+    return Drives(make_drive("map", PLACES), (night, make_drive("fog", PLACES[5:20])))
+
+
+def _noisy(drive: Frames) -> np.ndarray:
+    """Raw descriptors of any length that are often right."""
+    rng = np.random.default_rng(len(drive))
+    angles = drive.positions_m[:, 0] / 500 + rng.normal(0, 0.03, len(drive))
+    lengths = rng.uniform(0.5, 1.5, len(drive))
+    return (np.stack([np.cos(angles), np.sin(angles)], axis=1) * lengths[:, None]).astype(np.float32)
+
+
+def _rows_of(method: Method, drives: Drives, metrics: tuple[str, ...]) -> list[dict[str, object]]:
+    found = evaluate_method(method, drives, 10.0, metrics).evaluations
+    return [{name: value for name, value in evaluation.row().items() if name != "method"} for evaluation in found]
+
+
+@pytest.fixture
+def noisy() -> Callable[[Frames], np.ndarray]:
+    """A method whose raw descriptors, of any length, are often right."""
+    return _noisy
+
+
+@pytest.fixture
+def rows_of() -> RowsOf:
+    """rows_of(method, drives, metrics): its rows without its name."""
+    return _rows_of

@@ -10,10 +10,11 @@ import pytest
 from vpr_core.data.frames import Frames
 from vpr_core.evaluation.breakdown import (
     Share,
-    direction_row,
+    direction_rows,
     directions,
     headings_rad,
     pooled,
+    pooled_direction_rows,
     recall_by_direction,
     recall_by_distance,
     recall_of_all,
@@ -58,11 +59,27 @@ def test_recall_of_each_direction(make_drive: MakeDrive, compare: Callable[..., 
     assert recall_by_direction(found) == [Share("same", 2, 2), Share("across", 0, 0), Share("opposite", 1, 2)]
     assert [share.recall for share in recall_by_direction(found)] == [1.0, None, 0.5]
     assert directions(found)[-1] == ""
-    assert direction_row(found) == {
-        "method": "angles", "database": "map", "queries": "drive", "same": 1.0, "across": None, "opposite": 0.5,
-        "same_queries": 2, "across_queries": 0, "opposite_queries": 2,
-    }  # fmt: skip
     assert recall_of_all(found, "all") == Share("all", 3, 4)
+
+
+def test_figures_of_each_direction_are_of_its_queries_alone(
+    make_drive: MakeDrive, compare: Callable[..., Evaluation]
+) -> None:
+    """The one wrong match looks back and is the surest of all: it costs nothing in the rows of the same direction."""
+    database = make_drive("map", PLACES, yaw_deg=[0, 0, 0, 1])
+    queries = make_drive("drive", [0, 100, 200, 300, 9000], yaw_deg=[0, 10, 180, 170, 0])
+    found = compare(database, queries, [0, 30, 60, 90], [0.5, 30.5, 61, 0, 0])
+    known = {"method": "angles", "metric": "cosine", "database": "map", "queries": "drive"}
+    assert direction_rows(found) == [
+        {**known, "direction": "same", "recall_at_1": 1.0, "average_precision": 1.0, "pr_auc": 1.0,
+         "recall_at_100_precision": 1.0, "auroc": None, "evaluated": 2},
+        {**known, "direction": "opposite", "recall_at_1": 0.5, "average_precision": 0.25, "pr_auc": 0.125,
+         "recall_at_100_precision": 0.0, "auroc": 0.0, "evaluated": 2},
+    ]  # fmt: skip
+    assert found.precision_recall.recall_at_100_precision == 0.0
+    together = pooled_direction_rows([found, found])
+    counted = [(row["direction"], row["recall_at_1"], row["evaluated"], row["queries"]) for row in together]
+    assert counted == [("same", 1.0, 4, "2 pairs"), ("opposite", 0.5, 4, "2 pairs")]
 
 
 def test_without_orientations_the_travel_tells_the_heading(

@@ -25,6 +25,7 @@ def test_a_row_counts_queries_without_a_place(make_drive: MakeDrive, angles: Ang
     method = angles({"map": [0, 30, 60, 90], "drive": [1, 5, 0]})
     (found,) = evaluate("angles", method, database, [queries])
     row = found.row()
+    assert (row["metric"], row["pr_auc"], row["auroc"]) == ("cosine", 0.125, 0.5)
     assert (row["method"], row["database"], row["queries"]) == ("angles", "map", "drive")
     assert (row["recall_at_1"], row["recall_at_5"], row["evaluated"], row["skipped"]) == (0.5, 1.0, 2, 1)
     assert (row["average_precision"], row["recall_at_100_precision"]) == (0.25, 0.0)
@@ -101,6 +102,14 @@ def test_the_average_is_of_pairs_not_of_queries(make_drive: MakeDrive, angles: A
     assert (average["database"], average["queries"], average["method"]) == ("average", "2 pairs", "angles")
     assert (average["evaluated"], average["skipped"]) == (3, sum(pair.result.skipped for pair in found))
     assert set(found[0].row()) <= set(average)
+
+
+def test_a_figure_that_a_pair_does_not_have_is_left_out_of_its_average(make_drive: MakeDrive, angles: Angles) -> None:
+    """All matches in b are right, so there is no AUROC; in a the one wrong match is less similar than the right one."""
+    drives = [make_drive("a", [0.0, 100.0]), make_drive("b", [0.0, 100.0, 50.0])]
+    found = evaluate_pairs("angles", angles({"a": [0, 30], "b": [1, 12, 70]}), drives)
+    assert [pair.row()["auroc"] for pair in found] == [1.0, None]
+    assert average_recall(found)["auroc"] == 1.0
 
 
 def test_one_percent_is_of_each_pair_s_database(make_drive: MakeDrive, angles: Angles) -> None:

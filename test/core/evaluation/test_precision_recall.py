@@ -63,3 +63,33 @@ def test_no_query_with_a_place_gives_nan_not_a_crash(queries: int) -> None:
     curve = precision_recall(np.linspace(1, 0, queries), np.full(queries, -1))
     assert np.isnan([curve.average_precision, curve.recall_at_100_precision]).all()
     assert curve.precision.tolist() == [0.0] * queries and np.isnan(curve.recall).all()
+
+
+def test_areas_by_hand() -> None:
+    """Right, wrong, right: straight lines from (0, 1) over (1/3, 1), (1/3, 1/2) to (2/3, 2/3)."""
+    curve = precision_recall(np.array([0.9, 0.8, 0.7]), np.array([1, 0, 1]))
+    assert curve.average_precision == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
+    assert curve.pr_auc == pytest.approx(1 / 3 + 1 / 3 * (1 / 2 + 2 / 3) / 2)
+    assert curve.auroc == 0.5
+    assert precision_recall(np.array([0.9, 0.8]), np.array([1, 1])).pr_auc == 1.0
+
+
+def test_areas_against_numpy_and_naive_pairs() -> None:
+    rng = np.random.default_rng(1)
+    similarity, first_hit = rng.integers(0, 20, 80) / 20, rng.choice([-1, 0, 1, 2], 80)
+    curve = precision_recall(similarity, first_hit)
+    trapezoid = getattr(np, "trapezoid", None) or np.trapz
+    recall, precision = np.append(0.0, curve.recall), np.append(curve.precision[0], curve.precision)
+    assert curve.pr_auc == pytest.approx(float(trapezoid(precision, recall)))
+    right, wrong = similarity[first_hit == 1], similarity[first_hit != 1]
+    won = [(a > b) + (a == b) / 2 for a in right for b in wrong]
+    assert curve.auroc == pytest.approx(np.mean(won))
+    assert precision_recall(-similarity, first_hit).auroc == pytest.approx(1 - curve.auroc)
+
+
+def test_without_scores_there_are_no_figures_and_it_is_said_why() -> None:
+    curve = precision_recall(np.array([np.nan, np.nan]), np.array([1, 0]))
+    assert np.isnan(list(curve.shares().values())).all() and curve.absent == "no scores, so no curve"
+    off_map = precision_recall(np.array([0.5]), np.array([-1]))
+    assert off_map.absent == "no query has a place in the map"
+    assert precision_recall(np.array([0.5]), np.array([1])).absent == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vpr_core.evaluation.recall import recall, recall_of_truth, threshold_for_precision
+from vpr_core.evaluation.recall import recall, recall_of_ranks, recall_of_truth, threshold_for_precision
 
 
 def unit(*angles_deg: float) -> np.ndarray:
@@ -55,3 +55,14 @@ def test_threshold_for_precision() -> None:
     assert threshold_for_precision(similarity, correct, 1.0) == 0.8
     assert threshold_for_precision(similarity, correct, 0.75) == 0.6
     assert threshold_for_precision(similarity, ~correct, 1.0) == 0.9  # not to be had: only the best is let through
+
+
+def test_recall_at_more_than_was_ranked_is_not_known() -> None:
+    """Three of 40 places were ranked: Recall@5 could be anything; of three places there are no more."""
+    rows, truth = np.array([[7, 3, 5]]), [np.array([5])]
+    short = recall_of_ranks(np.zeros((1, 3)), rows, 40, truth, ks=(1, 3, 5))
+    assert (short.at[1], short.at[3]) == (0.0, 1.0) and np.isnan(short.at[5]) and short.at_one_percent == 0.0
+    assert np.isnan(recall_of_ranks(np.zeros((1, 3)), rows, 1000, truth).at_one_percent)
+    assert recall_of_ranks(np.zeros((1, 3)), rows - 3, 5, [np.array([2])], ks=(1, 3)).at[3] == 1.0
+    all_of_them = recall_of_ranks(np.zeros((1, 3)), np.array([[2, 0, 1]]), 3, [np.array([1])], ks=(10,))
+    assert all_of_them.at[10] == 1.0

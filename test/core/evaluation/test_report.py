@@ -14,13 +14,13 @@ import pytest
 
 from vpr_core.data.frames import Frames
 from vpr_core.evaluation.breakdown import Share
-from vpr_core.evaluation.bundle_report import write_bundle_report
 from vpr_core.evaluation.cards import bundle_rows, drive_rows
 from vpr_core.evaluation.charts import at_threshold, latency_chart, precision_recall_chart, share_bars
 from vpr_core.evaluation.evaluate import Evaluation, evaluate
+from vpr_core.evaluation.evaluation_report import write_evaluation_report
 from vpr_core.evaluation.latency import TimedBundle
 from vpr_core.evaluation.maps import match_map
-from vpr_core.evaluation.methods import bundle_and_baseline
+from vpr_core.evaluation.methods import baseline
 from vpr_core.evaluation.pictures import BIRDS_EYE_M, WIDTH_PX, birds_eye, camera_view, right_pairs, wrong_pairs
 from vpr_core.evaluation.precision_recall import precision_recall
 from vpr_core.evaluation.report import Section, cells, write_report
@@ -188,15 +188,18 @@ def test_pairs_show_the_surest_mistakes_apart_and_the_true_place(frames: Path, a
 def test_the_report_on_a_bundle(request: pytest.FixtureRequest, frames: Path, tmp_path: Path, name: str) -> None:
     folder, drive = request.getfixturevalue(name), Frames.load(frames)
     bundle = Bundle.load(folder)
-    timed, (_, baseline) = TimedBundle(bundle), bundle_and_baseline(bundle)
-    (own,) = evaluate("bundle", timed.describe, drive, [drive], retrieve=timed.retrieve)
-    describer, retrieve = bundle_and_baseline(bundle)[baseline]
-    references = evaluate(baseline, describer, drive, [drive], retrieve=retrieve)
-    path = write_bundle_report(tmp_path / "report.html", folder, timed, [own], references)
+    timed, simple = TimedBundle(bundle), baseline(bundle)
+    (metric, retrieve), *_ = simple.retrieve.items()
+    found = [
+        *evaluate("bundle", timed.describe, drive, [drive], retrieve=timed.retrieve),
+        *evaluate(simple.name, simple.describe, drive, [drive], retrieve=retrieve, metric=metric),
+    ]
+    path = write_evaluation_report(tmp_path / "report.html", found, timed, folder)
     page = Page(path)
     page.check()
-    for words in ("Map and matches", "Right matches", "average precision", "Recall by condition", "same direction",
-                  "Latency", "p50", "Drives", drive.session, bundle.hash, baseline.replace("_", " "),
+    for words in ("Map and matches", "Right matches", "average precision", "PR AUC", "AUROC",
+                  "Recall by condition", "direction",
+                  "Latency", "p50", "Drives", drive.session, bundle.hash, simple.name.replace("_", " "),
                   f"{len(drive)} {'images' if name == 'bundle' else 'clouds'} of one query drive"):  # fmt: skip
         assert words in page.text, words
     assert path.stat().st_size < 1e6

@@ -9,7 +9,7 @@ import pytest
 
 from vpr_core.data.frames import Frames
 from vpr_core.evaluation.evaluate import evaluate
-from vpr_core.evaluation.methods import bundle_and_baseline
+from vpr_core.evaluation.methods import baseline
 from vpr_core.evaluation.scan_context import (
     SECTORS,
     retrieve_scan_contexts,
@@ -123,9 +123,9 @@ def test_a_drive_finds_itself(frames: Path) -> None:
 
 
 def test_the_baseline_is_of_the_bundle_s_sensor(bundle: Path, lidar_bundle: Path, frames: Path) -> None:
-    assert list(bundle_and_baseline(Bundle.load(bundle))) == ["bundle", "thumbnail"]
-    methods = bundle_and_baseline(Bundle.load(lidar_bundle))
-    assert list(methods) == ["bundle", "scan_context"]
+    assert baseline(Bundle.load(bundle)).name == "thumbnail"
+    method = baseline(Bundle.load(lidar_bundle))
+    assert (method.name, list(method.retrieve)) == ("scan_context", ["own"])
     drive = Frames.load(frames)
     expected = [scan_context(drive.cloud(index), max_range_m=60.0) for index in range(len(drive))]
-    np.testing.assert_array_equal(methods["scan_context"][0](drive), expected)  # 60 m is this bundle's range
+    np.testing.assert_array_equal(method.describe(drive), expected)  # 60 m is this bundle's range

@@ -1,0 +1,90 @@
+"""`vpr-distill prepare`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from vpr_core.commands.options import check_output_folder
+from vpr_core.errors import FramesError
+
+
+def define(command: ArgumentParser) -> None:
+    """Make frames folders of a published data set, and say what of it is missing.
+
+    It writes OUT/train/RUN and OUT/test/RUN, which are frames folders that the other commands take, and
+    OUT/dataset.json. Images and clouds stay where they are, behind links, where a frames folder can hold them; others
+    are converted. What was stopped goes on when it is started again. `prepare NAME --help` says how its folders look.
+    """
+    from vpr_core.data.datasets import dataset, dataset_names
+
+    kinds = command.add_subcommands(dest="dataset", metavar="NAME")
+    for name in dataset_names():
+        module = dataset(name)
+        text = inspect.getdoc(module) or ""
+        kind = ArgumentParser(description=text)
+        kinds.add_subcommand(name, kind, help=text.splitlines()[0].rstrip("."))
+        kind.add_argument("--config", action="config", help="YAML file with options, such as one of config/datasets")
+        kind.add_argument("--root", type=Path, required=True, help="folder of the data set")
+        kind.add_argument("--out", type=Path, required=True, help="folder to write")
+        kind.add_argument(
+            "--allow_missing", action="store_true", help="prepare what is whole, though something is missing"
+        )
+        kind.add_argument("--overwrite", action="store_true", help="replace runs that were made with other options")
+        kind.add_class_arguments(module.Options)
+
+
+def run(options: dict[str, Any]) -> None:
+    from vpr_core.data.datasets import dataset
+
+    name = options["dataset"]
+    chosen = vars(options[name])
+    module = dataset(name)
+    wanted = module.Options(**{field.name: chosen[field.name] for field in fields(module.Options)})
+    check_output_folder(chosen["out"])
+    _prepare(name, module, wanted, chosen["root"], chosen["out"], chosen["allow_missing"], chosen["overwrite"])
+
+
+def _prepare(
+    name: str, module: ModuleType, wanted: Any, root: Path, out: Path, allow_missing: bool, overwrite: bool
+) -> None:
+    from tqdm import tqdm
+
+    from vpr_core.data.prepare import Plan, counts, files_to_do, write_plan
+
+    plan: Plan = module.plan(root, wanted)
+    for reason, of in plan.missing.items():
+        print(f"missing: {reason}: {', '.join(of)}")
+    if plan.missing and not allow_missing:
+        raise FramesError(f"{root} is not whole. {plan.where} With --allow_missing the rest is prepared")
+    if not plan.runs:
+        raise FramesError(f"{root} has no run that could be prepared. {plan.where}")
+    found = counts(plan, wanted.positive_m, wanted.radius_m)
+    about = {"dataset": name, "options": _plain(asdict(wanted)), "counts": found}
+    with tqdm(total=files_to_do(plan), desc=name, unit="frame") as bar:
+        write_plan(plan, out, f"vpr-distill prepare {name}", about, overwrite, bar.update)
+    for line in _summary(out, found, wanted):
+        print(line)
+
+
+def _summary(out: Path, found: dict[str, Any], wanted: Any) -> list[str]:
+    train, test = found["train"], found["test"]
+    return [
+        f"{out}/train: {train['runs']} runs, {train['frames']} frames, {train['with_positive']} of them with another "
+        f"within {wanted.positive_m:g} m",
+        f"{out}/test: {test['runs']} runs, {test['frames']} frames, {test['queries']} queries; {test['pairs']} ordered "
+        f"pairs, in which {test['evaluated']} queries have a place within {wanted.radius_m:g} m and {test['skipped']} "
+        "are skipped",
+        f"train with --positive_m {wanted.positive_m:g} --negative_m {wanted.negative_m:g}, evaluate --runs "
+        f"{out}/test/* with --radius_m {wanted.radius_m:g}",
+    ]
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """As JSON has it."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
