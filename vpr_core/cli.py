@@ -25,6 +25,7 @@ from vpr_core.commands import (
     map,
     query,
     salience,
+    segment,
     split,
     synth,
     tables,
@@ -36,6 +37,7 @@ from vpr_core.errors import VprError
 COMMANDS = {
     "synth": synth,
     "ingest": ingest,
+    "segment": segment,
     "split": split,
     "train": train,
     "train-teacher": train_teacher,
@@ -54,6 +56,7 @@ Each command reads folders and leaves a folder that the next one checks:
 
   synth          a drive through a made-up town      -> bag
   ingest         bags                                -> frames
+  segment        frames                              -> frames with a label for every pixel
   split          frames                              -> frames to train, validate and test on, by place
   train          frames                              -> checkpoint
   train-teacher  frames                              -> checkpoint of camera and LiDAR together
