@@ -135,28 +135,46 @@ def _name_labels(drive: Frames, told: dict[str, Any]) -> None:
 def load_segmenter(model: str, revision: str | None = None, device: str = "cpu") -> Segmenter:
     """A semantic-segmentation network with an image processor: its name on the Hugging Face Hub, or a folder.
 
-    revision: commit, branch or tag on the Hub. A folder is never looked for on the network.
+    revision: commit, branch or tag on the Hub. A folder is never looked for on the network, and neither is a commit
+    that was fetched before.
     Raises VprError where `transformers` is not installed, or the network cannot be loaded or lacks weights.
     """
     try:
+        from huggingface_hub import snapshot_download
         from safetensors import SafetensorError
-        from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
         from transformers.utils import logging
     except ImportError as error:
         raise VprError(f"`segment` needs the package transformers ({error}): pip install transformers") from error
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     local = Path(model).is_dir()
-    options: dict[str, Any] = {"local_files_only": True} if local else {"revision": revision}
     try:
-        processor = AutoImageProcessor.from_pretrained(model, use_fast=False, **options)
-        network, loaded = AutoModelForSemanticSegmentation.from_pretrained(model, output_loading_info=True, **options)
+        # Small files first: what cannot be had is told at once, and not after many tries for each file.
+        commit = None if local else Path(snapshot_download(model, revision=revision, allow_patterns="*.json")).name
+        processor, network = _load(model, commit)
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise VprError(
-            f"segmentation network {model!r} cannot be loaded ({reason}): expected the name of a semantic-segmentation "
-            "model on the Hugging Face Hub, which needs a network the first time, or a folder that holds one"
+            f"segmentation network {model!r} cannot be loaded ({str(error).strip().splitlines()[0]}): expected the "
+            "name of a semantic-segmentation model on the Hugging Face Hub, which needs a network the first time, or "
+            "a folder that holds one"
         ) from error
+    names = network.config.id2label
+    return Segmenter(
+        Path(model).resolve().name if local else model,
+        commit or _hash_of(Path(model)),
+        tuple(names[number].strip() for number in range(len(names))),
+        partial(_label, processor, network.to(device).eval()),
+    )
+
+
+def _load(model: str, commit: str | None) -> tuple[Any, Any]:
+    """Image processor and network, of a commit on the Hub, or of a folder where there is none."""
+    from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+
+    options = {"revision": commit} if commit else {"local_files_only": True}
+    # Without torchvision, which its faster processors need.
+    processor = AutoImageProcessor.from_pretrained(model, use_fast=False, **options)
+    network, loaded = AutoModelForSemanticSegmentation.from_pretrained(model, output_loading_info=True, **options)
     if absent := sorted(loaded["missing_keys"]):
         raise VprError(
             f"segmentation network {model!r} lacks weights, {absent[0]} and {len(absent) - 1} others, and would label "
@@ -164,13 +182,7 @@ def load_segmenter(model: str, revision: str | None = None, device: str = "cpu")
         )
     if getattr(processor, "do_center_crop", False):
         processor.do_center_crop = False  # what is cropped would have no label
-    names = network.config.id2label
-    return Segmenter(
-        Path(model).resolve().name if local else model,
-        _hash_of(Path(model)) if local else network.config._commit_hash or revision or "unknown",
-        tuple(names[number].strip() for number in range(len(names))),
-        partial(_label, processor, network.to(device).eval()),
-    )
+    return processor, network
 
 
 def _label(processor: Any, network: Any, image: np.ndarray) -> np.ndarray:
