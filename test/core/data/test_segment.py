@@ -299,6 +299,13 @@ def test_without_transformers_the_command_says_what_to_install(drive: Path) -> N
     assert "`segment` needs the package transformers" in result.stderr and "pip install transformers" in result.stderr
 
 
+def test_the_command_s_help_teaches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    told = run("--help").stdout
+    for words in ("--model", "nvidia/segformer-b2-finetuned-ade-512-512", "labels/labels.json", "on where it stood"):
+        assert words in told
+
+
 def test_frames_are_looked_at_before_a_network_is_fetched(tmp_path: Path) -> None:
     result = run("--frames", tmp_path / "nothing", "--model", "nobody/nothing")
     assert result.returncode == 1 and "does not exist" in result.stderr
