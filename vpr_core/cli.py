@@ -37,8 +37,8 @@ from vpr_core.errors import VprError
 COMMANDS = {
     "synth": synth,
     "ingest": ingest,
-    "segment": segment,
     "split": split,
+    "segment": segment,
     "train": train,
     "train-teacher": train_teacher,
     "distill": distill,
@@ -56,8 +56,8 @@ Each command reads folders and leaves a folder that the next one checks:
 
   synth          a drive through a made-up town      -> bag
   ingest         bags                                -> frames
-  segment        frames                              -> frames with a label for every pixel
   split          frames                              -> frames to train, validate and test on, by place
+  segment        frames                              -> frames with a label for every pixel
   train          frames                              -> checkpoint
   train-teacher  frames                              -> checkpoint of camera and LiDAR together
   distill        frames, a teacher's checkpoint      -> checkpoint
