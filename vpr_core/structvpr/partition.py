@@ -15,7 +15,7 @@ import numpy as np
 
 Metric = Literal["cosine", "euclidean"]
 
-__all__ = ["N_T", "GROUP_NAMES", "group_masks", "ranks_in_lists", "ranks_of_descriptors", "shares"]
+__all__ = ["N_T", "GROUP_NAMES", "group_masks", "ranks_in_lists", "ranks_of_descriptors", "samples_of", "shares"]
 
 N_T = 10
 """Inferred: the paper's value is lost. R@10 is the widest recall that it reports, and the shares of Table 5 (70 and
@@ -23,6 +23,15 @@ N_T = 10
 GROUP_NAMES = ("D1", "D2", "D3", "D4")
 
 _QUERIES_AT_ONCE = 512
+
+
+def samples_of(positives: Sequence[np.ndarray]) -> np.ndarray:
+    """int64 [S, 2]: a sample (row of the query, row of its positive) for each positive of each query, in their order.
+
+    positives: for each query the database rows that show its place, as `data.places.positives` gives them.
+    """
+    queries = np.repeat(np.arange(len(positives)), [len(rows) for rows in positives])
+    return np.stack([queries, np.concatenate([np.empty(0, np.int64), *positives])], axis=1)
 
 
 def ranks_of_descriptors(

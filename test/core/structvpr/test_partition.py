@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vpr_core.structvpr.partition import GROUP_NAMES, group_masks, ranks_in_lists, ranks_of_descriptors, shares
+from vpr_core.data.places import positives
+from vpr_core.structvpr.partition import (
+    GROUP_NAMES,
+    group_masks,
+    ranks_in_lists,
+    ranks_of_descriptors,
+    samples_of,
+    shares,
+)
 
 INF = np.inf
 
@@ -72,6 +80,16 @@ def test_many_queries_agree_with_a_naive_loop() -> None:
             else:
                 nearness = -np.linalg.norm(database - queries[query], axis=1)
             assert rank == 1 + (nearness > nearness[positive]).sum()
+
+
+def test_samples_of_a_drive_are_its_pairs() -> None:
+    drive_m = np.array([[0.0, 0, 0], [1, 0, 0], [50, 0, 0], [2, 0, 0]])
+    samples = samples_of(positives(drive_m, radius_m=1.5))
+    assert samples.tolist() == [[0, 1], [1, 0], [1, 3], [3, 1]]
+    ranks = ranks_of_descriptors(drive_m, drive_m, samples, np.arange(4), metric="euclidean")
+    assert ranks.tolist() == [1, 1, 2, 1]
+    nothing = samples_of(positives(drive_m[[0, 2]], radius_m=1.5))
+    assert nothing.shape == (0, 2) and ranks_of_descriptors(drive_m, drive_m[:2], nothing).shape == (0,)
 
 
 def test_ranks_in_lists_that_exist() -> None:
