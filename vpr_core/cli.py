@@ -26,6 +26,7 @@ from vpr_core.commands import (
     prepare,
     query,
     salience,
+    segment,
     split,
     synth,
     tables,
@@ -39,6 +40,7 @@ COMMANDS = {
     "ingest": ingest,
     "prepare": prepare,
     "split": split,
+    "segment": segment,
     "train": train,
     "train-teacher": train_teacher,
     "distill": distill,
@@ -58,6 +60,7 @@ Each command reads folders and leaves a folder that the next one checks:
   ingest         bags                                -> frames
   prepare        a published data set                -> frames to train and to test on
   split          frames                              -> frames to train, validate and test on, by place
+  segment        frames                              -> frames with a label for every pixel
   train          frames                              -> checkpoint
   train-teacher  frames                              -> checkpoint of camera and LiDAR together
   distill        frames, a teacher's checkpoint      -> checkpoint

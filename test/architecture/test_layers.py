@@ -10,12 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYER = {
     "types": 0, "errors": 0, "files": 0, "preprocess": 0, "parallel": 0, "geodesy": 0,
-    "losses": 1, "models": 1, "data": 1,
+    "losses": 1, "structvpr": 1, "models": 1, "data": 1,
     "retrieval": 2, "evaluation": 2,
     "training": 3, "synthetic": 3, "export": 3,
     "experiments": 4, "commands": 5, "cli": 6, "__main__": 7,
 }  # fmt: skip
-WITHIN = {("evaluation", "retrieval"), ("export", "training"), ("files", "errors"),
+WITHIN = {("evaluation", "retrieval"), ("data", "structvpr"), ("export", "training"), ("files", "errors"),
           ("preprocess", "errors"), ("parallel", "errors")}  # fmt: skip
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "nav_msgs", "std_msgs", "cv_bridge", "launch", "launch_ros",
        "vpr_distill_msgs", "vpr_distill_ros", "sensor_msgs_py", "ament_index_python"}  # fmt: skip

@@ -7,12 +7,15 @@ ReLU.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vpr_core.models.sparse import SparseTensor, cloud_mean
 
-__all__ = ["GeM", "SparseGeM"]
+__all__ = ["GeM", "GlobalMax", "NetVLAD", "SparseGeM"]
 
 
 class GeM(nn.Module):
@@ -41,3 +44,52 @@ class SparseGeM(nn.Module):
         """x with features [N, C] on the sites of B clouds -> descriptors [B, C]."""
         powered = x.features.clamp(min=self.eps).pow(self.p)
         return cloud_mean(x, powered).pow(1.0 / self.p)
+
+
+class GlobalMax(nn.Module):
+    """Global max pooling (MAC) of an image feature map."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features [B, C, H, W] -> descriptors [B, C]."""
+        return features.amax(dim=(2, 3))
+
+
+class NetVLAD(nn.Module):
+    """NetVLAD of an image feature map.
+
+    Arandjelovic et al., "NetVLAD: CNN architecture for weakly supervised place recognition", CVPR 2016, Eq. (4): for
+    each of K clusters the residuals of the local features x to its centre c_k, weighted by softmax_k(w_k x + b_k) and
+    summed; then every cluster's sum and the whole are brought to unit length. w, b and c are learned apart.
+    """
+
+    def __init__(self, channels: int, clusters: int = 64) -> None:
+        super().__init__()
+        self.assignment = nn.Conv2d(channels, clusters, 1)
+        self.centres = nn.Parameter(functional.normalize(torch.randn(clusters, channels)))
+        self.dim = clusters * channels
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features [B, C, H, W] -> descriptors [B, K C] of unit length, cluster after cluster."""
+        features = functional.normalize(features)
+        weights = self.assignment(features).flatten(2).softmax(dim=1)
+        sums = torch.einsum("bkp,bcp->bkc", weights, features.flatten(2))
+        residuals = sums - weights.sum(dim=2, keepdim=True) * self.centres
+        return functional.normalize(functional.normalize(residuals, dim=2).flatten(1))
+
+    @torch.no_grad()
+    def start_from(self, local_features: Tensor, seed: int = 0) -> None:
+        """Begin at the k-means clusters of local features [N, C], N well above K, as the paper's Appendix A does.
+
+        w_k = 2 a c_k and b_k = -a |c_k|^2, with a such that the nearest cluster weighs 100 times the second nearest.
+        """
+        from scipy.cluster.vq import kmeans2
+
+        local_features = functional.normalize(local_features.double().cpu())
+        found, _ = kmeans2(local_features.numpy(), len(self.centres), minit="++", rng=seed)
+        centres = torch.from_numpy(found)
+        nearest = torch.cdist(local_features, centres).square().topk(2, dim=1, largest=False).values
+        sharpness = math.log(100) / max(float((nearest[:, 1] - nearest[:, 0]).mean()), 1e-12)
+        self.centres.copy_(centres)
+        self.assignment.weight.copy_(2 * sharpness * centres[:, :, None, None])
+        assert self.assignment.bias is not None
+        self.assignment.bias.copy_(-sharpness * centres.square().sum(dim=1))

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vpr_core.errors import RecipeError
 from vpr_core.models import backbones
@@ -22,12 +23,15 @@ def module(name: str) -> ModuleType:
 
 
 IMAGE = backbone_names()
-CLOUD = [name for _, name, _ in pkgutil.iter_modules(backbones.__path__) if name not in IMAGE]
+OTHER = [name for _, name, _ in pkgutil.iter_modules(backbones.__path__) if name not in IMAGE]
+LABEL = [name for name in OTHER if hasattr(module(name), "LABEL_CHANNELS")]
+CLOUD = [name for name in OTHER if name not in LABEL]
 
 
 def test_backbones_are_found() -> None:
-    assert {"adafusion_image", "efficientnet_lite0", "resnet", "resnet34", "resnet50"} <= set(IMAGE)
+    assert {"adafusion_image", "efficientnet_lite0", "mobilenet_v2", "resnet", "resnet34", "resnet50"} <= set(IMAGE)
     assert {"adafusion_voxel", "minkfpn"} == set(CLOUD)
+    assert {"mobilenet_l"} == set(LABEL)
 
 
 @pytest.mark.parametrize("name", IMAGE)
@@ -43,6 +47,22 @@ def test_an_image_backbone_makes_an_encoder(name: str) -> None:
     assert build_image_encoder(name, pretrained=False).dim == features.shape[1]
     learns_every_parameter(encoder, encoder(images))
     same_alone(encoder, images)
+
+
+@pytest.mark.parametrize("name", LABEL)
+def test_a_label_backbone_learns(name: str) -> None:
+    torch.manual_seed(0)
+    channels = module(name).LABEL_CHANNELS
+    backbone = module(name).build()
+    with pytest.raises(RecipeError, match=f"'{name}' is not for images: known are adafusion_image"):
+        build_image_encoder(name, pretrained=False)
+    assert module(name).build(channels + 1)(torch.rand(2, channels + 1, 64, 64)).shape[1] == backbone.out_channels
+    labels = functional.one_hot(torch.randint(channels, (4, 64, 96)), channels).movedim(-1, 1).float()
+    features = backbone(labels)
+    assert features.shape == (4, backbone.out_channels, 2, 3), "expected stride 32"
+    # Without its own mean, which takes a bias before a norm away, so that every parameter counts.
+    learns_every_parameter(backbone.eval(), backbone(labels))
+    same_alone(backbone, labels)
 
 
 @pytest.mark.parametrize("name", CLOUD)
