@@ -52,8 +52,9 @@ class Network:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
-        return f"{self.label}_{self.method}_{self.hash}_seed{self.recipe.seed}"
+        """Of its folder. A teacher of one sensor has that of the same network as a student alone."""
+        method = "alone" if self.method == "teacher" and self.recipe.modality != "fused" else self.method
+        return f"{self.label}_{method}_{self.hash}_seed{self.recipe.seed}"
 
     @property
     def hash(self) -> str:
@@ -89,7 +90,7 @@ def comparison(
 
     def read(path: str | Path) -> Recipe:
         recipe = replace(read_recipe(path), seed=seed)
-        return recipe if steps is None else _of_length(recipe, steps)
+        return recipe if steps is None else of_length(recipe, steps)
 
     taught = Network(Path(teacher).stem, "teacher", read(teacher))
     networks = {taught.name: taught}
@@ -105,7 +106,7 @@ def comparison(
     return list(networks.values())
 
 
-def _of_length(recipe: Recipe, steps: int) -> Recipe:
+def of_length(recipe: Recipe, steps: int) -> Recipe:
     """The recipe in so many steps; looks at the validation drives and the warm-up keep their share of them."""
     share = steps / max(recipe.steps, 1)
     distillation = recipe.distillation
@@ -209,7 +210,7 @@ def evaluate_network(network: Network, folder: Path, town: TestTown) -> dict[str
     return {
         title: evaluate(title, _describer(folder / network.name, head), database, queries)
         for (method, head), title in TITLES.items()
-        if method == network.method
+        if method == network.method and (head == EMBEDDING or network.recipe.modality == "fused")
     }
 
 

@@ -1,4 +1,4 @@
-"""DistilVPR: relations among a batch's descriptors, taught by a teacher to a student.
+"""DistilVPR Eqs. (1)-(2). Relations among a batch's descriptors, taught by a teacher to a student.
 
 A relation is a matrix of distances or similarities. Self-agent relations compare a network with itself (tt, ss),
 cross-agent ones the teacher with the student (ts). The paper and the published code disagree; both are
@@ -122,15 +122,17 @@ def self_geodesic_loss(student: Tensor, teacher: Tensor, curvature: float = 0.1)
 
 
 class DistilVPRLoss(nn.Module):
-    """DistilVPR Eqs. (18)-(22) without the task loss: weight_self * L_KD-S + weight_cross * L_KD-C.
+    """DistilVPR Eqs. (7), (8), (10), (11), (16)-(22) without L_task: weight_self * L_KD-S + weight_cross * L_KD-C.
 
     Called with student [N, D] and teacher [N, E]; returns the weighted sum and its unweighted terms, scalars that keep
     their graph: `self_distance self_angle self_geodesic cross_euc cross_cos cross_hyp` in mode "code" and
-    `self_euc self_cos self_hyp cross_euc cross_cos cross_hyp` in mode "paper", only those of the variant and manifolds.
+    `self_euc self_cos self_hyp cross_euc cross_cos cross_hyp` in mode "paper", only those of the variant and manifolds;
+    with weight_tt_ts `tt_ts_euc tt_ts_cos tt_ts_hyp` too.
 
     variant              "S" self terms, "C" cross terms, "SC" both
     mode                 "code" as the training script was published, "paper" as Eqs. (3)-(22) are printed
     weight_self          the published value is 10 for Oxford RobotCar, 1 for Boreas
+    weight_tt_ts         of the terms of Eq. (5), which the paper has in Table 4 alone and the published code at 0
     angle                of mode "code": "three_point", or "cosine", pairwise as in Eq. (10)
     distance, reduction  of mode "paper", which names neither; mode "code" has fixed ones
     student_dim, teacher_dim  where they differ, a learned linear map takes the student's rows to the teacher's width
@@ -150,6 +152,7 @@ class DistilVPRLoss(nn.Module):
         distance: Distance = "mse",
         student_dim: int | None = None,
         teacher_dim: int | None = None,
+        weight_tt_ts: float = 0.0,
     ) -> None:
         super().__init__()
         _check_choice("variant", variant, Literal["S", "C", "SC"])
@@ -158,17 +161,22 @@ class DistilVPRLoss(nn.Module):
         for manifold in manifolds:
             _check_choice("manifold", manifold, Manifold)
         self.variant, self.mode, self.curvature, self.angle = variant, mode, curvature, angle
-        self.weight_self, self.weight_cross = weight_self, weight_cross
+        self.weight_self, self.weight_cross, self.weight_tt_ts = weight_self, weight_cross, weight_tt_ts
         self.manifolds, self.reduction, self.distance = tuple(manifolds), reduction, distance
-        self.adaptor = width_adaptor(student_dim, teacher_dim) if "C" in variant else nn.Identity()
+        across = "C" in variant or weight_tt_ts > 0
+        self.adaptor = width_adaptor(student_dim, teacher_dim) if across else nn.Identity()
 
     @in_full_precision
     def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         self_terms = self._self_terms(student, teacher) if "S" in self.variant else {}
-        cross_terms = self._cross_terms(self.adaptor(student), teacher) if "C" in self.variant else {}
-        self_sum = sum(self_terms.values(), student.new_zeros(()))
-        cross_sum = sum(cross_terms.values(), student.new_zeros(()))
-        return self.weight_self * self_sum + self.weight_cross * cross_sum, self_terms | cross_terms
+        adapted = self.adaptor(student)
+        cross_terms = self._cross_terms(adapted, teacher, "ts-ss") if "C" in self.variant else {}
+        tt_ts_terms = self._cross_terms(adapted, teacher, "tt-ts") if self.weight_tt_ts > 0 else {}
+        weighted = ((self.weight_self, self_terms), (self.weight_cross, cross_terms), (self.weight_tt_ts, tt_ts_terms))
+        loss = student.new_zeros(())
+        for weight, terms in weighted:
+            loss = loss + weight * sum(terms.values(), student.new_zeros(()))
+        return loss, self_terms | cross_terms | tt_ts_terms
 
     def _self_terms(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         if self.mode == "paper":
@@ -183,12 +191,14 @@ class DistilVPRLoss(nn.Module):
             terms["self_geodesic"] = self_geodesic_loss(student, teacher, self.curvature)
         return terms
 
-    def _cross_terms(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+    def _cross_terms(self, student: Tensor, teacher: Tensor, agents: Agents) -> dict[str, Tensor]:
+        name = {"ts-ss": "cross", "tt-ts": "tt_ts"}[agents]
         if self.mode == "paper":
-            return {f"cross_{m}": self._paper_term(student, teacher, m, "ts-ss") for m in self.manifolds}
+            return {f"{name}_{m}": self._paper_term(student, teacher, m, agents) for m in self.manifolds}
+        detach = agents == "ts-ss"
         return {
-            f"cross_{m}": relational_loss(
-                student, teacher, m, "ts-ss", normalize=True, detach_cross=True, curvature=self.curvature
+            f"{name}_{m}": relational_loss(
+                student, teacher, m, agents, normalize=True, detach_cross=detach, curvature=self.curvature
             )
             for m in self.manifolds
         }

@@ -84,6 +84,8 @@ def _distillation_loss(recipe: Distillation, student_dim: int, teacher_dim: int)
                 recipe.curvature,
                 recipe.weight_self,
                 recipe.weight_cross,
+                manifolds=recipe.manifolds,
+                weight_tt_ts=recipe.weight_tt_ts,
                 angle=recipe.angle,
                 student_dim=student_dim,
                 teacher_dim=teacher_dim,

@@ -12,6 +12,7 @@ from vpr_core.models.voxel_grid import CloudGrid
 
 Modality = Literal["camera", "lidar", "fused"]
 Architecture = Literal["minkloc", "adafusion"]
+Manifold = Literal["euc", "cos", "hyp"]
 _MODALITIES = ", ".join(get_args(Modality))
 RELATIONAL = ("S", "C", "SC")
 """Methods that are DistilVPR's; every other one is a name of `vpr_core.losses.baselines.METHODS`."""
@@ -30,6 +31,8 @@ class Distillation:
         mode: code is what the authors ran, paper the equations as printed.
         angle: the self term on the sphere, three_point angles or pairwise cosine.
         curvature: of the Poincaré ball.
+        manifolds: of DistilVPR's terms, some of euc, cos and hyp (Table 5).
+        weight_tt_ts: of each term that compares the teacher's relations with those across (Table 4); 0 leaves them out.
         options: of a baseline, such as temperature.
         teacher_modality: the teacher that the recipe is for: fused, camera for a bigger camera network, or lidar;
             null takes any.
@@ -43,16 +46,41 @@ class Distillation:
     mode: Literal["code", "paper"] = "code"
     angle: Literal["three_point", "cosine"] = "three_point"
     curvature: float = 0.1
+    manifolds: tuple[Manifold, ...] = get_args(Manifold)
+    weight_tt_ts: float = 0.0
     options: dict[str, Any] = field(default_factory=dict)
     teacher_modality: Modality | None = None
 
     def __post_init__(self) -> None:
         if self.teacher_modality not in (None, *get_args(Modality)):
             raise RecipeError(f"distillation: teacher_modality is {self.teacher_modality!r}, expected {_MODALITIES}")
-        if min(self.weight, self.weight_self, self.weight_cross, self.warmup_steps) < 0 or self.curvature <= 0:
+        if not self.manifolds or not set(self.manifolds) <= set(get_args(Manifold)):
+            expected = ", ".join(get_args(Manifold))
+            raise RecipeError(f"distillation: manifolds is {list(self.manifolds)}, expected some of {expected}")
+        weights = (self.weight, self.weight_self, self.weight_cross, self.weight_tt_ts)
+        if min(*weights, self.warmup_steps) < 0 or self.curvature <= 0:
             raise RecipeError("distillation: weights and warmup_steps must be 0 or more, curvature above 0")
         if self.options and self.method in RELATIONAL:
             raise RecipeError(f"distillation: options are for baselines, method {self.method} has its own keys")
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Distillation:
+        """As `Recipe.from_json`; raises RecipeError for a key that no distillation has."""
+        if unknown := sorted(set(values) - {known.name for known in fields(cls)}):
+            raise RecipeError(f"a distillation has no {', '.join(unknown)}")
+        return cls(**values | ({"manifolds": tuple(values["manifolds"])} if "manifolds" in values else {}))
+
+    def as_json(self) -> dict[str, Any]:
+        """As `as_json` of a recipe: without the keys of _DISTILLATION_SINCE at their defaults."""
+        values = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in _DISTILLATION_SINCE or value != _DISTILLATION_SINCE[name]
+        }
+        return values | ({"manifolds": list(self.manifolds)} if "manifolds" in values else {})
+
+
+_DISTILLATION_SINCE = {name: getattr(Distillation, name) for name in ("teacher_modality", "manifolds", "weight_tt_ts")}
 
 
 @dataclass(frozen=True)
@@ -165,7 +193,7 @@ class Recipe:
         if "grid" in values:
             values["grid"] = CloudGrid.from_json(values["grid"])
         if values.get("distillation"):
-            values["distillation"] = Distillation(**values["distillation"])
+            values["distillation"] = Distillation.from_json(values["distillation"])
         return cls(**values)
 
 
@@ -191,9 +219,7 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
     """
     values = {name: value for name, value in vars(recipe).items() if name not in _SINCE or value != _SINCE[name]}
     if recipe.distillation:
-        values["distillation"] = asdict(recipe.distillation)
-        if recipe.distillation.teacher_modality is None:
-            del values["distillation"]["teacher_modality"]
+        values["distillation"] = recipe.distillation.as_json()
     values["cloud_augmentation"] = asdict(recipe.cloud_augmentation)
     if "grid" in values:
         values["grid"] = recipe.grid.as_json()
