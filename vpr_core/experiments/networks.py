@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.samples import Samples
 from vpr_core.errors import BundleError, RecipeError
 from vpr_core.evaluation.evaluate import Describe, Evaluation, evaluate
-from vpr_core.experiments.town import TestTown, Towns
+from vpr_core.experiments.town import TestTown
 from vpr_core.files import sha256_json
 from vpr_core.parallel import Progress, Task, run_tasks
 from vpr_core.training.checkpoint import load_checkpoint
@@ -37,6 +37,20 @@ TITLES = {
 }
 """What tables call the descriptors of a network, by its method and head."""
 SAVE_EVERY = 50
+
+
+class Drives(Protocol):
+    """Frames folders of an experiment."""
+
+    @property
+    def train(self) -> list[Path]: ...
+
+    @property
+    def validation(self) -> list[Path]: ...
+
+    @property
+    def described(self) -> list[Path]:
+        """Those for tests."""
 
 
 @dataclass(frozen=True)
@@ -124,19 +138,20 @@ def untrained(network: Network) -> Network:
 def train_networks(
     networks: Sequence[Network],
     folder: Path,
-    towns: Towns,
+    drives: Drives,
     *,
+    device: str = "cpu",
     workers: int | None = None,
     bar: bool = True,
     finished: Callable[[Network], None] | None = None,
 ) -> None:
-    """Train every network into `folder`/its name and describe the test towns' drives with it.
+    """Train every network into `folder`/its name and describe with it what it is tested on.
 
     Each runs in a process with one thread, so that a run repeats bit by bit, `workers` at once (one a core). One that
     is there already is not trained again, one that was interrupted goes on. `finished` is called as each is done.
     """
     tasks = {
-        network.name: Task(_work, (network, folder, towns), network.teacher.name if network.teacher else None)
+        network.name: Task(_work, (network, folder, drives, device), network.teacher.name if network.teacher else None)
         for network in networks
     }
     by_name = {network.name: network for network in networks}
@@ -156,24 +171,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _work(network: Network, folder: Path, towns: Towns, progress: Progress) -> None:
+def _work(network: Network, folder: Path, drives: Drives, device: str, progress: Progress) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     out = folder / network.name
     teacher = folder / network.teacher.name if network.teacher else None
     if not _is_trained(out, network.recipe):
         train_encoder(
-            towns.train,
+            drives.train,
             out,
             network.recipe,
-            towns.validation,
+            drives.validation,
             lambda step, total, _: progress(step, total),
             teacher=teacher,
             save_every=SAVE_EVERY,
+            device=device,
         )
     if network.method == "teacher":
-        teacher_descriptors(out, [Frames.load(drive) for drive in towns.train])
-    _describe(out, [drive for town in towns.tests for drive in town.drives])
+        teacher_descriptors(out, [Frames.load(drive) for drive in drives.train], device=device)
+    _describe(out, drives.described, device)
 
 
 def _is_trained(folder: Path, recipe: Recipe) -> bool:
@@ -183,11 +199,12 @@ def _is_trained(folder: Path, recipe: Recipe) -> bool:
         return False
 
 
-def _describe(checkpoint: Path, drives: Sequence[Path]) -> None:
+def _describe(checkpoint: Path, drives: Sequence[Path], device: str) -> None:
     loaded = load_checkpoint(checkpoint)
+    model = loaded.model.to(device)
     network_input = NetworkInput.from_json(loaded.modality, loaded.input)
     for drive in drives:
-        described = describe_samples(loaded.model, network_input, Samples([Frames.load(drive)]))
+        described = describe_samples(model, network_input, Samples([Frames.load(drive)]))
         np.savez(_described(checkpoint, drive.name), **described)  # type: ignore[arg-type]  # one of numpy's stubs
 
 
@@ -195,7 +212,9 @@ def _described(checkpoint: Path, drive: str) -> Path:
     return checkpoint / f"{drive}.npz"
 
 
-def _describer(checkpoint: Path, head: str) -> Describe:
+def describer(checkpoint: Path, head: str) -> Describe:
+    """What `train_networks` described, by the drive."""
+
     def describe(drive: Frames) -> np.ndarray:
         with np.load(_described(checkpoint, drive.folder.name)) as stored:
             return stored[head]
@@ -208,7 +227,15 @@ def evaluate_network(network: Network, folder: Path, town: TestTown) -> dict[str
     database = Frames.load(town.database)
     queries = [Frames.load(drive) for drive in town.queries.values()]
     return {
-        title: evaluate(title, _describer(folder / network.name, head), database, queries)
+        title: evaluate(title, describer(folder / network.name, head), database, queries)
+        for head, title in titles_of(network).items()
+    }
+
+
+def titles_of(network: Network) -> dict[str, str]:
+    """By head, what tables call the network's descriptors."""
+    return {
+        head: title
         for (method, head), title in TITLES.items()
         if method == network.method and (head == EMBEDDING or network.recipe.modality == "fused")
     }

@@ -12,8 +12,7 @@ import numpy as np
 
 from vpr_core.errors import RecipeError
 from vpr_core.experiments.plans import TEACHER, Cell, Column, Plan, PlanRow
-from vpr_core.experiments.tables import Row
-from vpr_core.experiments.town import CONDITIONS, mean_of_others
+from vpr_core.experiments.sources import Row, Source
 
 PAPER_COLUMNS = ("dataset", "teacher", "student", "row", "ar_at_1_percent", "ar_at_1", "note")
 
@@ -27,7 +26,7 @@ class Entry:
     name: str
     """Among those that it is compared with."""
     ours: dict[int, float]
-    """By seed, Recall@1 [%]: the mean over the towns of the mean of the conditions other than the map's."""
+    """By seed, as the source says [%]."""
     seeds: int
     """How many were asked for."""
     paper: dict[str, float]
@@ -48,7 +47,7 @@ class Entry:
         return float(np.std(list(self.ours.values()), ddof=1)) if len(self.ours) > 1 else float("nan")
 
 
-def groups_of(plan: Plan, rows: Mapping[Cell, Sequence[Row]], test_towns: Sequence[int]) -> dict[str, list[Entry]]:
+def groups_of(plan: Plan, rows: Mapping[Cell, Sequence[Row]], source: Source) -> dict[str, list[Entry]]:
     """The cells of a plan by what they are compared in, under its title: a column, or of some plans all columns."""
     groups: dict[str, list[Entry]] = defaultdict(list)
     tables = {name: read_paper(path) for name, path in plan.paper.items()}
@@ -56,7 +55,9 @@ def groups_of(plan: Plan, rows: Mapping[Cell, Sequence[Row]], test_towns: Sequen
     for cell, found in rows.items():
         if cell.plan is plan:
             place = (cell.column.name, cell.row.title)
-            by_place[place][cell.network.recipe.seed] = _mean_of_towns(found, test_towns)
+            by_place[place][cell.network.recipe.seed] = source.recall(
+                [row for row in found if not row["method"].endswith("half")]
+            )
     for column in plan.columns:
         for row in plan.rows:
             seeds = by_place[column.name, row.title]
@@ -66,17 +67,6 @@ def groups_of(plan: Plan, rows: Mapping[Cell, Sequence[Row]], test_towns: Sequen
             title, name = (plan.title, ": ".join(place)) if plan.across_columns else place
             groups[title].append(Entry(column, row, name, ours, len(seeds), paper))
     return groups
-
-
-def _mean_of_towns(rows: Sequence[Row], test_towns: Sequence[int]) -> float | None:
-    """Of the rows of one network's whole descriptor; None where a town or a condition is not there."""
-    recall: dict[str, dict[str, float]] = {str(town): {} for town in test_towns}
-    for row in rows:
-        if not row["method"].endswith("half"):
-            recall[row["town"]][row["condition"]] = float(row["recall_at_1"])
-    if not all(set(CONDITIONS) <= found.keys() for found in recall.values()):
-        return None
-    return 100 * float(np.mean([mean_of_others(found) for found in recall.values()]))
 
 
 def read_paper(path: Path) -> dict[tuple[str, str], float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vpr_core.evaluation.evaluate import table_text
-from vpr_core.experiments.tables import Row
+from vpr_core.experiments.sources import Row
 from vpr_core.experiments.town import mean_of_others
 
 

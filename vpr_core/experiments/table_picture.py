@@ -13,18 +13,16 @@ from vpr_core.errors import RecipeError
 from vpr_core.evaluation.figures import rendered
 from vpr_core.experiments.paper import Entry, groups_of
 from vpr_core.experiments.plans import ALONE, Cell, Plan
-from vpr_core.experiments.tables import Row
+from vpr_core.experiments.sources import Row, Source
 from vpr_core.files import write_atomic
 
 
-def write_picture(
-    path: Path, plans: Sequence[Plan], rows: Mapping[Cell, Sequence[Row]], test_towns: Sequence[int]
-) -> None:
+def write_picture(path: Path, plans: Sequence[Plan], rows: Mapping[Cell, Sequence[Row]], source: Source) -> None:
     """Write `gain_figure` as .svg or .png."""
     groups = {
         f"{plan.path.stem}, {title}": entries
         for plan in plans
-        for title, entries in groups_of(plan, rows, test_towns).items()
+        for title, entries in groups_of(plan, rows, source).items()
     }
     write_atomic(path, rendered(gain_figure(groups), path.suffix[1:]))
 

@@ -11,7 +11,7 @@ from vpr_core.evaluation.evaluate import table_text
 from vpr_core.experiments.paper import Entry, groups_of
 from vpr_core.experiments.plans import Cell, Plan
 from vpr_core.experiments.results import tables_text
-from vpr_core.experiments.tables import Row
+from vpr_core.experiments.sources import Row, Source
 
 ABSENT = "-"
 
@@ -19,21 +19,16 @@ ABSENT = "-"
 def report(
     plans: Sequence[Plan],
     rows: Mapping[Cell, Sequence[Row]],
-    *,
-    train_towns: Sequence[int],
-    test_towns: Sequence[int],
+    source: Source,
     details: bool = False,
 ) -> str:
     """Every table of the plans. details: also recall by town and condition, and gains run by run."""
-    parts = [
-        "ours: Recall@1 [%] within 10 m, the mean over the towns of the mean of the conditions other than the map's; "
-        "spread: its\nstandard deviation over the seeds; of the paper AR@1 [%]"
-    ]
+    parts = [f"ours: {source.says};\nspread: its standard deviation over the seeds; of the paper AR@1 [%]"]
     for plan in plans:
-        for title, entries in groups_of(plan, rows, test_towns).items():
+        for title, entries in groups_of(plan, rows, source).items():
             parts.append(f"{plan.path.stem}, {title}\n{beside_paper(entries, plan.paper)}")
             of_group = {cell: found for cell, found in rows.items() if cell.plan is plan and _is_of(cell, entries)}
-            if command := missing_command(plan, entries, of_group, train_towns, test_towns):
+            if command := missing_command(plan, entries, of_group, source):
                 parts.append(f"What is missing: {command}")
             if details and (found := list({tuple(row.items()): row for rows in of_group.values() for row in rows})):
                 parts.append(tables_text([dict(row) for row in found]))
@@ -95,8 +90,7 @@ def missing_command(
     plan: Plan,
     entries: Sequence[Entry],
     rows: Mapping[Cell, Sequence[Row]],
-    train_towns: Sequence[int],
-    test_towns: Sequence[int],
+    source: Source,
 ) -> str:
     """The command that makes what the entries lack; empty where they lack nothing."""
     missing = [entry for entry in entries if len(entry.ours) < entry.seeds]
@@ -106,8 +100,6 @@ def missing_command(
         "columns": dict.fromkeys(entry.column.name for entry in missing),
         "methods": dict.fromkeys(entry.row.method for entry in missing),
         "seeds": dict.fromkeys(cell.network.recipe.seed for cell in rows),
-        "train_towns": train_towns,
-        "test_towns": test_towns,
     }
     words = [f"--{name} {' '.join(map(str, values))}" for name, values in options.items()]
-    return " ".join(["vpr-distill tables", str(plan.path), *words])
+    return " ".join(["vpr-distill tables", str(plan.path), *words, source.options])

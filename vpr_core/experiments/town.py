@@ -83,6 +83,10 @@ class Towns:
     validation: list[Path]
     tests: list[TestTown]
 
+    @property
+    def described(self) -> list[Path]:
+        return [drive for town in self.tests for drive in town.drives]
+
     @classmethod
     def planned(cls, frames: Path, train: Sequence[int], tests: Sequence[int]) -> Towns:
         """The folders of these towns, whether they are there or not; the first town's side streets validate."""

@@ -10,13 +10,14 @@ from vpr_core.errors import RecipeError
 from vpr_core.experiments.paper import PAPER_COLUMNS, groups_of, read_paper
 from vpr_core.experiments.plans import Cell, Plan, cells_of, read_plan
 from vpr_core.experiments.results import gains, margins, summary
+from vpr_core.experiments.sources import Row, TownSource
 from vpr_core.experiments.table_picture import gains_of, write_picture
 from vpr_core.experiments.table_report import order_sentence, report
-from vpr_core.experiments.tables import COLUMNS, Row
+from vpr_core.experiments.tables import COLUMNS
 from vpr_core.experiments.town import CONDITIONS, OPPOSITE
 
 ROOT = Path(__file__).parents[3]
-TOWNS = {"train_towns": [1], "test_towns": [2, 4]}
+SOURCE = TownSource(Path("runs"), [1], [2, 4])
 
 
 def test_means_spreads_and_gains_by_hand() -> None:
@@ -58,7 +59,7 @@ def measured(plan: Plan, recall: dict[str, list[float]]) -> dict[Cell, list[Row]
             dict.fromkeys(COLUMNS, "")
             | {"town": str(town), "condition": condition, "method": "student alone"}
             | {"recall_at_1": str(recall[cell.row.method][seed] + (0.1 if town == 4 else 0.0))}
-            for town in TOWNS["test_towns"]
+            for town in SOURCE.test_towns
             for condition in (*CONDITIONS, OPPOSITE)
         ]
         if (seed := cell.network.recipe.seed) < len(recall.get(cell.row.method, []))
@@ -69,12 +70,12 @@ def measured(plan: Plan, recall: dict[str, list[float]]) -> dict[Cell, list[Row]
 
 def test_ours_stand_beside_the_paper_s(plan: Plan) -> None:
     rows = measured(plan, {"alone": [0.5, 0.6], "S": [0.7, 0.7], "C": [0.6, 0.6], "SC": [0.4]})
-    (entries,) = groups_of(plan, rows, TOWNS["test_towns"]).values()
+    (entries,) = groups_of(plan, rows, SOURCE).values()
     ours = {entry.row.method: (round(entry.mean, 6), len(entry.ours)) for entry in entries if entry.ours}
     assert ours == {"alone": (60, 2), "S": (75, 2), "C": (65, 2), "SC": (45, 1)}
     assert entries[0].spread == pytest.approx(10 / 2**0.5)
     assert entries[0].paper == {"Table 4, Boreas": 59.3}
-    text = report([plan], rows, **TOWNS)
+    text = report([plan], rows, SOURCE)
     lines = {line.split("  ")[0]: line.split()[-7:] for line in text.splitlines() if "of 2" in line}
     assert lines["L_tt-ss (3)"] == ["of", "2", "75.0", "0.0", "61.3", "1", "3"]
     assert lines["L_tt-ts (5)"] == ["of", "2", "-", "-", "60.6", "-", "4"]
@@ -97,16 +98,16 @@ def test_the_order_is_said_plainly() -> None:
 
 def test_the_picture_shows_gains_over_the_same_seeds(plan: Plan, tmp_path: Path) -> None:
     rows = measured(plan, {"alone": [0.5, 0.6], "S": [0.7, 0.7], "SC": [0.4]})
-    (entries,) = groups_of(plan, rows, TOWNS["test_towns"]).values()
+    (entries,) = groups_of(plan, rows, SOURCE).values()
     found = gains_of(entries)
     assert list(found) == ["L_tt-ss (3)", "L_tt-ss + L_ts-ss"]
     assert found["L_tt-ss (3)"]["ours"] == pytest.approx([20, 10])
     assert found["L_tt-ss + L_ts-ss"]["ours"] == pytest.approx([-10])
     assert found["L_tt-ss (3)"]["Table 4, Boreas"] == pytest.approx([2.0])
-    write_picture(tmp_path / "gains.svg", [plan], rows, TOWNS["test_towns"])
+    write_picture(tmp_path / "gains.svg", [plan], rows, SOURCE)
     assert "L_tt-ss" in (tmp_path / "gains.svg").read_text()
     with pytest.raises(RecipeError, match="nothing to draw"):
-        write_picture(tmp_path / "none.svg", [plan], measured(plan, {}), TOWNS["test_towns"])
+        write_picture(tmp_path / "none.svg", [plan], measured(plan, {}), SOURCE)
 
 
 def test_tables_of_the_paper_are_read_and_others_refused(tmp_path: Path) -> None:

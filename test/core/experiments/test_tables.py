@@ -11,7 +11,8 @@ import yaml
 
 from vpr_core.errors import FramesError
 from vpr_core.experiments.plans import cells_of, read_plan
-from vpr_core.experiments.tables import DRIVES, Row, read_rows, rows_of, run_tables
+from vpr_core.experiments.sources import DRIVES, PAIRS, Row, RunSource, TownSource
+from vpr_core.experiments.tables import read_rows, rows_of, run_tables
 from vpr_core.experiments.town import CONDITIONS, OPPOSITE, Towns, town_drives
 from vpr_core.training.recipe import as_json
 
@@ -49,8 +50,9 @@ def work(tmp_path: Path, make_drive: Callable[..., Path]) -> Path:
 
 def run(out: Path, work: Path, plan: Path, seeds: list[int], towns: Sequence[int] = (2,)) -> list[Row]:
     cells = cells_of([read_plan(plan)], "town", seeds)
-    run_tables(cells, out, work, train_towns=[1], test_towns=towns, bar=False)
-    found = rows_of(cells, read_rows(out), [1], towns)
+    source = TownSource(work, [1], towns)
+    run_tables(cells, out, source, bar=False)
+    found = rows_of(cells, read_rows(out), source)
     return [row for of_cell in found.values() for row in of_cell]
 
 
@@ -113,3 +115,27 @@ def test_a_student_alone_can_teach_another(tmp_path: Path, work: Path, plan: Pat
         "teacher", "student alone", "student distilled"
     ]  # fmt: skip
     assert len(read_rows(tmp_path / "town.csv")) == 2 * (len(CONDITIONS) + 1)
+
+
+def test_runs_of_a_data_set_stand_in_the_place_of_towns(tmp_path: Path, toy: dict[str, Path], plan: Path) -> None:
+    values = yaml.safe_load(plan.read_text())
+    values["columns"]["one"]["boreas"] = values["columns"]["one"].pop("town")
+    plan.write_text(yaml.safe_dump(values, sort_keys=False))
+    source = RunSource(
+        tmp_path, "boreas", [toy["first"], toy["second"]], [], [toy["database"], toy["queries"]], radius_m=20.0
+    )
+    cells, out = cells_of([read_plan(plan)], "boreas", [0]), tmp_path / "boreas.csv"
+    run_tables(cells, out, source, bar=False)
+    found = rows_of(cells, read_rows(out), source)
+    for cell, rows in found.items():
+        methods = [row["method"] for row in rows]
+        assert len(methods) == (3 if cell.row.method == "teacher" else 1)
+        assert {row["condition"] for row in rows} == {PAIRS} and {row["evaluated"] for row in rows} == {"48"}
+        assert source.recall(rows) == pytest.approx(100 * float(rows[0]["recall_at_1"]))
+    written = out.read_text()
+    run_tables(cells, out, source, bar=False)
+    assert out.read_text() == written
+    with pytest.raises(FramesError, match="for training and for tests at once"):
+        RunSource(tmp_path, "boreas", [toy["first"]], [], [toy["first"], toy["second"]], 20.0)
+    with pytest.raises(FramesError, match="give frames folders to train on with --frames"):
+        RunSource(tmp_path, "boreas", [], [], [toy["first"], toy["second"]], 20.0)
