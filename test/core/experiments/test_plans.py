@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from vpr_core.cli import _values, build_parser
+from vpr_core.cli import _values, build_parser, main
 from vpr_core.errors import RecipeError
 from vpr_core.experiments.networks import Network, comparison, read_recipe
 from vpr_core.experiments.paper import read_paper
@@ -117,6 +117,28 @@ def test_the_command_takes_plans() -> None:
     options = _values(build_parser().parse_args(["tables", "a.yaml", "b.yaml", "--methods", "kd"])["tables"])
     assert (options["plans"], options["methods"]) == ([Path("a.yaml"), Path("b.yaml")], ["kd"])
     assert _values(build_parser().parse_args(["tables"])["tables"])["plans"] == [Path("config/tables")]
+
+
+def test_the_command_says_what_is_missing_and_trains_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, out = str(FOLDER / "table4.yaml"), tmp_path / "none.csv"
+    main(["tables", plan, "--train", "false", "--seeds", "5", "--out", str(out), "--test_towns", "3"])
+    printed = capsys.readouterr().out
+    assert printed.count("0 of 1  -     -") == 5 and not out.exists()
+    command = printed.split("What is missing: ")[1].strip()
+    assert command == (
+        f"vpr-distill tables {plan} --columns camera_from_lidar --methods alone S C tt_ts SC --seeds 5 "
+        "--train_towns 1 --test_towns 3"
+    )
+    options = _values(build_parser().parse_args(command.split()[1:])["tables"])
+    assert (options["methods"], options["test_towns"]) == (["alone", "S", "C", "tt_ts", "SC"], [3])
+
+
+def test_the_paper_s_data_needs_its_folders(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["tables", str(FOLDER / "table4.yaml"), "--train", "false", "--data", "boreas"])
+    assert "boreas: give frames folders to train on with --frames" in capsys.readouterr().err
 
 
 def test_a_distillation_keeps_what_its_student_s_recipe_says() -> None:
