@@ -98,9 +98,7 @@ def test_every_docstring_that_names_an_equation_is_on_the_page(paper: str) -> No
     modules = {getattr(one, "__module__", None) or getattr(one, "__name__", None) for one in named}
     for name, found in citing.items():
         assert found <= there, f"{name} names equations that PAPERS.md lacks"
-        assert modules & {name, name.rpartition(".")[0]}, (
-            f"PAPERS.md lacks {name}, of {paper} Eq. {sorted(found)}"
-        )
+        assert modules & {name, name.rpartition(".")[0]}, f"PAPERS.md lacks {name}, of {paper} Eq. {sorted(found)}"
 
 
 @pytest.mark.parametrize(("heading", "last"), [("Tables", TABLES), ("Figures", FIGURES)])

@@ -79,11 +79,18 @@ def order_sentence(table: str, ours: Mapping[str, float], paper: Mapping[str, fl
     tau = float(kendalltau([ours[name] for name in both], [paper[name] for name in both]).statistic)
     if tau == 1:
         return f"Order as in {table}, over {len(both)} rows."
-    orders = [" > ".join(sorted(both, key=lambda name: -values[name])) for values in (ours, paper)]
+    apart = "all rows are equal here or there" if math.isnan(tau) else f"Kendall tau {tau:.2f}"
     return (
-        f"Order differs from {table}: Kendall tau {tau:.2f} over {len(both)} rows.\n"
-        f"  ours:        {orders[0]}\n  the paper's: {orders[1]}"
+        f"Order differs from {table}: {apart}, over {len(both)} rows.\n"
+        f"  ours:        {_ordered(both, ours)}\n  the paper's: {_ordered(both, paper)}"
     )
+
+
+def _ordered(names: Sequence[str], values: Mapping[str, float]) -> str:
+    """The highest first, "a > b = c"."""
+    names = sorted(names, key=lambda name: -values[name])
+    signs = (" = " if values[one] == values[other] else " > " for one, other in zip(names, names[1:], strict=False))
+    return names[0] + "".join(sign + name for sign, name in zip(signs, names[1:], strict=True))
 
 
 def missing_command(

@@ -80,7 +80,7 @@ def test_ours_stand_beside_the_paper_s(plan: Plan) -> None:
     assert lines["L_tt-ss (3)"] == ["of", "2", "75.0", "0.0", "61.3", "1", "3"]
     assert lines["L_tt-ts (5)"] == ["of", "2", "-", "-", "60.6", "-", "4"]
     assert lines["L_tt-ss + L_ts-ss"] == ["of", "2", "45.0", "-", "68.2", "4", "1"]
-    assert "Order differs from Table 4, Boreas: Kendall tau -0.33 over 4 rows." in text
+    assert "Order differs from Table 4, Boreas: Kendall tau -0.33, over 4 rows." in text
     assert (
         f"What is missing: vpr-distill tables {plan.path} --columns camera_from_lidar --methods tt_ts SC --seeds 0 1"
         in text
@@ -91,9 +91,11 @@ def test_the_order_is_said_plainly() -> None:
     paper = {"a": 3.0, "b": 2.0, "c": 1.0, "d": 0.0}
     assert order_sentence("T", {"a": 0.3, "b": 0.2, "c": 0.1}, paper) == "Order as in T, over 3 rows."
     said = order_sentence("T", {"a": 0.2, "b": 0.3, "c": 0.1}, paper)
-    assert said.splitlines()[0] == "Order differs from T: Kendall tau 0.33 over 3 rows."
+    assert said.splitlines()[0] == "Order differs from T: Kendall tau 0.33, over 3 rows."
     assert said.splitlines()[1:] == ["  ours:        b > a > c", "  the paper's: a > b > c"]
     assert order_sentence("T", {"a": 0.2}, paper) == ""
+    equal = order_sentence("T", dict.fromkeys("abc", 0.5), paper)
+    assert "all rows are equal here or there" in equal and "ours:        a = b = c" in equal
 
 
 def test_the_picture_shows_gains_over_the_same_seeds(plan: Plan, tmp_path: Path) -> None:
