@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.samples import Samples
 from vpr_core.errors import BundleError, RecipeError
 from vpr_core.evaluation.evaluate import Describe, Evaluation, evaluate
-from vpr_core.experiments.town import TestTown
+from vpr_core.experiments.town import Drives, TestTown
 from vpr_core.files import sha256_json
 from vpr_core.parallel import Progress, Task, run_tasks
 from vpr_core.training.checkpoint import load_checkpoint
@@ -37,20 +37,6 @@ TITLES = {
 }
 """What tables call the descriptors of a network, by its method and head."""
 SAVE_EVERY = 50
-
-
-class Drives(Protocol):
-    """Frames folders of an experiment."""
-
-    @property
-    def train(self) -> list[Path]: ...
-
-    @property
-    def validation(self) -> list[Path]: ...
-
-    @property
-    def described(self) -> list[Path]:
-        """Those for tests."""
 
 
 @dataclass(frozen=True)

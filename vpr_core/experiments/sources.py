@@ -13,8 +13,8 @@ import numpy as np
 from vpr_core.data.frames import Frames
 from vpr_core.errors import FramesError
 from vpr_core.evaluation.pairs import average_recall, evaluate_pairs
-from vpr_core.experiments.networks import Drives, Network, describer, evaluate_network, table_rows, titles_of
-from vpr_core.experiments.town import CONDITIONS, Towns, mean_of_others, record_frames, town_drives
+from vpr_core.experiments.networks import Network, describer, evaluate_network, table_rows, titles_of
+from vpr_core.experiments.town import CONDITIONS, Drives, Towns, mean_of_others, record_frames, town_drives
 from vpr_core.files import sha256_json
 from vpr_core.synthetic.town import GENERATION
 from vpr_core.training.teacher import hash_of_drives

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -59,6 +60,20 @@ def _drive(
 def mean_of_others(recall: Mapping[str, float]) -> float:
     """Of figures by condition, the mean over those that the map was not made under, in its own direction."""
     return float(np.mean([value for name, value in recall.items() if name not in (MAP_CONDITION, OPPOSITE)]))
+
+
+class Drives(Protocol):
+    """Frames folders of an experiment."""
+
+    @property
+    def train(self) -> list[Path]: ...
+
+    @property
+    def validation(self) -> list[Path]: ...
+
+    @property
+    def described(self) -> list[Path]:
+        """Those for tests."""
 
 
 @dataclass(frozen=True)
