@@ -29,7 +29,7 @@ test: env  ## Run all tests; PYTEST="-k words" chooses
 check: env  ## Lint, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy vpr_core
+	@$(BIN)/mypy vpr_core vpr_distill_ros
 
 bench: env  ## Measure, and print the tables of BENCHMARKS.md
 	@$(RUN) $(BIN)/python bench/run.py

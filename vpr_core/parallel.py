@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -103,7 +104,7 @@ def _workers_ignore_interrupts() -> Iterator[None]:
 
 
 class _StoppedError(Exception):
-    """Another task failed, the user interrupted, or the process that wanted this work is gone."""
+    """Another task failed, or the user interrupted."""
 
 
 # Set once in every worker process, never in the process of the caller.
@@ -112,6 +113,15 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(reports: Any, stop: Any) -> None:
     _worker.update(reports=reports, stop=stop)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next task for ever, with all its memory."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
 
 
 def _run_in_worker(name: str, task: Task) -> None:
@@ -119,8 +129,7 @@ def _run_in_worker(name: str, task: Task) -> None:
 
     def progress(done: int, total: int) -> None:
         nonlocal shown
-        parent = multiprocessing.parent_process()
-        if _worker["stop"].is_set() or (parent and not parent.is_alive()):
+        if _worker["stop"].is_set():
             raise _StoppedError(name)
         _worker["reports"].put((done - shown, total if shown == 0 else 0))
         shown = done

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from vpr_core.data.card import counted
 from vpr_core.data.frames import Frames
 from vpr_core.data.ingest import ingest
 from vpr_core.errors import BagError, FramesError
@@ -26,17 +27,17 @@ def frames_from_bag(node: BagReplay) -> None:
     if not frames:
         raise FramesError("no frames folder is given: set the parameter frames to the folder to write")
     progress = Progress(node, "frames of a bag")
+    options: dict[str, Any] = {name: node.value(name) or None for name in _OPTIONAL}
+    options |= {name: float(node.value(name)) for name in _NUMBERS}
     out = ingest(
         bag,
         frames,
-        **{name: node.value(name) or None for name in _OPTIONAL},
-        **{name: float(node.value(name)) for name in _NUMBERS},
+        **options,
         overwrite=node.value("overwrite"),
         progress=lambda name, total: _Pass(node, progress, name, total),
     )
     card = Frames.load(out).card
-    drops = "; ".join(f"{count} x {reason}" for reason, count in card["drops"].items()) or "none"
-    text = f"{out}: {card['counts']['frames']} frames, drops: {drops}"
+    text = f"{out}: {card['counts']['frames']} frames, drops: {counted(card['drops']) or 'none'}"
     progress.tell(text, {"frames": card["counts"]["frames"], **card["drops"]}, 1.0, now=True)
     node.get_logger().info(text)
 

@@ -10,9 +10,10 @@ from rclpy.executors import ExternalShutdownException
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 
+from vpr_core.data.card import counted
 from vpr_core.data.frames import Frames
 from vpr_core.data.live_frames import LiveFrames
-from vpr_core.data.poses import pose_from_message
+from vpr_core.data.poses import pose_from_stamped
 from vpr_core.data.topics import NONE
 from vpr_core.errors import FramesError
 from vpr_distill_ros.process import logger
@@ -56,10 +57,11 @@ def _live_frames(node: BagReplay, topics: dict[str, str]) -> LiveFrames:
         raise FramesError("mode record_frames takes frames of a camera or a LiDAR: set image_topic or cloud_topic")
     if topics["pose"].startswith("tf:"):
         raise FramesError(f"{topics['pose']} is read from bags only: set pose_topic to a topic of odometry or poses")
+    options: dict[str, Any] = {f"has_{what}": bool(topic) for what, topic in topics.items()}
+    options |= {name: float(node.value(name)) for name in ("keyframe_m", "keyframe_s", "tolerance_s")}
     return LiveFrames(
         node.value("frames"),
-        **{f"has_{what}": bool(topic) for what, topic in topics.items()},
-        **{name: float(node.value(name)) for name in ("keyframe_m", "keyframe_s", "tolerance_s")},
+        **options,
         session=node.value("session") or None,
         area=node.value("area") or None,
         overwrite=node.value("overwrite"),
@@ -68,9 +70,7 @@ def _live_frames(node: BagReplay, topics: dict[str, str]) -> LiveFrames:
 
 def _listen(node: BagReplay, live: LiveFrames, what: str, topic: str) -> SensorInput:
     def add_pose(message: Any) -> None:
-        # PoseStamped has the position one level further up than the two with a covariance.
-        inner = message.pose.pose if hasattr(message.pose, "pose") else message.pose
-        live.add_pose(stamp_to_ns(message.header.stamp), pose_from_message(inner), message.header.frame_id)
+        live.add_pose(stamp_to_ns(message.header.stamp), pose_from_stamped(message), message.header.frame_id)
 
     take = {"image": live.add_image, "cloud": live.add_cloud, "pose": add_pose}[what]
     return SensorInput(node, topic, _TYPES[what], f"set {what}_topic", take, depth=_DEPTH)
@@ -125,7 +125,6 @@ class _Session:
             source.close()
         out = self._live.finish()
         card = Frames.load(out).card
-        drops = "; ".join(f"{count} x {reason}" for reason, count in card["drops"].items()) or "none"
-        text = f"{card['counts']['frames']} frames in {out}, drops: {drops}"
+        text = f"{card['counts']['frames']} frames in {out}, drops: {counted(card['drops']) or 'none'}"
         logger(self._node).info(text)
         return text

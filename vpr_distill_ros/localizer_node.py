@@ -191,7 +191,7 @@ class Localizer(SensorNode):
             stale_s=float(self.get_parameter("stale_s").value),
             last_outcome=self._last_outcome,
             accepted_age_s=None if self._accepted_s is None else time.monotonic() - self._accepted_s,
-            complaint=self._complaint,
+            complaint=self._complaint(source.topic),
         )
         stamp = self.get_clock().now().to_msg()
         name = f"{self.get_fully_qualified_name().lstrip('/')}: place recognition"

@@ -256,7 +256,8 @@ class MapBuilder(SensorNode):
             input_age_s=self._input_age_s,
             odometry_age_s=_since(self._odometry_s),
             stale_s=values.stale_s,
-            complaint=self._complaint,
+            complaint=self._complaint(source.topic),
+            odometry_complaint=self._complaint(values.odometry_topic),
             last_outcome=self._last_outcome,
             places=len(self._map) if self._map is not None else 0,
         )

@@ -29,7 +29,8 @@ class MapHealth:
     odometry_age_s: float | None
     stale_s: float
     complaint: str
-    """What is wrong with the topics as they are now; empty where nothing is."""
+    """What is wrong with the sensor's topic as it is now; empty where nothing is."""
+    odometry_complaint: str
     last_outcome: str
     """"added", "near" or why the newest finished frame was dropped; empty before the first."""
     places: int
@@ -44,11 +45,11 @@ def assess(health: MapHealth) -> tuple[bytes, str]:
         return error, f"the map is not saved: {health.save_error}"
     if health.lifecycle != "active":
         return warn, health.lifecycle
-    for sees, topic, age_s in (
-        ("odometry", health.odometry_topic, health.odometry_age_s),
-        (health.sees, health.topic, health.input_age_s),
+    for sees, topic, age_s, complaint in (
+        ("odometry", health.odometry_topic, health.odometry_age_s, health.odometry_complaint),
+        (health.sees, health.topic, health.input_age_s, health.complaint),
     ):
-        if silence := silent(sees, topic, age_s, health.stale_s, health.complaint):
+        if silence := silent(sees, topic, age_s, health.stale_s, complaint):
             return error, silence
     if health.odometry_error:
         return error, f"no places are added: {health.odometry_error}"

@@ -13,7 +13,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.types import Match, Pose
-from vpr_distill_ros.conversions import pose_to_message
+from vpr_distill_ros.poses import pose_to_message
 
 # The map's places are sent once for each map: who comes later gets them too.
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

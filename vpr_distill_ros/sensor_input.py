@@ -40,9 +40,10 @@ class SensorInput:
         on_message: Callable[[Any], None],
         depth: int = 5,
     ) -> None:
+        self.topic = topic
         self.newest: Any = None
         self.complaint = ""
-        """What is wrong with the topic as it is now; empty where nothing is."""
+        """What is wrong with the topic as it is now; empty where nothing is. Read by other threads."""
         self._node = node
         self._topic = node.resolve_topic_name(topic)
         self._types = types
@@ -102,15 +103,17 @@ class SensorInput:
         publishers = self._node.get_publishers_info_by_topic(self._topic)
         offered = {info.topic_type for info in publishers}
         fitting = [name for name in self._types if name in offered]
-        self.complaint = ""
-        if fitting and self._subscribed not in fitting:
-            self._subscribe_late(fitting[0])
-        elif offered and not fitting:
-            expected = " or ".join(self._types)
-            self.complaint = f"{self._topic} carries {', '.join(sorted(offered))}, expected {expected}: {self._advice}"
+        self.complaint = self._complain(offered) if offered and not fitting else ""
+        if self.complaint:
             self._tell_once(self.complaint)
+        elif fitting and self._subscribed not in fitting:
+            self._subscribe_late(fitting[0])
         self._look_for_several(len(publishers))
         self._look_for_nobody(len(publishers))
+
+    def _complain(self, offered: set[str]) -> str:
+        expected = " or ".join(self._types)
+        return f"{self._topic} carries {', '.join(sorted(offered))}, expected {expected}: {self._advice}"
 
     def _look_for_nobody(self, publishers: int) -> None:
         """A wrong name of a topic is silent: say so, and again when other topics of the kind are discovered."""

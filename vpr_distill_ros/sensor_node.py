@@ -197,7 +197,6 @@ class SensorNode(LifecycleNode):
     def _input_age_s(self) -> float | None:
         return None if self._arrived_s is None else time.monotonic() - self._arrived_s
 
-    @property
-    def _complaint(self) -> str:
-        """What is wrong with the topics as they are now."""
-        return "; ".join(source.complaint for source in self._inputs if source.complaint)
+    def _complaint(self, topic: str) -> str:
+        """What is wrong with a topic as it is now; empty where nothing is."""
+        return next((source.complaint for source in self._inputs if source.topic == topic), "")

@@ -41,12 +41,10 @@ def go_on_for_long(path, progress):
     path.touch()
 
 
-def leave_marks(path, progress):
-    for step in range(600):
-        with path.open("a") as file:
-            file.write(".")
-        progress(step, 600)
-        time.sleep(0.1)
+def tell_pid_and_stay(path, _):
+    path.with_suffix(".part").write_text(str(os.getpid()))
+    path.with_suffix(".part").rename(path)
+    time.sleep(600)
 
 
 def be_killed(_):
@@ -94,25 +92,34 @@ def test_waiting_for_what_is_not_there_is_refused(tasks: ModuleType) -> None:
         run_tasks({"a": Task(tasks.fail, (), "b")}, workers=1, unit="step")
 
 
-def test_nothing_goes_on_when_the_parent_is_killed(tasks: ModuleType, tmp_path: Path) -> None:
+def test_no_process_is_left_when_the_parent_is_killed(tasks: ModuleType, tmp_path: Path) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nfrom vpr_core.parallel import Task, run_tasks\nimport tasks_of_a_test\n"
         "if __name__ == '__main__':\n"
-        "    task = Task(tasks_of_a_test.leave_marks, (Path(sys.argv[1]),))\n"
+        "    task = Task(tasks_of_a_test.tell_pid_and_stay, (Path(sys.argv[1]),))\n"
         "    run_tasks({'a': task}, workers=1, unit='step')\n"
     )
     (tmp_path / "script.py").write_text(script)
-    marks = tmp_path / "marks"
+    told = tmp_path / "pid"
     folders = [str(Path(__file__).parents[2]), str(Path(tasks.__file__ or "").parent)]
     process = subprocess.Popen(
-        [sys.executable, str(tmp_path / "script.py"), str(marks)],
+        [sys.executable, str(tmp_path / "script.py"), str(told)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
     )
-    while not marks.exists() and process.poll() is None:
+    while not told.exists() and process.poll() is None:
         time.sleep(0.05)
+    worker = int(told.read_text())
     process.kill()
     process.wait()
-    time.sleep(1.0)
-    left = marks.read_text()
-    time.sleep(1.0)
-    assert left and marks.read_text() == left
+    limit_s = time.monotonic() + 60.0
+    while _runs(worker) and time.monotonic() < limit_s:
+        time.sleep(0.05)
+    assert not _runs(worker)
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -191,15 +191,20 @@ class Robot:
             print(self.process.output, *self._diagnostics[-1:], sep="\n")
             raise
 
-    def status(self, reached: Callable[[DiagnosticStatus, dict[str, str]], Any]) -> dict[str, str]:
-        """Wait until /diagnostics reports what `reached(status, values)` asks for; the values."""
+    def status(
+        self, reached: Callable[[DiagnosticStatus, dict[str, str]], Any], meanwhile: Callable[[], Any] | None = None
+    ) -> dict[str, str]:
+        """Call `meanwhile` until /diagnostics reports what `reached(status, values)` asks for; the values."""
 
         def newest() -> dict[str, str] | None:
-            if not self._diagnostics:
-                return None
-            status = self._diagnostics[-1].status[0]
-            values = {pair.key: pair.value for pair in status.values}
-            return values if reached(status, values) else None
+            if self._diagnostics:
+                status = self._diagnostics[-1].status[0]
+                values = {pair.key: pair.value for pair in status.values}
+                if reached(status, values):
+                    return values
+            if meanwhile is not None:
+                meanwhile()
+            return None
 
         return self.wait(newest, "a diagnostics message")
 
@@ -207,12 +212,6 @@ class Robot:
     def values(self) -> dict[str, str]:
         """The newest figures on /diagnostics."""
         return self.status(lambda *_: True)
-
-    @property
-    def message(self) -> str:
-        """What the newest diagnostics say in words."""
-        self.status(lambda *_: True)
-        return self._diagnostics[-1].status[0].message
 
     def send_until(self, publisher: Any, message: Any, reached: Callable[[], Any]) -> None:
         """Best-effort input may lose a message: repeat it until its effect shows."""

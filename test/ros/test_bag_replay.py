@@ -165,7 +165,7 @@ def test_rounds_go_on_in_time_with_the_same_pictures(
     received = probe.collect(CompressedImage, topic)
     clock = probe.collect(Clock, f"{namespace}/clock")
     bag = write_bag(tmp_path / "bag", topic)
-    replay = start("bag_replay", *parameters(bag=bag, rate=4, loop=True), "-r", f"/clock:={namespace}/clock")
+    replay = start("bag_replay", *parameters(bag=bag, rate=2, loop=True), "-r", f"/clock:={namespace}/clock")
     probe.until(lambda: len(received) >= 2 * COUNT + 10, "the third round")
     assert replay.signalled() == 0 and "Traceback" not in replay.output
     stamps = [stamp_to_ns(message.header.stamp) for message in received]

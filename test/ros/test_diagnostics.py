@@ -6,8 +6,10 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from vpr_distill_ros import map_diagnostics
 from vpr_distill_ros.counters import FrameCounters
 from vpr_distill_ros.diagnostics import Health, assess, to_message
+from vpr_distill_ros.map_diagnostics import MapHealth
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -42,6 +44,30 @@ def health(**changes: object) -> Health:
 def test_level_and_message(changes: dict[str, object], level: bytes, words: str) -> None:
     assert assess(health(**changes))[0] == level
     assert words in assess(health(**changes))[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "message"),
+    [
+        ({}, OK, "mapping, 3 places"),
+        ({"places": 0, "last_outcome": ""}, WARN, "no place yet"),
+        ({"lifecycle": "inactive"}, WARN, "inactive"),
+        ({"load_error": "no such folder"}, ERROR, "no map: no such folder"),
+        ({"save_error": "disk full", "lifecycle": "inactive"}, ERROR, "the map is not saved: disk full"),
+        ({"odometry_error": "it jumped"}, ERROR, "no places are added: it jumped"),
+        ({"last_outcome": "JPEG was cut off"}, ERROR, "images cannot be used: JPEG was cut off"),
+        ({"input_age_s": 3.5, "complaint": "a cloud"}, ERROR, "no image on /image for 3.5 s: a cloud"),
+        ({"odometry_age_s": None, "complaint": "a cloud"}, ERROR, "no odometry on /odom yet"),
+        ({"odometry_age_s": 4.0, "odometry_complaint": "a pose"}, ERROR, "no odometry on /odom for 4.0 s: a pose"),
+    ],
+)
+def test_level_and_message_of_a_map_builder(changes: dict[str, object], level: bytes, message: str) -> None:
+    mapping = {
+        **{"lifecycle": "active", "load_error": "", "save_error": "", "odometry_error": "", "sees": "image"},
+        **{"topic": "/image", "odometry_topic": "/odom", "input_age_s": 0.1, "odometry_age_s": 0.1, "stale_s": 3.0},
+        **{"complaint": "", "odometry_complaint": "", "last_outcome": "added", "places": 3},
+    }
+    assert map_diagnostics.assess(MapHealth(**{**mapping, **changes})) == (level, message)
 
 
 def test_figures_are_in_the_message() -> None:

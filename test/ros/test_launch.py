@@ -248,9 +248,11 @@ def test_a_replay_to_a_localizer_is_launched_for_real(
     launch: Callable[..., Any], probe: Any, namespace: str, bundle: Path, place_map: Path, bag: Path
 ) -> None:
     matches = probe.collect(PlaceMatchArray, f"{namespace}/localizer/matches")
-    given = {"bag": bag, "rate": 4, "localize": "true", "bundle": bundle, "map": place_map, "namespace": namespace}
+    given = {"bag": bag, "rate": 4, "wait_for_subscribers_s": 60, "localize": "true", "bundle": bundle,
+             "map": place_map, "namespace": namespace}  # fmt: skip
     says = launch(REPLAY_FILE, *[f"{name}:={value}" for name, value in given.items()])
-    assert values(probe, f"{namespace}/localizer", "use_sim_time", "bundle") == [True, str(bundle)]
+    # The replay first, which ends: it waits until the localizer listens.
     assert values(probe, f"{namespace}/bag_replay", "rate", "bag") == [4.0, str(bag)]
+    assert values(probe, f"{namespace}/localizer", "use_sim_time", "bundle") == [True, str(bundle)]
     says("bag_replay]: replayed ")
-    assert matches
+    probe.until(lambda: matches, "a match")

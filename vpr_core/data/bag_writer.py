@@ -45,8 +45,8 @@ class BagWriter:
     """A bag under construction, used as a context manager.
 
     The bag grows in a hidden folder beside `path` and takes its name when it is complete, so that neither an error
-    nor a kill leaves half a bag there. Messages are logged at their stamp unless `log_ns` says otherwise. The same
-    calls give the same bytes.
+    nor a kill leaves half a bag there. Messages are logged at their stamp; where a method takes `log_ns`, it may be
+    another time. The same calls give the same bytes.
 
     Raises `BagError` where `path` exists and `overwrite` is not set, and where the disk refuses.
     """
@@ -88,15 +88,15 @@ class BagWriter:
 
     def image_jpeg(self, topic: str, stamp_ns: int, frame_id: str, jpeg: bytes, *, log_ns: int | None = None) -> None:
         """sensor_msgs/CompressedImage holding these JPEG bytes."""
-        self._compressed(topic, stamp_ns, frame_id, "jpeg", jpeg, log_ns)
+        self._compressed(topic, stamp_ns, frame_id, "jpeg", jpeg, _log(stamp_ns, log_ns))
 
-    def image_png(self, topic: str, stamp_ns: int, frame_id: str, png: bytes, *, log_ns: int | None = None) -> None:
+    def image_png(self, topic: str, stamp_ns: int, frame_id: str, png: bytes) -> None:
         """sensor_msgs/CompressedImage holding these PNG bytes of 8-bit grey values, e.g. labels."""
-        self._compressed(topic, stamp_ns, frame_id, "mono8; png compressed", png, log_ns)
+        self._compressed(topic, stamp_ns, frame_id, "mono8; png compressed", png, stamp_ns)
 
-    def _compressed(self, topic: str, stamp_ns: int, frame_id: str, kind: str, data: bytes, log_ns: int | None) -> None:
+    def _compressed(self, topic: str, stamp_ns: int, frame_id: str, kind: str, data: bytes, log_ns: int) -> None:
         pixels, header = np.frombuffer(data, np.uint8), _header(stamp_ns, frame_id)
-        self.write(topic, _message("sensor_msgs/msg/CompressedImage", header, kind, pixels), _log(stamp_ns, log_ns))
+        self.write(topic, _message("sensor_msgs/msg/CompressedImage", header, kind, pixels), log_ns)
 
     def image(self, topic: str, stamp_ns: int, frame_id: str, rgb: np.ndarray, *, log_ns: int | None = None) -> None:
         """sensor_msgs/Image with encoding rgb8 from uint8 [H, W, 3]."""
@@ -116,10 +116,8 @@ class BagWriter:
         *,
         size: tuple[int, int],
         matrix: np.ndarray,
-        distortion: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 0.0),
-        log_ns: int | None = None,
     ) -> None:
-        """sensor_msgs/CameraInfo of a pinhole camera: size (width, height) [px], matrix K [3, 3], plumb_bob."""
+        """sensor_msgs/CameraInfo of a pinhole camera without distortion: size (width, height) [px], matrix K [3, 3]."""
         projection = np.hstack([matrix, np.zeros((3, 1))])
         roi = _message("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False)
         message = _message(
@@ -128,7 +126,7 @@ class BagWriter:
             size[1],
             size[0],
             "plumb_bob",
-            np.asarray(distortion, np.float64),
+            np.zeros(5),
             np.asarray(matrix, np.float64).reshape(-1),
             np.eye(3).reshape(-1),
             projection.astype(np.float64).reshape(-1),
@@ -136,9 +134,9 @@ class BagWriter:
             0,
             roi,
         )
-        self.write(topic, message, _log(stamp_ns, log_ns))
+        self.write(topic, message, stamp_ns)
 
-    def cloud(self, topic: str, stamp_ns: int, frame_id: str, points: np.ndarray, *, log_ns: int | None = None) -> None:
+    def cloud(self, topic: str, stamp_ns: int, frame_id: str, points: np.ndarray) -> None:
         """sensor_msgs/PointCloud2 from float [N, 4] (x, y, z [m], intensity) or from a structured [N] array, whose
         fields are kept as they are."""
         records = _records(topic, points)
@@ -148,7 +146,7 @@ class BagWriter:
         header = _header(stamp_ns, frame_id)
         kind = "sensor_msgs/msg/PointCloud2"
         message = _message(kind, header, 1, count, fields, False, step, step * count, data, True)
-        self.write(topic, message, _log(stamp_ns, log_ns))
+        self.write(topic, message, stamp_ns)
 
     def odometry(
         self,
@@ -177,14 +175,7 @@ class BagWriter:
         self.write(topic, message, _log(stamp_ns, log_ns))
 
     def nav_sat_fix(
-        self,
-        topic: str,
-        stamp_ns: int,
-        frame_id: str,
-        fix: GeoPoint,
-        deviation_m: tuple[float, float, float],
-        *,
-        log_ns: int | None = None,
+        self, topic: str, stamp_ns: int, frame_id: str, fix: GeoPoint, deviation_m: tuple[float, float, float]
     ) -> None:
         """sensor_msgs/NavSatFix of an unaided GPS receiver; deviation_m: standard deviation east, north and up."""
         covariance = np.diag(np.square(np.asarray(deviation_m, np.float64))).reshape(-1)
@@ -192,16 +183,9 @@ class BagWriter:
         status = _message("sensor_msgs/msg/NavSatStatus", _STATUS_FIX, _SERVICE_GPS)
         header = _header(stamp_ns, frame_id)
         message = _message(kind, header, status, *map(float, fix), covariance, _DIAGONAL_KNOWN)
-        self.write(topic, message, _log(stamp_ns, log_ns))
+        self.write(topic, message, stamp_ns)
 
-    def transforms(
-        self,
-        topic: str,
-        stamp_ns: int,
-        transforms: Sequence[tuple[str, str, Pose]],
-        *,
-        log_ns: int | None = None,
-    ) -> None:
+    def transforms(self, topic: str, stamp_ns: int, transforms: Sequence[tuple[str, str, Pose]]) -> None:
         """tf2_msgs/TFMessage of (parent frame, child frame, T_parent_child); on /tf_static for late listeners too."""
         stamped = [
             _message(
@@ -216,7 +200,7 @@ class BagWriter:
             )
             for parent, child, pose in transforms
         ]
-        self.write(topic, _message("tf2_msgs/msg/TFMessage", stamped), _log(stamp_ns, log_ns))
+        self.write(topic, _message("tf2_msgs/msg/TFMessage", stamped), stamp_ns)
 
     def write(self, topic: str, message: Any, log_ns: int) -> None:
         """Any message of the rosbags Humble type store, e.g. one altered by a test.

@@ -38,14 +38,14 @@ def extract(
         resume_ns = journal.replay(wanted, writer, drops)
         for message in tracked(reader, topics.sensors.values(), "extract", progress, resume_ns):
             if found := wanted.take(reader, message):
-                journal.note(message.log_ns, *found, *_write(reader, message, *found, writer, drops))
+                sensor, _, indices = found
+                journal.note(message.log_ns, *found, *_write(reader, message, sensor, indices, writer, drops))
     (writer.folder / _JOURNAL).unlink()
 
 
 def _write(
-    reader: BagReader, message: RawMessage, sensor: str, stamp_ns: int, indices: list[int], writer: FrameWriter,
-    drops: Counter[str],
-) -> tuple[list[str], str]:  # fmt: skip
+    reader: BagReader, message: RawMessage, sensor: str, indices: list[int], writer: FrameWriter, drops: Counter[str]
+) -> tuple[list[str], str]:
     """Files written, and why there are none."""
     try:
         return writer.write(sensor, indices, reader.decode(message)), ""

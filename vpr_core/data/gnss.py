@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vpr_core.data.poses import PoseTrack
-from vpr_core.data.stamps import StampOrder
+from vpr_core.data.stamps import StampOrder, header_stamp_ns
 from vpr_core.errors import InputError
 from vpr_core.geodesy import GeoPoint, enu_from_wgs84
 from vpr_core.types import Pose
@@ -30,16 +30,16 @@ class GnssFixes:
         self._fixes: dict[int, GeoPoint] = {}
 
     def take(self, topic: str, message: Any) -> None:
-        stamp = message.header.stamp
+        stamp_ns = header_stamp_ns(message)
         fix = GeoPoint(float(message.latitude), float(message.longitude), float(message.altitude))
         if int(message.status.status) < _NO_FIX:
             self._drop("no fix")
         elif not np.isfinite(fix[:2]).all() or abs(fix.latitude_deg) > 90:
             self._drop("position is not on Earth")
-        elif self._order.accept(int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)):
+        elif self._order.accept(stamp_ns):
             if not np.isfinite(fix.altitude_m):
                 self._order.irregular[f"{self._order.name}: fix without altitude, put at that of the origin"] += 1
-            self._fixes[int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)] = fix
+            self._fixes[stamp_ns] = fix
 
     @property
     def origin(self) -> GeoPoint:

@@ -21,13 +21,11 @@ from vpr_core.data.frames import SCHEMA, Frame, write_index
 from vpr_core.data.poses import MAX_SPEED_MPS
 from vpr_core.data.scan import Progress, Scan, scan
 from vpr_core.data.synchronise import Candidate, KeyframeChooser, Partners, plan_frames
-from vpr_core.data.topics import CLOUD_TYPES, IMAGE_TYPES, NONE, Topics, choose_topics
+from vpr_core.data.topics import Topics, choose_topics
 from vpr_core.errors import FramesError
 from vpr_core.files import folder_in_the_making, sha256_json
 from vpr_core.geodesy import GeoPoint
 from vpr_core.types import Pose
-
-__all__ = ["CLOUD_TYPES", "IMAGE_TYPES", "NONE", "Options", "choose_topics", "ingest", "work_of"]
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from vpr_core.data.card import Recording, counted, make_card
 from vpr_core.data.card_picture import draw_card
 from vpr_core.data.frame_writer import FrameWriter
 from vpr_core.data.frames import Frame, write_index
-from vpr_core.data.pose_source import TopicPoses, header_stamp_ns
+from vpr_core.data.pose_source import TopicPoses
 from vpr_core.data.poses import MAX_GAP_NS, MAX_SPEED_MPS
-from vpr_core.data.stamps import StampOrder
+from vpr_core.data.stamps import StampOrder, header_stamp_ns
 from vpr_core.data.synchronise import Candidate, KeyframeChooser, Partners
 from vpr_core.errors import FramesError, InputError
 from vpr_core.files import folder_in_the_making

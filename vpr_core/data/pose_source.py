@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Protocol
 
-import numpy as np
-
 from vpr_core.data.gnss import GnssFixes
-from vpr_core.data.poses import MAX_SPEED_MPS, PoseTrack, Track, has_rotation, pose_from_message
-from vpr_core.data.stamps import StampOrder
+from vpr_core.data.poses import MAX_SPEED_MPS, PoseTrack, Track, has_rotation, pose_from_stamped, track_of
+from vpr_core.data.stamps import StampOrder, header_stamp_ns
 from vpr_core.data.topics import GNSS_TYPE, Topics
 from vpr_core.data.transforms import Transforms
 from vpr_core.geodesy import GeoPoint
@@ -64,9 +62,7 @@ class TopicPoses:
         self.card: dict[str, Any] = {"source": "poses"}
 
     def take(self, topic: str, message: Any) -> None:
-        # PoseStamped has the position one level further up than the two with a covariance.
-        inner = message.pose.pose if hasattr(message.pose, "pose") else message.pose
-        self.add(header_stamp_ns(message), pose_from_message(inner), message.header.frame_id)
+        self.add(header_stamp_ns(message), pose_from_stamped(message), message.header.frame_id)
 
     def add(self, stamp_ns: int, pose: Pose, frame_id: str) -> bool:
         """T_map_base in `frame_id` at the stamp; whether it can be used."""
@@ -86,13 +82,3 @@ class TopicPoses:
         """Give up the poses older than that, as far as they came in order."""
         while self._poses and (oldest := next(iter(self._poses))) < stamp_ns:
             del self._poses[oldest]
-
-
-def track_of(poses: dict[int, Pose], max_speed_mps: float) -> PoseTrack:
-    stamps = sorted(poses)
-    return PoseTrack(np.array(stamps, np.int64), [poses[stamp] for stamp in stamps], max_speed_mps)
-
-
-def header_stamp_ns(message: Any) -> int:
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

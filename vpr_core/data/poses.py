@@ -62,6 +62,12 @@ class PoseTrack:
         return step_m > np.maximum(np.diff(self.stamps_ns) / 1e9 * self.max_speed_mps, self.jitter_m)
 
 
+def track_of(poses: dict[int, Pose], max_speed_mps: float) -> PoseTrack:
+    """The track of poses by their stamps, in any order."""
+    stamps = sorted(poses)
+    return PoseTrack(np.array(stamps, np.int64), [poses[stamp] for stamp in stamps], max_speed_mps)
+
+
 def interpolate(stamps_ns: np.ndarray, poses: list[Pose], stamp_ns: int, max_gap_ns: int = MAX_GAP_NS) -> Pose | None:
     """Pose at `stamp_ns` between its two neighbours, linear in position and normalised linear in rotation.
 
@@ -103,6 +109,12 @@ def pose_from_message(message: Any) -> Pose:
     """geometry_msgs/Pose to Pose."""
     p, q = message.position, message.orientation
     return Pose((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+
+
+def pose_from_stamped(message: Any) -> Pose:
+    """nav_msgs/Odometry, geometry_msgs/PoseStamped or PoseWithCovarianceStamped to Pose."""
+    # PoseStamped has the position one level further up than the two with a covariance.
+    return pose_from_message(message.pose.pose if hasattr(message.pose, "pose") else message.pose)
 
 
 def pose_from_transform(message: Any) -> Pose:

@@ -1,15 +1,22 @@
-"""What can be odd about the header stamps of a topic, in the order in which its messages were recorded."""
+"""Header stamps, and what can be odd about those of a topic in the order in which its messages were recorded."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 LATE_NS = 1_000_000_000
 """A stamp so far behind the latest one is a clock that was set back, not a message that was late."""
 
 _MOST_SEEN = 4096
 """Older stamps that come again are refused all the same: they lie before the latest one."""
+
+
+def header_stamp_ns(message: Any) -> int:
+    """Header stamp [ns] of a message of rclpy or of a bag."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vpr_core.data.poses import PoseTrack, Track, compose, has_rotation, inverse, pose_from_transform
-from vpr_core.data.stamps import StampOrder
+from vpr_core.data.poses import PoseTrack, Track, compose, has_rotation, inverse, pose_from_transform, track_of
+from vpr_core.data.stamps import StampOrder, header_stamp_ns
 from vpr_core.errors import BagError
 from vpr_core.types import Pose
 
@@ -86,12 +86,11 @@ class Transforms:
             elif topic == _STATIC:
                 self._static[edge] = pose
             else:
-                self._take_moving(edge, name, transform.header.stamp, pose)
+                self._take_moving(edge, name, header_stamp_ns(transform), pose)
         if not self._wanted and len(self._edges()) > known:
             self._give_up_others()
 
-    def _take_moving(self, edge: tuple[str, str], name: str, stamp: Any, pose: Pose) -> None:
-        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    def _take_moving(self, edge: tuple[str, str], name: str, stamp_ns: int, pose: Pose) -> None:
         order = self._orders.setdefault(edge, StampOrder(name, self._drops, self._irregular))
         if order.accept(stamp_ns):
             self._moving.setdefault(edge, {})[stamp_ns] = pose
@@ -107,11 +106,7 @@ class Transforms:
         return Chain([Link(self._transform(edge), inverted) for edge, inverted in self._path()])
 
     def _transform(self, edge: tuple[str, str]) -> PoseTrack | Pose:
-        if edge in self._static:
-            return self._static[edge]
-        poses = self._moving[edge]
-        stamps = sorted(poses)
-        return PoseTrack(np.array(stamps, np.int64), [poses[stamp] for stamp in stamps], self._max_speed_mps)
+        return self._static[edge] if edge in self._static else track_of(self._moving[edge], self._max_speed_mps)
 
     def _path(self) -> list[tuple[tuple[str, str], bool]]:
         """Edges from parent to child frame, each with whether it is passed against its direction."""

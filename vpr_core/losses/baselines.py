@@ -2,7 +2,7 @@
 
 Student [N, D] and teacher [N, E] descriptors of one batch give a scalar; E = D unless said otherwise. The teacher
 receives no gradient. `*_original` is the form of the method's own paper where that makes sense without class logits
-or feature maps.
+or feature maps. Each raises ValueError where the rows do not pair up or an option is none of those that it takes.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vpr_core.losses.manifolds import cosine_matrix, euclidean_matrix, in_full_precision
-from vpr_core.losses.relational import check_rows, self_angle_loss, self_distance_loss, width_adaptor
+from vpr_core.losses.rows import check_choice, check_masks, check_positive, teacher_rows, width_adaptor
+from vpr_core.losses.self_agent import self_agent_terms
 
 Norm = Literal["l2", "softmax", "log_softmax", "identity"]
 Compare = Literal["mse", "l1", "smooth_l1", "kl"]
@@ -29,35 +30,36 @@ _NORMS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @in_full_precision
 def kd(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """KD. T^2 mean_i KL(softmax(t_i / T) || softmax(s_i / T)), the channels standing in for classes."""
-    check_rows(student, teacher, same_width=True)
+    """KD (Hinton et al., 2015). T^2 mean_i KL(softmax(t_i / T) || softmax(s_i / T)), channels being classes."""
+    check_positive("temperature", temperature)
+    teacher = teacher_rows(student, teacher, same_width=True)
     return temperature**2 * _row_kl(student / temperature, teacher / temperature)
 
 
 @in_full_precision
 def afd(student: Tensor, teacher: Tensor, norm: Norm = "l2") -> Tensor:
-    """AFD. mean_i sum_j softmax_j(s_i . t_j) |norm(s_j) - norm(t_i)|; the attention, on raw rows, has a gradient.
+    """AFD (Ji et al., AAAI 2021). mean_i sum_j softmax_j(s_i . t_j) |norm(s_j) - norm(t_i)|.
 
-    The two factors index student and teacher the other way round, as in the authors' code. The method's learned
-    attention over several layers does not exist for descriptors.
+    The attention, on raw rows, has a gradient. The two factors index student and teacher the other way round, as in the
+    authors' code. The method's learned attention over several layers does not exist for descriptors.
     """
-    check_rows(student, teacher, same_width=True)
-    teacher = teacher.detach()
+    teacher = teacher_rows(student, teacher, same_width=True)
     attention = (student @ teacher.T).softmax(1)
     return (attention * euclidean_matrix(_normed(teacher, norm), _normed(student, norm))).sum(1).mean()
 
 
 @in_full_precision
 def epc_net(student: Tensor, teacher: Tensor, compare: Compare = "mse", norm: Norm = "l2") -> Tensor:
-    """EPC-Net. l(norm(s), norm(t)), mean over all entries: regression of the teacher's descriptor."""
-    check_rows(student, teacher, same_width=True)
-    return _compare(_normed(student, norm), _normed(teacher.detach(), norm), compare)
+    """EPC-Net (Hui et al., TIP 2022). l(norm(s), norm(t)), mean over all entries: the teacher's rows regressed."""
+    teacher = teacher_rows(student, teacher, same_width=True)
+    return _compare(_normed(student, norm), _normed(teacher, norm), compare)
 
 
 @in_full_precision
 def rkd(student: Tensor, teacher: Tensor, weight_distance: float = 1.0, weight_angle: float = 1.0) -> Tensor:
-    """RKD. Distance and three-point angle terms as in `relational`; any E."""
-    return weight_distance * self_distance_loss(student, teacher) + weight_angle * self_angle_loss(student, teacher)
+    """RKD (Park et al., CVPR 2019). The distance and three-point angle terms of `vpr_core.losses.self_agent`; any E."""
+    terms = self_agent_terms(student, teacher, manifolds=("euc", "cos"))
+    return weight_distance * terms["self_distance"] + weight_angle * terms["self_angle"]
 
 
 def rkd_original(student: Tensor, teacher: Tensor) -> Tensor:
@@ -67,9 +69,8 @@ def rkd_original(student: Tensor, teacher: Tensor) -> Tensor:
 
 @in_full_precision
 def csd(student: Tensor, teacher: Tensor, compare: Literal["mse", "kl"] = "mse") -> Tensor:
-    """CSD. K = t^ t^^T against K' = t^ s^^T: mean squared error, or KD on their rows at temperature 1."""
-    check_rows(student, teacher, same_width=True)
-    teacher = teacher.detach()
+    """CSD (Wu et al., CVPR 2022). K = t^ t^^T against K' = t^ s^^T: mean squared error, or KD on their rows, T = 1."""
+    teacher = teacher_rows(student, teacher, same_width=True)
     target, similarity = cosine_matrix(teacher, teacher), cosine_matrix(teacher, student)
     return _row_kl(similarity, target) if compare == "kl" else _compare(similarity, target, compare)
 
@@ -87,8 +88,13 @@ def csd_original(
     mean_i KL(softmax_k(t^_i . t^_k / T_t) || softmax_k(s^_i . t^_k / T_s)) over the `neighbors` rows k that are nearest
     to i for the teacher. The values of these three are the caller's to choose; the paper's depend on its gallery.
     """
-    check_rows(student, teacher, same_width=True)
-    teacher = teacher.detach()
+    for name, value in (
+        ("neighbors", neighbors),
+        ("temperature_student", temperature_student),
+        ("temperature_teacher", temperature_teacher),
+    ):
+        check_positive(name, value)
+    teacher = teacher_rows(student, teacher, same_width=True)
     target, similarity = cosine_matrix(teacher, teacher), cosine_matrix(student, teacher)
     itself = torch.eye(len(target), dtype=torch.bool, device=target.device)
     nearest = target.masked_fill(itself, -torch.inf).topk(min(neighbors, len(target) - 1)).indices
@@ -104,13 +110,13 @@ def lsd_net(
     compare: Compare = "mse",
     norm: Norm = "l2",
 ) -> Tensor:
-    """LSD-Net. l over distances of positive pairs, over those of negative pairs, and over V_pos V_neg^T; any E.
+    """LSD-Net (Peng et al., IROS 2022). l over distances of positive and of negative pairs, and V_pos V_neg^T; any E.
 
     V stacks the difference vectors of all pairs of a mask [N, N] bool. A term without pairs is 0. Except for "mse" the
     last term holds (positive pairs) x (negative pairs) numbers, 2 million at N = 128.
     """
-    check_rows(student, teacher)
-    student, teacher = _normed(student, norm), _normed(teacher.detach(), norm)
+    check_masks(student, positives_mask, negatives_mask)
+    student, teacher = _normed(student, norm), _normed(teacher_rows(student, teacher), norm)
     distances, target = euclidean_matrix(student, student), euclidean_matrix(teacher, teacher)
     near = _compare(distances[positives_mask], target[positives_mask], compare)
     far = _compare(distances[negatives_mask], target[negatives_mask], compare)
@@ -138,12 +144,12 @@ def _compare_products(student: Tensor, teacher: Tensor, negatives_mask: Tensor, 
 
 @in_full_precision
 def mkd(student: Tensor, teacher: Tensor, temperatures: Sequence[float] = (1.0,)) -> Tensor:
-    """MKD. With p = softmax(s / T), q = softmax(t / T): KD + |q^T q - p^T p|_F^2 / D + |q q^T - p p^T|_F^2 / N.
+    """MKD (Jin et al., CVPR 2023). KD + |q^T q - p^T p|_F^2 / D + |q q^T - p p^T|_F^2 / N, over the temperatures.
 
-    Summed over the temperatures.
+    p = softmax(s / T), q = softmax(t / T); the temperatures' losses are added up.
     """
-    check_rows(student, teacher, same_width=True)
-    return torch.stack([_mkd_at(student, teacher.detach(), temperature) for temperature in temperatures]).sum()
+    teacher = teacher_rows(student, teacher, same_width=True)
+    return torch.stack([_mkd_at(student, teacher, temperature) for temperature in temperatures]).sum()
 
 
 def mkd_original(student: Tensor, teacher: Tensor) -> Tensor:
@@ -159,29 +165,27 @@ def _mkd_at(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def _normed(rows: Tensor, norm: Norm) -> Tensor:
-    if norm not in _NORMS:
-        raise ValueError(f"norm is {norm!r}, expected one of {', '.join(_NORMS)}")
+    check_choice("norm", norm, Norm)
     return _NORMS[norm](rows)
 
 
 def _row_kl(student: Tensor, teacher: Tensor) -> Tensor:
     """mean_i KL(softmax(teacher_i) || softmax(student_i)) of logits [N, C]."""
-    target = teacher.detach().log_softmax(-1)
+    target = teacher.log_softmax(-1)
     return functional.kl_div(student.log_softmax(-1), target, reduction="batchmean", log_target=True)
 
 
 def _compare(student: Tensor, teacher: Tensor, compare: Compare) -> Tensor:
     """Mean over all entries; "kl" makes a distribution of the last dimension by softmax. 0 where there are none."""
+    check_choice("compare", compare, Compare)
     if compare == "kl":
         losses = functional.kl_div(student.log_softmax(-1), teacher.softmax(-1), reduction="none")
     elif compare == "mse":
         losses = (student - teacher).square()
     elif compare == "l1":
         losses = (student - teacher).abs()
-    elif compare == "smooth_l1":
-        losses = functional.smooth_l1_loss(student, teacher, reduction="none")
     else:
-        raise ValueError(f"compare is {compare!r}, expected one of mse, l1, smooth_l1, kl")
+        losses = functional.smooth_l1_loss(student, teacher, reduction="none")
     return losses.sum() / max(losses.numel(), 1)
 
 

@@ -183,7 +183,8 @@ def dist0(x: Tensor, c: float) -> Tensor:
 @in_full_precision
 def dist_matrix(x: Tensor, y: Tensor, c: float) -> Tensor:
     """DistilVPR Eq. (15) for all pairs: x [N, D] and y [M, D] on the ball to [N, M]."""
-    gap = _edge_gap(x, c) * _edge_gap(y, c).T
+    x_gap = _edge_gap(x, c)
+    gap = x_gap * (x_gap if x is y else _edge_gap(y, c)).T
     return _geodesic(squared_euclidean_matrix(x, y), gap, c)
 
 
@@ -194,9 +195,11 @@ def squared_euclidean_matrix(x: Tensor, y: Tensor) -> Tensor:
     Entries below the rounding noise of that form are exactly 0 and pass no gradient.
     """
     # Distances do not change with the origin; at the mean the numbers that cancel are the smallest.
-    centre = y.detach().mean(0)
-    x, y = x - centre, y - centre
-    magnitude = _dot(x, x) + _dot(y, y).T
+    itself, centre = x is y, y.detach().mean(0)
+    x = x - centre
+    y = x if itself else y - centre
+    x2 = _dot(x, x)
+    magnitude = x2 + (x2 if itself else _dot(y, y)).T
     squared = torch.addmm(magnitude, x, y.T, alpha=-2)
     noise = COINCIDENT_ULPS * torch.finfo(squared.dtype).eps * magnitude.detach()
     return squared.masked_fill(squared <= noise, 0)
@@ -213,7 +216,8 @@ def euclidean_matrix(x: Tensor, y: Tensor) -> Tensor:
 @in_full_precision
 def cosine_matrix(x: Tensor, y: Tensor) -> Tensor:
     """DistilVPR Eq. (9). Cosine similarity of the rows of x [N, D] and y [M, D], [N, M]."""
-    return functional.normalize(x, dim=-1) @ functional.normalize(y, dim=-1).T
+    unit = functional.normalize(x, dim=-1)
+    return unit @ (unit if x is y else functional.normalize(y, dim=-1)).T
 
 
 def _geodesic(squared: Tensor, gap: Tensor, c: float) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vpr_core.losses.manifolds import in_full_precision
+from vpr_core.losses.rows import check_masks
 
 
 class TripletResult(NamedTuple):
@@ -54,7 +55,7 @@ def batch_hard_indices(
 
     Shapes as in `batch_hard_triplet`; returns three int64 [T] of row numbers: anchors, positives, negatives.
     """
-    _check_masks(embeddings, positives_mask, negatives_mask)
+    check_masks(embeddings, positives_mask, negatives_mask)
     # The matrix-product form rounds small distances, which would change which negative is the nearest.
     distances = torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist")
     usable = positives_mask.any(1) & negatives_mask.any(1)
@@ -66,12 +67,3 @@ def batch_hard_indices(
 def _distance(first: Tensor, second: Tensor) -> Tensor:
     # The norm's sub-gradient is 0 where two embeddings coincide; a square root of a sum would give NaN there.
     return torch.linalg.vector_norm(first - second, dim=-1)
-
-
-def _check_masks(embeddings: Tensor, positives_mask: Tensor, negatives_mask: Tensor) -> None:
-    if embeddings.ndim != 2:
-        raise ValueError(f"embeddings have shape {tuple(embeddings.shape)}, expected [N, D]")
-    expected = (len(embeddings), len(embeddings))
-    for name, mask in (("positives_mask", positives_mask), ("negatives_mask", negatives_mask)):
-        if tuple(mask.shape) != expected or mask.dtype != torch.bool:
-            raise ValueError(f"{name} is {mask.dtype} {tuple(mask.shape)}, expected torch.bool {expected}")

@@ -89,10 +89,12 @@ class GrowingMap:
         return last is None or math.dist(last.position_m, pose.position_m) >= self._keyframe_m
 
     def add(self, observation: np.ndarray, stamp_ns: int, pose: Pose) -> bool:
-        """Describe an image or a cloud and add it as a place; False where it is too near to the one before it.
+        """Describe an image or a cloud and add it as a place.
 
-        observation: as `PlaceRecognizer.recognize` takes it. Raises InputError as that does.
+        observation: as `PlaceRecognizer.recognize` takes it; raises InputError as that does. False where it is too near
+        to the place before it, or where another session began meanwhile, whose poses need not fit to this one.
         """
+        session = self.session
         if not self.wants(pose):
             return False
         if self._bundle.modality == "camera":
@@ -101,9 +103,11 @@ class GrowingMap:
                 check_aspect(observation, *self._map.image_size)
         descriptor = self._bundle.encode([observation])[0]
         with self._lock:
+            if session != self.session:
+                return False
             if self._bundle.modality == "camera" and not self._map.image_size:
                 self._map = replace(self._map, image_size=(observation.shape[1], observation.shape[0]))
-            self._added.append((Place(self.session, stamp_ns, pose), descriptor))
+            self._added.append((Place(session, stamp_ns, pose), descriptor))
             self._last = pose
         return True
 

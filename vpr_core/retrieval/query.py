@@ -10,8 +10,9 @@ from typing import Any
 
 from vpr_core.data.bag import BagReader
 from vpr_core.data.images import image_from_message
-from vpr_core.data.ingest import CLOUD_TYPES, IMAGE_TYPES, NONE, choose_topics
 from vpr_core.data.pointcloud import cloud_from_message
+from vpr_core.data.stamps import header_stamp_ns
+from vpr_core.data.topics import CLOUD_TYPES, IMAGE_TYPES, NONE, choose_topics
 from vpr_core.errors import BagError, InputError
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.records import recognition_to_record
@@ -42,10 +43,7 @@ def query_bag(
             try:
                 decoded = reader.decode(message)
                 started = time.perf_counter()
-                stamp = decoded.header.stamp
-                recognition = recognizer.recognize(
-                    to_array(decoded), int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-                )
+                recognition = recognizer.recognize(to_array(decoded), header_stamp_ns(decoded))
             except (InputError, BagError) as error:
                 drops[str(error)] += 1
                 continue

@@ -157,10 +157,10 @@ def _add_porch(builder: SurfaceBuilder, front: Facade, house: House, at: Placeme
         roof = (0.3, 0.3, 0.3, 0.0) if rng.random() < 0.5 else (0.0, 0.0, 0.0, 0.0)
         builder.box(at, (x_m - 1, -0.95, 2.5), (x_m + 1, 0, 2.75), Material.PLAIN, house.trim, taper=roof)
     if house.detached and rng.random() < 0.45:
-        _add_bay(builder, front, house, at, x_m)
+        _add_bay(builder, house, at, x_m)
 
 
-def _add_bay(builder: SurfaceBuilder, front: Facade, house: House, at: Placement, door_m: float) -> None:
+def _add_bay(builder: SurfaceBuilder, house: House, at: Placement, door_m: float) -> None:
     """A glazed bay on the half of the front without the door."""
     x_m = house.width_m * 0.75 if door_m < house.width_m / 2 else house.width_m * 0.25
     low, high = x_m - 1.3, x_m + 1.3

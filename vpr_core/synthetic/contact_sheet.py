@@ -10,8 +10,8 @@ import numpy as np
 from vpr_core.synthetic.camera import Camera, photograph
 from vpr_core.synthetic.conditions import CONDITIONS, condition_named
 from vpr_core.synthetic.labels import label_image
+from vpr_core.synthetic.lines import heading
 from vpr_core.synthetic.town import Town
-from vpr_core.synthetic.trajectory import heading
 from vpr_core.types import Pose
 
 _TITLE_PX = 22

@@ -108,7 +108,7 @@ def record_drive(
     """
     town_seed = town.seed if isinstance(town, Town) else town
     drive = Drive(
-        Path(out), town_seed, condition, route, seed, max_length_m, image_size, camera_hz, labels, lidar_columns
+        Path(out), town_seed, condition, route, seed, max_length_m, image_size, camera_hz, labels, lidar_columns, style
     )
     weather = _checked(drive)
     # The small products here gain nothing from several BLAS threads, which would spin on other drives' cores.

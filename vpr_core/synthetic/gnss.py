@@ -10,6 +10,7 @@ import numpy as np
 from vpr_core.geodesy import GeoPoint, wgs84_from_enu
 from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.trajectory import Trajectory
+from vpr_core.synthetic.view import View
 
 _WANDER_S = 40.0
 _WANDER_M = 0.6
@@ -49,19 +50,12 @@ def fixes(
     The error is a Gauss-Markov process, correlated over about 40 s, plus a little white noise; level it is about
     1 m where the sky is open and up to 2 m where houses hide it.
     """
-    antenna_m = _antenna(gnss, trajectory, times_s)
+    antenna_m = View.origins_m(trajectory.course(times_s), gnss.position_base_m)
     factor = (1 + _BLOCKED_FACTOR * _blocked_share(scene, antenna_m))[:, None] * (1.0, 1.0, _UP_FACTOR)
     wander = _wander(times_s, rng) * _WANDER_M
     flicker = rng.normal(0, _FLICKER_M, antenna_m.shape)
     deviation_m = factor * math.hypot(_WANDER_M, _FLICKER_M)
     return wgs84_from_enu(antenna_m + factor * (wander + flicker), origin), deviation_m
-
-
-def _antenna(gnss: Gnss, trajectory: Trajectory, times_s: np.ndarray) -> np.ndarray:
-    x, y, yaw = trajectory.course(times_s).T
-    ahead, aside, up = gnss.position_base_m
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    return np.stack([x + cos * ahead - sin * aside, y + sin * ahead + cos * aside, np.full_like(x, up)], axis=1)
 
 
 def _blocked_share(scene: Scene, antenna_m: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from vpr_core.synthetic.lines import directions
 from vpr_core.synthetic.streets import ROAD_HALF_WIDTH_M, StreetKind, StreetPlan
 from vpr_core.synthetic.surface import Placement
 from vpr_core.synthetic.texture import as_picture
@@ -169,8 +170,7 @@ def _samples(plan: StreetPlan) -> Sequence[tuple[np.ndarray, np.ndarray, np.ndar
     """Points, unit directions, distance from the start and paving of every street."""
     samples = []
     for street in plan.streets:
-        direction = np.gradient(street.points_m, axis=0)
-        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        direction = directions(street.points_m)
         paved = np.full(len(direction), float(street.kind == StreetKind.CENTRE))
         samples.append((street.points_m, direction, street.along_m, paved))
     return samples

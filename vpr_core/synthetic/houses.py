@@ -141,7 +141,6 @@ class Design:
     accents: tuple[Colour, ...]
     roofs: tuple[str, ...]
     roof_colours: tuple[Colour, ...]
-    storeys: tuple[int, ...]
     storey_m: float
     pitch_m: float
     """Wanted distance from window to window."""
@@ -192,7 +191,6 @@ def _design(rng: np.random.Generator, build: Build) -> Design:
         accents=_some(rng, _ACCENT, 3),
         roofs=_some(rng, build.roofs, 2),
         roof_colours=_some(rng, _ROOFS, 2),
-        storeys=build.storeys,
         storey_m=float(rng.uniform(*build.storey_m)),
         pitch_m=float(rng.uniform(*build.pitch_m)),
         window_m=(float(rng.uniform(*build.window_width_m)), float(rng.uniform(*build.window_height_m))),
@@ -226,7 +224,7 @@ def draw_house(rng: np.random.Generator, design: Design) -> House:
         design=design,
         width_m=float(rng.uniform(*build.width_m)),
         depth_m=float(rng.uniform(*build.depth_m)),
-        storeys=int(_pick(rng, design.storeys)),
+        storeys=int(_pick(rng, build.storeys)),
         ground_floor_m=3.8 if shop else design.storey_m + 0.15,
         wall=shaded(_pick(rng, design.walls), 1 + rng.normal(0, 0.06)),
         trim=_pick(rng, design.trims),

@@ -1,4 +1,4 @@
-"""What stands between the town and the picture: rain and snow in the air, drops on the lens, the sun's glare."""
+"""What stands between the town and the picture: rain and snow in the air, drops on the lens."""
 
 from __future__ import annotations
 

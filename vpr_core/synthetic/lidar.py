@@ -13,6 +13,7 @@ from vpr_core.synthetic.leaves import cast
 from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.surface import Material
 from vpr_core.synthetic.texture import dot
+from vpr_core.synthetic.view import View
 from vpr_core.types import Pose
 
 _REFLECTIVITY = {
@@ -127,11 +128,10 @@ def _shots(lidar: Lidar, course: Pose | np.ndarray) -> tuple[np.ndarray, np.ndar
     """Origins and unit directions [columns * beams, 3] float32 of all rays of a sweep in the map frame."""
     if isinstance(course, Pose):
         course = np.array([(*course.position_m[:2], course.yaw_rad)])
-    x, y, yaw = np.broadcast_to(course, (lidar.columns, 3)).T
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    ahead, aside, up = lidar.position_base_m
-    origins_m = np.stack([x + cos * ahead - sin * aside, y + sin * ahead + cos * aside, np.full_like(x, up)], axis=1)
-    cos, sin = (np.repeat(values.astype(np.float32), lidar.beams) for values in (cos, sin))
+    course = np.broadcast_to(course, (lidar.columns, 3))
+    origins_m = View.origins_m(course, lidar.position_base_m)
+    yaw = course[:, 2]
+    cos, sin = (np.repeat(values.astype(np.float32), lidar.beams) for values in (np.cos(yaw), np.sin(yaw)))
     forward, left, height = lidar.rays.T
     rays = np.stack([cos * forward - sin * left, sin * forward + cos * left, height], axis=1)
     return np.repeat(origins_m.astype(np.float32), lidar.beams, axis=0), rays

@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 
 from vpr_core.errors import VprError
+from vpr_core.synthetic.lines import along, beside
 from vpr_core.synthetic.streets import LANE_OFFSET_M, Node, StreetPlan
 
 ROUTES = ("loop", "lane", "offmap", "mixed", "opposite")
@@ -121,7 +122,7 @@ def _rounded(plan: StreetPlan, nodes: list[Node]) -> np.ndarray:
     """Middle line through the crossings with every corner replaced by a curve, points about 1 m apart."""
     line = plan.line(nodes)
     inner = {tuple(plan.crossings_m[node]) for node in nodes[1:-1]}
-    along_m = _along(line)
+    along_m = along(line)
     corners_m = [along_m[i] for i in range(1, len(line) - 1) if tuple(line[i]) in inner]
     pieces, begin_m = [], 0.0
     for corner_m in corners_m:
@@ -137,15 +138,9 @@ def _rounded(plan: StreetPlan, nodes: list[Node]) -> np.ndarray:
 
 def _beside(line: np.ndarray, offset_m: float) -> np.ndarray:
     """The line moved to its left by offset_m and resampled at 1 m."""
-    direction = np.gradient(line, axis=0)
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    moved = line + offset_m * np.stack([-direction[:, 1], direction[:, 0]], axis=1)
-    along_m = _along(moved)
+    moved = beside(line, offset_m)
+    along_m = along(moved)
     return _at(moved, along_m, np.arange(0.0, along_m[-1], 1.0))
-
-
-def _along(line: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
 
 
 def _at(line: np.ndarray, along_m: np.ndarray, wanted_m: np.ndarray) -> np.ndarray:

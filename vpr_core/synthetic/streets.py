@@ -13,6 +13,8 @@ from functools import cached_property
 import networkx as nx
 import numpy as np
 
+from vpr_core.synthetic.lines import along
+
 COLUMNS, ROWS = 8, 5
 LOOP_COLUMNS = 5
 ROAD_HALF_WIDTH_M = 5.2
@@ -42,8 +44,7 @@ class Street:
     @cached_property
     def along_m(self) -> np.ndarray:
         """Distance of every point from the start, [P]."""
-        steps = np.linalg.norm(np.diff(self.points_m, axis=0), axis=1)
-        return np.concatenate([[0.0], np.cumsum(steps)])
+        return along(self.points_m)
 
     @property
     def length_m(self) -> float:

@@ -173,7 +173,6 @@ class SurfaceBuilder:
         material: Material,
         colour: np.ndarray | tuple[float, float, float],
         *,
-        owner: int = 0,
         taper: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
     ) -> None:
         """A box between two corners; `taper` draws in the top at its back, front, right and left side [m]."""
@@ -186,7 +185,7 @@ class SurfaceBuilder:
             (x1 - front, y1 - left, z1),
             (x0 + back, y1 - left, z1),
         ]
-        self.add(at.to_map(np.array(bottom + top)), _BOX_FACES, material, colour, owner=owner)
+        self.add(at.to_map(np.array(bottom + top)), _BOX_FACES, material, colour)
 
     def post(
         self,
@@ -196,7 +195,6 @@ class SurfaceBuilder:
         material: Material,
         colour: np.ndarray | tuple[float, float, float],
         *,
-        owner: int = 0,
         sides: int = 6,
     ) -> None:
         """An upright pole or cone between two heights, with its radius at the bottom and at the top."""
@@ -212,7 +210,7 @@ class SurfaceBuilder:
                 np.stack([np.full(sides - 2, sides), low[1:-1] + sides, low[2:] + sides], axis=1),
             ]
         )
-        self.add(at.to_map(np.concatenate(rings)), faces, material, colour, owner=owner)
+        self.add(at.to_map(np.concatenate(rings)), faces, material, colour)
 
     def build(self) -> Surface:
         return Surface(*(np.concatenate(column) for column in zip(*self._pieces, strict=True)))

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpr_core.synthetic import people, props
+from vpr_core.synthetic.lines import heading
 from vpr_core.synthetic.routes import line_through
 from vpr_core.synthetic.streets import ROAD_HALF_WIDTH_M, Node, Street, StreetPlan
 from vpr_core.synthetic.surface import Label, Placement, Surface, SurfaceBuilder, face_normals
-from vpr_core.synthetic.trajectory import CRUISE_MPS, Trajectory, follow, heading
+from vpr_core.synthetic.trajectory import CRUISE_MPS, Trajectory, follow
 from vpr_core.types import Pose
 
 HORIZON_S = 240.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vpr_core.synthetic.lines import along, beside, heading
 from vpr_core.types import Pose
 
 CRUISE_MPS = 8.0
@@ -49,27 +50,18 @@ class Trajectory:
 
 def follow(line_m: np.ndarray, rng: np.random.Generator) -> Trajectory:
     """A drive along a line [P, 2] of points about 1 m apart: slower in turns, never quite in the middle of its lane."""
-    along_m = _along(line_m)
-    direction = np.gradient(line_m, axis=0)
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    left = np.stack([-direction[:, 1], direction[:, 0]], axis=1)
-    path = line_m + left * _waves(rng, along_m, 0.35, (35.0, 120.0))[:, None]
+    along_m = along(line_m)
+    path = beside(line_m, _waves(rng, along_m, 0.35, (35.0, 120.0))[:, None])
     course_rad = heading(path)
     speed = _speed(along_m, course_rad) * (1 + _waves(rng, along_m, 0.06, (80.0, 250.0)))
     return Trajectory(
-        time_s=np.concatenate([[0.0], np.cumsum(np.diff(_along(path)) * 2 / (speed[1:] + speed[:-1]))]),
+        time_s=np.concatenate([[0.0], np.cumsum(np.diff(along(path)) * 2 / (speed[1:] + speed[:-1]))]),
         x_m=path[:, 0],
         y_m=path[:, 1],
         yaw_rad=course_rad + _waves(rng, along_m, math.radians(1.5), (20.0, 70.0)),
         pitch_rad=_waves(rng, along_m, math.radians(0.4), (6.0, 30.0)),
         speed_mps=speed,
     )
-
-
-def heading(line_m: np.ndarray) -> np.ndarray:
-    """Direction of a line [P, 2] at each of its points, unwrapped, [P] rad."""
-    east, north = np.gradient(line_m, axis=0).T
-    return np.unwrap(np.arctan2(north, east))
 
 
 def _waves(
@@ -108,7 +100,3 @@ def drifted(trajectory: Trajectory, times_s: np.ndarray, rng: np.random.Generato
         yaw += turned
         poses.append(Pose.from_xy_yaw(x, y, yaw))
     return poses
-
-
-def _along(line_m: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line_m, axis=0), axis=1))])

@@ -27,5 +27,13 @@ class View:
         pitch = np.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
         return cls(np.array(pose.position_m) + yaw @ np.array(position_base_m), yaw @ pitch)
 
+    @staticmethod
+    def origins_m(course: np.ndarray, position_base_m: tuple[float, float, float]) -> np.ndarray:
+        """Where the sensor is, [T, 3], on a vehicle at x [m], y [m] and yaw [rad], [T, 3], on the flat ground."""
+        x, y, yaw = course.T
+        ahead, aside, up = position_base_m
+        cos, sin = np.cos(yaw), np.sin(yaw)
+        return np.stack([x + cos * ahead - sin * aside, y + sin * ahead + cos * aside, np.full_like(x, up)], axis=1)
+
     def rays(self, directions_base: np.ndarray) -> np.ndarray:
         return (directions_base @ self.turn.T).astype(np.float32)

@@ -1,6 +1,7 @@
 """Reference numbers of the losses: from $VPR_SHARED/golden, else from the folder `shared` beside the project."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,29 @@ def pmath(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(11)
+
+
+@pytest.fixture
+def make_pair(generator: torch.Generator) -> Callable[..., tuple[Tensor, Tensor]]:
+    """make_pair(count, width, scale): Gaussian rows of a student and a teacher, float64 leaves."""
+
+    def make(count: int = 6, width: int = 4, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+        rows = (scale * torch.randn(count, width, generator=generator, dtype=torch.float64) for _ in range(2))
+        student, teacher = (row.requires_grad_() for row in rows)
+        return student, teacher
+
+    return make
+
+
+@pytest.fixture
+def assert_same_loss() -> Callable[[Tensor, Tensor, Tensor], None]:
+    """assert_same_loss(ours, expected, student): value and student gradient agree."""
+
+    def compare(ours: Tensor, expected: Tensor, student: Tensor) -> None:
+        torch.testing.assert_close(ours, expected)
+        gradients = [torch.autograd.grad(loss, student, retain_graph=True)[0] for loss in (ours, expected)]
+        # The last summand is for losses that are constant, such as a distance over the mean of itself alone.
+        tolerance = 1e-9 * gradients[1].abs().max().item() + 1e-14
+        torch.testing.assert_close(*gradients, rtol=1e-7, atol=tolerance)
+
+    return compare

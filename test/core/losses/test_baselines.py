@@ -18,7 +18,7 @@ from vpr_core.losses.baselines import (
     rkd,
     rkd_original,
 )
-from vpr_core.losses.relational import self_angle_loss, self_distance_loss
+from vpr_core.losses.self_agent import self_angle_loss, self_distance_loss
 
 
 @pytest.fixture
@@ -196,6 +196,24 @@ def test_gradients_are_finite_for_coincident_rows(pair, masks, method, dtype):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_smallest_batches(pair, masks, method, count):
+    student, teacher = (rows[:count] for rows in pair)
+    loss, _ = BaselineLoss(method)(student, teacher, *(mask[:count, :count] for mask in masks))
+    loss.backward()
+    assert loss.isfinite()
+    assert pair[0].grad.isfinite().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_teacher_of_another_precision(pair, masks, method):
+    student, teacher = pair[0].detach().float(), pair[1].detach()
+    loss = BaselineLoss(method)(student, teacher, *masks)[0]
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, BaselineLoss(method)(student, teacher.float(), *masks)[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_autocast_does_not_lower_the_precision(pair, masks, method):
     student, teacher = (rows.detach().float() for rows in pair)
     plain = BaselineLoss(method)(student, teacher, *masks)[0]
@@ -225,5 +243,13 @@ def test_wrong_arguments_are_named(pair, masks):
         epc_net(*pair, compare="huber")
     with pytest.raises(ValueError, match="lsd_net needs"):
         BaselineLoss("lsd_net")(*pair)
+    with pytest.raises(ValueError, match="^negatives_mask is torch.int64"):
+        lsd_net(*pair, masks[0], masks[1].long())
+    for options in ({"neighbors": 0}, {"temperature_student": 0.0}, {"temperature_teacher": -1.0}):
+        with pytest.raises(ValueError, match=f"^{next(iter(options))} is .* above 0"):
+            csd_original(*pair, **options)
+    for loss in (lambda: kd(*pair, temperature=0.0), lambda: mkd(*pair, temperatures=(1.0, -2.0))):
+        with pytest.raises(ValueError, match="^temperature is"):
+            loss()
     with pytest.raises(ValueError, match="student_dim and teacher_dim"):
         kd(pair[0], pair[1][:, :3])

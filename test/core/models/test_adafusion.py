@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vpr_core.errors import BundleError, InputError, RecipeError
+from vpr_core.losses.metric import batch_hard_triplet
+from vpr_core.losses.relational import DistilVPRLoss
 from vpr_core.models.adafusion import (
     AdaFusion,
     ChannelAttention,
@@ -157,6 +159,52 @@ def test_the_weights_teach_the_branches_only_where_the_paper_is_followed() -> No
             for stage in branch:
                 taught = [p.grad is not None and bool(p.grad.abs().max() > 0) for p in stage.parameters()]
                 assert all(taught) if attention_gradient else not any(taught)
+
+
+def losses_of_training(model: nn.Module, loss_of_step: Callable[[], Tensor], lr: float) -> list[float]:
+    """Six steps of Adam; every convolution of the branches has moved."""
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimiser = torch.optim.Adam(model.parameters(), lr)
+    losses = []
+    for _ in range(6):
+        optimiser.zero_grad()
+        loss = loss_of_step()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    kernels = [name for name, value in before.items() if "_feature" in name and value.ndim > 1]
+    assert kernels and all(not torch.equal(model.state_dict()[name], before[name]) for name in kernels)
+    return losses
+
+
+@pytest.mark.parametrize("attention_gradient", [False, True], ids=["code", "paper"])
+def test_both_readings_train_on_the_task(attention_gradient: bool) -> None:
+    torch.manual_seed(0)
+    model = AdaFusion(attention_gradient).train()
+    some_images, some_grids = images(8, 32, 32).float(), grids(8).float()
+    same = torch.arange(8)[:, None] // 2 == torch.arange(8) // 2
+
+    def step() -> Tensor:
+        rows = model(some_images, some_grids)["embedding"]
+        return batch_hard_triplet(rows, same & ~torch.eye(8, dtype=torch.bool), ~same).loss
+
+    losses = losses_of_training(model, step, lr=3e-4)
+    assert losses[-1] < 0.8 * losses[0], losses
+
+
+@pytest.mark.parametrize("mode", ["code", "paper"])
+def test_students_learn_from_the_fused_teacher(mode: str) -> None:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        teacher = AdaFusion().eval()(images(6).float(), grids(6).float())["embedding"]
+    for student, batch in ((adafusion_camera(), images(6).float()), (adafusion_lidar(), grids(6).float())):
+        distillation = DistilVPRLoss("SC", mode)  # type: ignore[arg-type]
+        losses = losses_of_training(
+            student.train(),
+            lambda student=student, batch=batch, loss=distillation: loss(student(batch), teacher)[0],  # type: ignore[misc]
+            lr=1e-4,
+        )
+        assert losses[-1] < 0.8 * losses[0], losses
 
 
 def test_each_parameter_has_one_branch_s_learning_rate() -> None:

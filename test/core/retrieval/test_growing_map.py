@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from vpr_core.data.frames import Frames
 from vpr_core.errors import InputError, MapError
 from vpr_core.retrieval.bundle import Bundle
+from vpr_core.retrieval.camera_bundle import CameraBundle
 from vpr_core.retrieval.growing_map import GrowingMap
 from vpr_core.retrieval.live_poses import LivePoses
 from vpr_core.retrieval.place_map import PlaceMap
@@ -129,6 +132,22 @@ def test_an_image_of_another_shape_is_refused_by_a_map_that_is_continued(bundle:
     assert growing.unsaved == 0 and growing.wants(Pose((0.0, 0.0, 0.0)))
 
 
+def test_a_place_in_work_when_a_session_begins_is_in_neither(bundle: Path, frames: Path, tmp_path: Path) -> None:
+    class Interrupted(CameraBundle):
+        def encode(self, observations: Sequence[np.ndarray]) -> np.ndarray:
+            if growing.session == "first":
+                growing.begin_session("second")
+            return super().encode(observations)
+
+    loaded, drive = Bundle.load(bundle), Frames.load(frames)
+    interrupted = Interrupted(*(getattr(loaded, field.name) for field in fields(CameraBundle)))
+    growing = GrowingMap(interrupted, tmp_path / "map", "first")
+    pose = drive.frames[0].pose
+    assert pose and not growing.add(drive.image(0), 1, pose) and not len(growing)
+    assert growing.add(drive.image(0), 2, pose)
+    assert [(place.session, place.stamp_ns) for place in growing.places] == [("second", 2)]
+
+
 def test_frames_of_poses_do_not_mix(bundle: Path, place_map: Path, tmp_path: Path) -> None:
     with pytest.raises(MapError, match="has its poses in map, the odometry is in odom"):
         GrowingMap(Bundle.load(bundle), place_map, "later").set_frame("odom")
@@ -141,8 +160,6 @@ def test_frames_of_poses_do_not_mix(bundle: Path, place_map: Path, tmp_path: Pat
 
 
 def test_a_map_without_poses_is_not_continued(bundle: Path, place_map: Path, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     known = PlaceMap.load(place_map)
     unposed = tuple(replace(place, pose=None) for place in known.places)
     replace(known, places=unposed, map_frame="").save(tmp_path / "map")

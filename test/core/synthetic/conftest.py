@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from vpr_core.synthetic.drive import record_drive
+from vpr_core.synthetic.lines import heading
 from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.town import Town
-from vpr_core.synthetic.trajectory import heading
 from vpr_core.types import Pose
 
 LENGTH_M = 40.0

@@ -34,7 +34,7 @@ def seen_by_camera(scene: Scene, pose: Pose, condition: Condition) -> leaves.Pas
     return leaves.cast(scene, view.origin_m, view.rays(camera.rays_base), condition)
 
 
-def mean_picture(scene: Scene, poses: list[Pose], condition: Condition) -> np.ndarray:
+def pictures_of(scene: Scene, poses: list[Pose], condition: Condition) -> np.ndarray:
     """[P, H, W, 3] float without noise, the sun at one place."""
     return np.stack([photograph(Camera(), scene, pose, condition, 1.0) for pose in poses]).astype(float)
 
@@ -161,11 +161,11 @@ def test_a_wet_road_mirrors_what_stands_on_it_more_where_it_is_seen_at_a_flat_an
 
 
 def test_rain_is_darker_and_greyer_than_noon_and_wets_what_it_falls_on(scene: Scene, poses: list[Pose]) -> None:
-    noon, rain = (mean_picture(scene, poses, condition) for condition in (NOON, RAIN))
+    noon, rain = (pictures_of(scene, poses, condition) for condition in (NOON, RAIN))
     walls = rows_of(scene, poses, Material.WALL)
     assert rain.mean() < 0.9 * noon.mean()
     assert rain[walls].std() < 0.85 * noon[walls].std()
-    dry = mean_picture(scene, poses, replace(RAIN, wetness=0.0))
+    dry = pictures_of(scene, poses, replace(RAIN, wetness=0.0))
     assert rain[walls].mean() < 0.95 * dry[walls].mean()
     sky = noon[:, :60].mean(axis=(0, 1, 2)), rain[:, :60].mean(axis=(0, 1, 2))
     assert np.ptp(sky[1]) < 0.5 * np.ptp(sky[0])
@@ -187,7 +187,7 @@ def test_rain_and_snow_fall_only_where_numbers_are_drawn(scene: Scene, street_po
 
 def test_snow_lies_on_what_faces_the_sky_and_not_on_walls(scene: Scene, poses: list[Pose]) -> None:
     bare = replace(WINTER, snow=0.0)
-    snowed, before = (mean_picture(scene, poses, condition) for condition in (WINTER, bare))
+    snowed, before = (pictures_of(scene, poses, condition) for condition in (WINTER, bare))
     roofs, walls = (rows_of(scene, poses, material) for material in (Material.ROOF, Material.WALL))
     ground = rows_of(scene, poses, Material.GROUND)
     assert roofs.sum() > 500

@@ -8,10 +8,10 @@ import pytest
 from vpr_core.synthetic.camera import Camera
 from vpr_core.synthetic.conditions import CONDITIONS
 from vpr_core.synthetic.labels import label_image
+from vpr_core.synthetic.lines import heading
 from vpr_core.synthetic.scene import Scene
 from vpr_core.synthetic.surface import Label
 from vpr_core.synthetic.town import Town
-from vpr_core.synthetic.trajectory import heading
 from vpr_core.synthetic.view import View
 from vpr_core.types import Pose
 

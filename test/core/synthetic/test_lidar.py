@@ -93,7 +93,7 @@ def test_a_turning_vehicle_sees_the_wall_lean(wall_scene: Scene) -> None:
     wall = points[positions(points)[:, 2] > -1.8]
     yaw = turn_radps * wall["time"]
     np.testing.assert_allclose(np.cos(yaw) * wall["x"] - np.sin(yaw) * wall["y"], 20.0, atol=2e-3)
-    assert np.ptp(wall["x"] + 0) > 0.1
+    assert np.ptp(wall["x"]) > 0.1
 
 
 def test_noise_has_the_stated_size(wall_scene: Scene) -> None:

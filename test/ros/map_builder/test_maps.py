@@ -110,9 +110,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_odometry_in_another_frame_than_the_map_s_adds_nothing(mapper: Callable[..., Any], place_map: Path) -> None:
-    node = mapper(map=place_map, session="''")
+    node = mapper(map=place_map, session="''", stale_s=100.0)
     before = contents(place_map)
-    node.photograph_at(1)
     node.wait(lambda: node.photograph_at(1) or int(node.values["odometry_dropped"]), "odometry")
     reason = f"{place_map} has its poses in map, the odometry is in odom"
     node.status(lambda status, _: status.level == DiagnosticStatus.ERROR and reason in status.message)

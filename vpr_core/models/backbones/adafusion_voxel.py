@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 
 def build() -> AdaFusionVoxel:
+    """The branch, from random weights: none are published for it."""
     return AdaFusionVoxel()
 
 
