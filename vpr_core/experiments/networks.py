@@ -107,13 +107,21 @@ def comparison(
 
 
 def of_length(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe in so many steps; looks at the validation drives and the warm-up keep their share of them."""
-    share = steps / max(recipe.steps, 1)
+    """The recipe in so many steps; looks at the validation drives, decay and warm-up keep their share of them.
+
+    One that counts epochs counts steps then; its warm-up, which is in steps already, takes a third of them at most.
+    """
+    share = steps / max(recipe.length, 1)
     distillation = recipe.distillation
     if distillation:
-        distillation = replace(distillation, warmup_steps=round(distillation.warmup_steps * share))
+        warmup = distillation.warmup_steps
+        shorter = round(warmup * share) if recipe.epochs is None else min(warmup, steps // 3)
+        distillation = replace(distillation, warmup_steps=shorter)
     validate_every = max(round(recipe.validate_every * share), min(recipe.validate_every, 1))
-    return replace(recipe, steps=steps, validate_every=validate_every, distillation=distillation)
+    decay_at = recipe.decay_at if recipe.decay_at is None or recipe.decay_at < 1 else max(recipe.decay_at * share, 1.0)
+    return replace(
+        recipe, steps=steps, epochs=None, validate_every=validate_every, decay_at=decay_at, distillation=distillation
+    )
 
 
 def untrained(network: Network) -> Network:
@@ -141,12 +149,13 @@ def train_networks(
         for network in networks
     }
     by_name = {network.name: network for network in networks}
+    in_steps = all(network.recipe.epochs is None for network in networks)
     run_tasks(
         tasks,
         workers=workers or cores(),
         unit="step",
         description="train",
-        total=sum(network.recipe.steps for network in networks),
+        total=sum(network.recipe.steps for network in networks) if in_steps else None,
         bar=bar,
         finished=(lambda name: finished(by_name[name])) if finished else None,
     )

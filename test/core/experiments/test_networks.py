@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from vpr_core.errors import RecipeError
-from vpr_core.experiments.networks import comparison
-from vpr_core.training.recipe import as_json
+from vpr_core.experiments.networks import comparison, of_length
+from vpr_core.training.recipe import Distillation, Recipe, as_json
 
 
 @pytest.fixture
@@ -55,3 +55,10 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, recipes: dict[str, Path]) 
         comparison(tmp_path / "absent.yaml", [recipes["student"]], 0)
     with pytest.raises(RecipeError, match="no distillation"):
         comparison(recipes["teacher"], [recipes["teacher"]], 0)
+
+
+def test_a_recipe_of_epochs_can_be_shortened_to_steps() -> None:
+    recipe = Recipe(epochs=60, decay_at=40, validate_every=1, distillation=Distillation(warmup_steps=500))
+    short = of_length(recipe, 30)
+    assert (short.steps, short.epochs, short.length, short.validate_every, short.decays_after) == (30, None, 30, 1, 20)
+    assert short.distillation and short.distillation.warmup_steps == 10
