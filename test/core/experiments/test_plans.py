@@ -62,12 +62,13 @@ def test_methods_differ_in_distillation_only() -> None:
 
 
 def test_rows_that_stand_in_the_table_are_used() -> None:
-    """The networks of the first figures, which were trained before there were plans."""
+    """Those trained before there were plans, and all of the camera student's methods at their weights."""
     there = {row["recipe"]: (row["label"], row["method"]) for row in read_rows(ROOT / "tables" / "town.csv")}
     of_columns = {(cell.column.name, cell.row.method): cell.network for cell in cells("table1_2")}
     for sensor in ("camera", "lidar"):
         assert there[of_columns[sensor, "alone"].hash] == (f"town_{sensor}", "student alone")
         assert there[of_columns[sensor, "SC"].hash] == (f"town_{sensor}", "student distilled")
+    assert {of_columns["camera", method].hash for method in ELEVEN} <= set(there)
     students = [ROOT / "config" / "distill" / "town_camera.yaml"]
     networks = comparison(ROOT / "config" / "teacher" / "town.yaml", students, 0)
     assert [network.name for network in networks] == [
