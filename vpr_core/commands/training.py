@@ -28,6 +28,9 @@ def add_training_options(command: ArgumentParser) -> None:
     command.add_argument(
         "--save_every", type=int, default=50, help="steps between two states from which a killed run goes on; 0: none"
     )
+    command.add_argument(
+        "--save_within_s", type=float, default=60.0, help="seconds after which such a state is written in any case"
+    )
     command.add_argument("--tensorboard", type=bool, default=True, help="write the figures of each step to the folder")
 
 
@@ -46,18 +49,23 @@ def add_weights(command: ArgumentParser) -> None:
 
 
 def run_training(options: dict[str, Any]) -> None:
+    from vpr_core.training.processes import is_first
     from vpr_core.training.train import train_encoder
 
     check_output_folder(options["out"])
     recipe = recipe_of(options)
-    with tqdm(total=recipe.steps, desc="train", unit="step") as bar:
+    total = recipe.steps if recipe.epochs is None else None
+    with tqdm(total=total, desc="train", unit="step", disable=not is_first()) as bar:
 
-        def progress(step: int, _total: int, figures: dict[str, float]) -> None:
+        def progress(step: int, total: int, figures: dict[str, float]) -> None:
             shown = {name: f"{figures[name]:.3f}" for name in _SHOWN if name in figures}
             bar.set_postfix(shown, refresh=False)
+            bar.total = total
             bar.update(step - bar.n)
 
-        print(train_encoder(**options, recipe=recipe, progress=progress))
+        out = train_encoder(**options, recipe=recipe, progress=progress)
+    if is_first():
+        print(out)
 
 
 _SHOWN = ("loss", "active", "distillation")

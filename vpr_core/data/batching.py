@@ -36,11 +36,17 @@ def pair_batches(
 class PairSampler:
     """Batches of `pair_batches`, epoch after epoch, from a position that can be stored and taken up again."""
 
-    def __init__(self, positives: list[np.ndarray], batch_size: int, seed: int) -> None:
-        """Raises ValueError where fewer than 4 frames have a positive: no epoch would hold a batch."""
-        if sum(len(found) > 0 for found in positives) < 4:
-            raise ValueError("fewer than 4 frames have a positive")
-        self._positives, self._batch_size = positives, batch_size
+    batch_size: int
+    """From the next epoch on."""
+
+    def __init__(self, positives: list[np.ndarray], batch_size: int, seed: int, smallest: int = 4) -> None:
+        """smallest: as in `pair_batches`, 4 or more.
+
+        Raises ValueError where fewer frames than that have a positive: no epoch would hold a batch.
+        """
+        if sum(len(found) > 0 for found in positives) < smallest:
+            raise ValueError(f"fewer than {smallest} frames have a positive")
+        self._positives, self._smallest, self.batch_size = positives, smallest, batch_size
         self._rng = np.random.default_rng(seed)
         self._begin_epoch(0)
 
@@ -48,20 +54,38 @@ class PairSampler:
         return self
 
     def __next__(self) -> np.ndarray:
-        if self._position == len(self._epoch):
+        if self.at_end:
             self._begin_epoch(0)
         self._position += 1
         return self._epoch[self._position - 1]
 
+    @property
+    def at_end(self) -> bool:
+        """Whether all batches of this epoch have been given."""
+        return self._position >= len(self._epoch)
+
+    @property
+    def epoch_length(self) -> int:
+        """Batches in this epoch; another has a few more or less."""
+        return len(self._epoch)
+
+    @property
+    def left(self) -> int:
+        """Batches of this epoch that have not been given."""
+        return max(len(self._epoch) - self._position, 0)
+
     def state_dict(self) -> dict[str, Any]:
-        """The random state from which this epoch was drawn, and how many of its batches have been given."""
-        return {"random": json.dumps(self._epoch_began), "position": self._position}
+        """The random state from which this epoch was drawn, how many of its batches have been given, and their size."""
+        return {"random": json.dumps(self._epoch_began), "position": self._position, "batch_size": self.batch_size}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        # What is drawn does not depend on the size. One that has grown at an epoch's end leaves that epoch with fewer
+        # batches than were given, so that it is at its end again.
+        self.batch_size = state["batch_size"]
         self._rng.bit_generator.state = json.loads(state["random"])
         self._begin_epoch(state["position"])
 
     def _begin_epoch(self, position: int) -> None:
         self._epoch_began = self._rng.bit_generator.state
-        self._epoch = list(pair_batches(self._positives, self._batch_size, self._rng))
+        self._epoch = list(pair_batches(self._positives, self.batch_size, self._rng, self._smallest))
         self._position = position

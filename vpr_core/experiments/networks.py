@@ -17,7 +17,7 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.samples import Samples
 from vpr_core.errors import BundleError, RecipeError
 from vpr_core.evaluation.evaluate import Describe, Evaluation, evaluate
-from vpr_core.experiments.town import TestTown, Towns
+from vpr_core.experiments.town import Drives, TestTown
 from vpr_core.files import sha256_json
 from vpr_core.parallel import Progress, Task, run_tasks
 from vpr_core.training.checkpoint import load_checkpoint
@@ -52,8 +52,9 @@ class Network:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
-        return f"{self.label}_{self.method}_{self.hash}_seed{self.recipe.seed}"
+        """Of its folder. A teacher of one sensor has that of the same network as a student alone."""
+        method = "alone" if self.method == "teacher" and self.recipe.modality != "fused" else self.method
+        return f"{self.label}_{method}_{self.hash}_seed{self.recipe.seed}"
 
     @property
     def hash(self) -> str:
@@ -89,7 +90,7 @@ def comparison(
 
     def read(path: str | Path) -> Recipe:
         recipe = replace(read_recipe(path), seed=seed)
-        return recipe if steps is None else _of_length(recipe, steps)
+        return recipe if steps is None else of_length(recipe, steps)
 
     taught = Network(Path(teacher).stem, "teacher", read(teacher))
     networks = {taught.name: taught}
@@ -105,14 +106,22 @@ def comparison(
     return list(networks.values())
 
 
-def _of_length(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe in so many steps; looks at the validation drives and the warm-up keep their share of them."""
-    share = steps / max(recipe.steps, 1)
+def of_length(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe in so many steps; looks at the validation drives, decay and warm-up keep their share of them.
+
+    One that counts epochs counts steps then; its warm-up, which is in steps already, takes a third of them at most.
+    """
+    share = steps / max(recipe.length, 1)
     distillation = recipe.distillation
     if distillation:
-        distillation = replace(distillation, warmup_steps=round(distillation.warmup_steps * share))
+        warmup = distillation.warmup_steps
+        shorter = round(warmup * share) if recipe.epochs is None else min(warmup, steps // 3)
+        distillation = replace(distillation, warmup_steps=shorter)
     validate_every = max(round(recipe.validate_every * share), min(recipe.validate_every, 1))
-    return replace(recipe, steps=steps, validate_every=validate_every, distillation=distillation)
+    decay_at = recipe.decay_at if recipe.decay_at is None or recipe.decay_at < 1 else max(recipe.decay_at * share, 1.0)
+    return replace(
+        recipe, steps=steps, epochs=None, validate_every=validate_every, decay_at=decay_at, distillation=distillation
+    )
 
 
 def untrained(network: Network) -> Network:
@@ -123,28 +132,30 @@ def untrained(network: Network) -> Network:
 def train_networks(
     networks: Sequence[Network],
     folder: Path,
-    towns: Towns,
+    drives: Drives,
     *,
+    device: str = "cpu",
     workers: int | None = None,
     bar: bool = True,
     finished: Callable[[Network], None] | None = None,
 ) -> None:
-    """Train every network into `folder`/its name and describe the test towns' drives with it.
+    """Train every network into `folder`/its name and describe with it what it is tested on.
 
     Each runs in a process with one thread, so that a run repeats bit by bit, `workers` at once (one a core). One that
     is there already is not trained again, one that was interrupted goes on. `finished` is called as each is done.
     """
     tasks = {
-        network.name: Task(_work, (network, folder, towns), network.teacher.name if network.teacher else None)
+        network.name: Task(_work, (network, folder, drives, device), network.teacher.name if network.teacher else None)
         for network in networks
     }
     by_name = {network.name: network for network in networks}
+    in_steps = all(network.recipe.epochs is None for network in networks)
     run_tasks(
         tasks,
         workers=workers or cores(),
         unit="step",
         description="train",
-        total=sum(network.recipe.steps for network in networks),
+        total=sum(network.recipe.steps for network in networks) if in_steps else None,
         bar=bar,
         finished=(lambda name: finished(by_name[name])) if finished else None,
     )
@@ -155,24 +166,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _work(network: Network, folder: Path, towns: Towns, progress: Progress) -> None:
+def _work(network: Network, folder: Path, drives: Drives, device: str, progress: Progress) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     out = folder / network.name
     teacher = folder / network.teacher.name if network.teacher else None
     if not _is_trained(out, network.recipe):
         train_encoder(
-            towns.train,
+            drives.train,
             out,
             network.recipe,
-            towns.validation,
+            drives.validation,
             lambda step, total, _: progress(step, total),
             teacher=teacher,
             save_every=SAVE_EVERY,
+            device=device,
         )
     if network.method == "teacher":
-        teacher_descriptors(out, [Frames.load(drive) for drive in towns.train])
-    _describe(out, [drive for town in towns.tests for drive in town.drives])
+        teacher_descriptors(out, [Frames.load(drive) for drive in drives.train], device=device)
+    _describe(out, drives.described, device)
 
 
 def _is_trained(folder: Path, recipe: Recipe) -> bool:
@@ -182,11 +194,12 @@ def _is_trained(folder: Path, recipe: Recipe) -> bool:
         return False
 
 
-def _describe(checkpoint: Path, drives: Sequence[Path]) -> None:
+def _describe(checkpoint: Path, drives: Sequence[Path], device: str) -> None:
     loaded = load_checkpoint(checkpoint)
+    model = loaded.model.to(device)
     network_input = NetworkInput.from_json(loaded.modality, loaded.input)
     for drive in drives:
-        described = describe_samples(loaded.model, network_input, Samples([Frames.load(drive)]))
+        described = describe_samples(model, network_input, Samples([Frames.load(drive)]))
         np.savez(_described(checkpoint, drive.name), **described)  # type: ignore[arg-type]  # one of numpy's stubs
 
 
@@ -194,7 +207,9 @@ def _described(checkpoint: Path, drive: str) -> Path:
     return checkpoint / f"{drive}.npz"
 
 
-def _describer(checkpoint: Path, head: str) -> Describe:
+def describer(checkpoint: Path, head: str) -> Describe:
+    """What `train_networks` described, by the drive."""
+
     def describe(drive: Frames) -> np.ndarray:
         with np.load(_described(checkpoint, drive.folder.name)) as stored:
             return stored[head]
@@ -207,9 +222,17 @@ def evaluate_network(network: Network, folder: Path, town: TestTown) -> dict[str
     database = Frames.load(town.database)
     queries = [Frames.load(drive) for drive in town.queries.values()]
     return {
-        title: evaluate(title, _describer(folder / network.name, head), database, queries)
+        title: evaluate(title, describer(folder / network.name, head), database, queries)
+        for head, title in titles_of(network).items()
+    }
+
+
+def titles_of(network: Network) -> dict[str, str]:
+    """By head, what tables call the network's descriptors."""
+    return {
+        head: title
         for (method, head), title in TITLES.items()
-        if method == network.method
+        if method == network.method and (head == EMBEDDING or network.recipe.modality == "fused")
     }
 
 

@@ -1,4 +1,4 @@
-"""What distillation gives, over seeds and towns: each finished network adds its rows to a CSV file."""
+"""The networks of plans, trained and tested: each adds its rows to a CSV file as it is finished."""
 
 from __future__ import annotations
 
@@ -9,72 +9,56 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vpr_core.errors import FramesError
-from vpr_core.evaluation.evaluate import table_text
-from vpr_core.experiments.networks import (
-    Network,
-    comparison,
-    cores,
-    evaluate_network,
-    table_rows,
-    train_networks,
-)
-from vpr_core.experiments.town import Towns, mean_of_others, record_frames, town_drives
-from vpr_core.synthetic.town import GENERATION
+from vpr_core.experiments.networks import TITLES, Network, cores, train_networks
+from vpr_core.experiments.plans import Cell
+from vpr_core.experiments.sources import Row, Source
 from vpr_core.training.checkpoint import load_checkpoint
+from vpr_core.training.network_input import EMBEDDING
 
 COLUMNS = (
     "label", "recipe", "student", "seed", "modality", "method", "drives", "trained_on", "town", "condition", "steps",
     "seconds",
     "recall_at_1", "recall_at_5", "recall_at_1_percent", "evaluated",
 )  # fmt: skip
-Row = dict[str, str]
-DRIVES = f"towns-{GENERATION}"
-"""Which drives the figures are of, and the folder of them and of what is trained on them."""
 
 
 def run_tables(
+    cells: Sequence[Cell],
     out: Path,
-    work: Path,
+    source: Source,
     *,
-    teacher: Path,
-    students: Sequence[Path],
-    seeds: Sequence[int],
-    train_towns: Sequence[int],
-    test_towns: Sequence[int],
-    steps: int | None = None,
     workers: int | None = None,
+    device: str = "cpu",
     bar: bool = True,
-) -> list[Row]:
-    """Train what `out` lacks, append its rows, and return all rows of this comparison.
+) -> None:
+    """Train the networks of the cells that `out` lacks on the source's drives, and append their rows.
 
-    work: folder for drives, checkpoints and unfinished runs; it may be thrown away, at the price of the time. Rows of
-    drives by an older generator of towns stay in `out` and are not used. Raises RecipeError for a bad recipe and
-    FramesError where `out` is another table.
+    The source's folder may be thrown away, at the price of the time. Rows of other drives stay in `out` and are not
+    used. Raises FramesError where `out` is another table.
     """
-    work = work / DRIVES
-    towns = Towns.planned(work / "frames", train_towns, test_towns)
-    networks = [network for seed in seeds for network in comparison(teacher, students, seed, steps)]
-    trained_on = "+".join(map(str, train_towns))
     there = {_place_in_table(row) for row in read_rows(out)}
-    wanted = {
-        network.name: {(network.hash, str(network.recipe.seed), DRIVES, trained_on, str(town)) for town in test_towns}
-        for network in networks
-    }
-    missing = [network for network in networks if wanted[network.name] - there]
-    if missing:
-        record_frames(town_drives(work / "bags", train_towns, test_towns), work / "frames", workers=workers or cores())
-        folder = work / f"trained_on_{trained_on}"
+    networks: dict[tuple[str, ...], Network] = {}
+    for cell in cells:  # networks of one recipe are one network, whatever cells they stand in
+        networks.setdefault(_place(cell.network, source), cell.network)
+    missing = [network for place, network in networks.items() if {(*place, town) for town in source.places} - there]
+    if not missing:
+        return
+    source.prepare(workers or cores())
 
-        def finished(network: Network) -> None:
-            rows = _rows(network, folder, towns, trained_on) if network in missing else []
-            _append(out, [row for row in rows if _place_in_table(row) not in there])
+    def finished(network: Network) -> None:
+        rows = _rows(network, source) if network in missing else []
+        _append(out, [row for row in rows if _place_in_table(row) not in there])
 
-        train_networks(_with_teachers(missing), folder, towns, workers=workers, bar=bar, finished=finished)
-    asked_for = set().union(*wanted.values())
-    return [row for row in read_rows(out) if _place_in_table(row) in asked_for]
+    train_networks(
+        _with_teachers(missing),
+        source.folder,
+        source.drives,
+        device=device,
+        workers=workers,
+        bar=bar,
+        finished=finished,
+    )
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -88,6 +72,27 @@ def read_rows(path: Path) -> list[Row]:
         return list(reader)
 
 
+def rows_of(cells: Sequence[Cell], rows: Sequence[Row], source: Source) -> dict[Cell, list[Row]]:
+    """The rows of each cell's network on these drives, with the label and the method that it has in the cell."""
+    found: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        found[_place_in_table(row)].append(row)
+    whole = {TITLES["teacher", EMBEDDING], TITLES["alone", EMBEDDING]}
+    return {
+        cell: [
+            {**row, "label": cell.network.label}
+            | ({"method": TITLES[cell.network.method, EMBEDDING]} if row["method"] in whole else {})
+            for town in source.places
+            for row in found[(*_place(cell.network, source), town)]
+        ]
+        for cell in cells
+    }
+
+
+def _place(network: Network, source: Source) -> tuple[str, ...]:
+    return network.hash, str(network.recipe.seed), source.name, source.trained_on
+
+
 def _place_in_table(row: Mapping[str, Any]) -> tuple[str, ...]:
     """What the rows of one network in one town have in common."""
     return tuple(str(row[name]) for name in ("recipe", "seed", "drives", "trained_on", "town"))
@@ -99,22 +104,18 @@ def _with_teachers(networks: Sequence[Network]) -> list[Network]:
     return list({network.name: network for network in (*teachers, *networks)}.values())
 
 
-def _rows(network: Network, folder: Path, towns: Towns, trained_on: str) -> list[dict[str, Any]]:
-    card = load_checkpoint(folder / network.name).card
+def _rows(network: Network, source: Source) -> list[dict[str, Any]]:
+    card = load_checkpoint(source.folder / network.name).card
     known = {
         "label": network.label,
         "recipe": network.hash,
         "student": network.alone.hash,
-        "drives": DRIVES,
-        "trained_on": trained_on,
-        "steps": network.recipe.steps,
+        "drives": source.name,
+        "trained_on": source.trained_on,
+        "steps": card["steps"],
+        "seconds": card["seconds"],
     }
-    return [
-        {**row, **known, "seconds": card["seconds"]}
-        for town in towns.tests
-        for evaluations in evaluate_network(network, folder, town).values()
-        for row in table_rows(evaluations, network.recipe.modality, network.recipe.seed, town)
-    ]
+    return [{**row, **known} for row in source.rows(network)]
 
 
 def _append(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -129,85 +130,3 @@ def _append(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     writer.writerows(rows)
     with path.open("a") as file:
         file.write(text.getvalue())
-
-
-def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Recall@1 by town, modality, recipe and method: means over the seeds, and the spread of the mean of `others`.
-
-    others: the conditions that the map was not made under; spread: standard deviation over the seeds.
-    """
-    groups: dict[tuple[str, ...], dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    for row in rows:
-        key = (row["town"], row["modality"], row["label"], row["method"])
-        groups[key][row["seed"]][row["condition"]] = float(row["recall_at_1"])
-    return [_summary_row(key, list(seeds.values())) for key, seeds in sorted(groups.items())]
-
-
-def _summary_row(key: tuple[str, ...], seeds: Sequence[dict[str, float]]) -> dict[str, Any]:
-    others = np.array([mean_of_others(found) for found in seeds])
-    return {
-        **dict(zip(("town", "modality", "recipe", "method"), key, strict=True)),
-        "seeds": len(seeds),
-        **{name: float(np.mean([found[name] for found in seeds])) for name in seeds[0]},
-        "others": float(others.mean()),
-        "spread": _spread(others),
-    }
-
-
-def gains(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """What distillation added to Recall@1 in the mean of the other conditions, by modality and recipe.
-
-    Each run, a seed in a town, is the difference of a student distilled from the same student alone, of the same seed.
-    """
-    differences: dict[str, list[float]] = defaultdict(list)
-    found = _others_by_run(rows)
-    for (method, modality, student, label, *run), taught in found.items():
-        for (other, _, of, _, *at), alone in found.items():
-            if (method, other) == ("student distilled", "student alone") and (student, run) == (of, at):
-                differences[f"{modality} student, recipe {label}: distilled over alone"].append(taught - alone)
-    return [_difference_row(name, values) for name, values in sorted(differences.items())]
-
-
-def margins(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """How far the teacher is above each of its halves and above the students alone, run by run as in `gains`."""
-    differences: dict[str, list[float]] = defaultdict(list)
-    found = _others_by_run(rows)
-    for (method, _, _, _, *run), teacher in found.items():
-        for (other, modality, _, _, *at), value in found.items():
-            if method == "teacher" and run == at and other in ("teacher cloud half", "teacher image half"):
-                differences[f"teacher over its {other.removeprefix('teacher ')}"].append(teacher - value)
-            if method == "teacher" and run == at and other == "student alone":
-                differences[f"teacher over the {modality} student alone"].append(teacher - value)
-    return [_difference_row(name, values) for name, values in sorted(differences.items())]
-
-
-def _others_by_run(rows: Sequence[Row]) -> dict[tuple[str, ...], float]:
-    """The mean of the other conditions, by method, modality, student, label, seed and town."""
-    recall: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
-    for row in rows:
-        run = tuple(row[name] for name in ("method", "modality", "student", "label", "seed", "town"))
-        recall[run][row["condition"]] = float(row["recall_at_1"])
-    return {run: mean_of_others(found) for run, found in recall.items()}
-
-
-def _difference_row(name: str, values: Sequence[float]) -> dict[str, Any]:
-    differences = np.array(values)
-    return {
-        "difference": name,
-        "runs": len(differences),
-        "mean": float(differences.mean()),
-        "spread": _spread(differences),
-        "smallest": float(differences.min()),
-        "largest": float(differences.max()),
-        "above 0": f"{int((differences > 0).sum())} of {len(differences)}",
-    }
-
-
-def _spread(values: np.ndarray) -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
-
-
-def tables_text(rows: Sequence[Row]) -> str:
-    """All tables as text, as they stand in BENCHMARKS.md."""
-    differences = [*margins(rows), *gains(rows)]
-    return "\n\n".join(table_text(table, list(table[0])) for table in (summary(rows), differences) if table)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -61,6 +62,20 @@ def mean_of_others(recall: Mapping[str, float]) -> float:
     return float(np.mean([value for name, value in recall.items() if name not in (MAP_CONDITION, OPPOSITE)]))
 
 
+class Drives(Protocol):
+    """Frames folders of an experiment."""
+
+    @property
+    def train(self) -> list[Path]: ...
+
+    @property
+    def validation(self) -> list[Path]: ...
+
+    @property
+    def described(self) -> list[Path]:
+        """Those for tests."""
+
+
 @dataclass(frozen=True)
 class TestTown:
     """Frames folders of a town that no network is trained on."""
@@ -82,6 +97,10 @@ class Towns:
     train: list[Path]
     validation: list[Path]
     tests: list[TestTown]
+
+    @property
+    def described(self) -> list[Path]:
+        return [drive for town in self.tests for drive in town.drives]
 
     @classmethod
     def planned(cls, frames: Path, train: Sequence[int], tests: Sequence[int]) -> Towns:

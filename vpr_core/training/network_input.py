@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +22,12 @@ from vpr_core.training.recipe import Modality, Recipe
 EMBEDDING = "embedding"
 HEADS = (EMBEDDING, "cloud_embedding", "image_embedding")
 """Descriptors that a network gives: a teacher all of them, a student the first."""
+
+Inputs: TypeAlias = list[Tensor | list[Tensor]]
+"""Images [B, 3, H, W], grids, or the occupied voxels [M_i, 3] of each cloud: what a batch is before it is on a device.
+
+Small beside what a network keeps of a batch, kernel maps and all.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,20 +77,34 @@ class NetworkInput:
         device: torch.device | str = "cpu",
     ) -> tuple[Tensor | SparseTensor, ...]:
         """The arguments of the network for these samples, on its device; they are read and changed on the CPU."""
-        arguments: list[Tensor | SparseTensor] = []
+        return arguments_of(self.read(samples, indices, augmentation), device)
+
+    def read(
+        self, samples: Samples, indices: Sequence[int] | np.ndarray, augmentation: Augmentation | None = None
+    ) -> Inputs:
+        """What `arguments_of` makes the network's arguments of, on the CPU."""
+        inputs: list[Tensor | list[Tensor]] = []
         if self.image_size:
             images = torch.from_numpy(samples.images(indices, self.image_size)).permute(0, 3, 1, 2).float() / 255
-            arguments.append((augmentation.images(images) if augmentation else images).to(device))
+            inputs.append(augmentation.images(images) if augmentation else images)
         if self.voxel_size_m or self.grid:
             clouds = samples.clouds(indices, self.max_range_m)
-            arguments.append(self._clouds(augmentation.clouds(clouds) if augmentation else clouds, device))
-        return tuple(arguments)
+            inputs.append(self._clouds(augmentation.clouds(clouds) if augmentation else clouds))
+        return inputs
 
-    def _clouds(self, clouds: Sequence[np.ndarray], device: torch.device | str) -> Tensor | SparseTensor:
+    def _clouds(self, clouds: Sequence[np.ndarray]) -> Tensor | list[Tensor]:
         if self.grid:
-            return torch.from_numpy(self.grid.batch(clouds)).to(device)
+            return torch.from_numpy(self.grid.batch(clouds))
         assert self.voxel_size_m
-        return batch_clouds([voxelize(cloud[:, :3], self.voxel_size_m).to(device) for cloud in clouds])
+        return [voxelize(cloud[:, :3], self.voxel_size_m) for cloud in clouds]
+
+
+def arguments_of(inputs: Inputs, device: torch.device | str) -> tuple[Tensor | SparseTensor, ...]:
+    """The arguments of the network, on its device."""
+    return tuple(
+        value.to(device) if isinstance(value, Tensor) else batch_clouds([voxels.to(device) for voxels in value])
+        for value in inputs
+    )
 
 
 @dataclass(frozen=True)

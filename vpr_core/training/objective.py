@@ -22,22 +22,38 @@ class PairMasks(NamedTuple):
     negative: Tensor
 
 
-def task_loss(descriptors: dict[str, Tensor], masks: PairMasks, recipe: Recipe) -> tuple[Tensor, dict[str, float]]:
-    """Batch-hard triplet on every head, weighted by `task_weights`; and the figures of the whole descriptor.
+Violations = dict[str, tuple[int, int]]
+"""By head, how many triplets violate the margin, and how many there are."""
 
-    With the weights 0.5, 0.5, 0 this is MinkLoc++'s multi-head loss, and 0.5 of the triplet loss for a student.
+
+class Task(NamedTuple):
+    """What `task_loss` gives."""
+
+    loss: Tensor
+    figures: dict[str, float]
+    violations: Violations
+
+
+def task_loss(descriptors: dict[str, Tensor], masks: PairMasks, recipe: Recipe) -> Task:
+    """Batch-hard triplet on every head, weighted by `task_weights`; and figures of every head.
+
+    With the weights 0.5, 0.5, 0 this is MinkLoc++'s multi-head loss, and 0.5 of the triplet loss for a student. A head
+    without weight is looked at all the same.
     """
     weighted = descriptors[EMBEDDING].new_zeros(())
     figures: dict[str, float] = {}
+    violations: Violations = {}
     for name, weight in zip(HEADS, recipe.task_weights, strict=True):
-        if name not in descriptors or (weight == 0 and name != EMBEDDING):
+        if name not in descriptors:
             continue
         result = batch_hard_triplet(descriptors[name], masks.positive, masks.negative, recipe.margin)
-        weighted = weighted + weight * result.loss
+        if weight or name == EMBEDDING:
+            weighted = weighted + weight * result.loss
         suffix = "" if name == EMBEDDING else f"_{name.removesuffix('_embedding')}"
         figures[f"loss{suffix}"] = float(result.loss.detach())
         figures[f"active{suffix}"] = result.num_nonzero / max(result.num_triplets, 1)
-    return weighted, figures
+        violations[name] = result.num_nonzero, result.num_triplets
+    return Task(weighted, figures, violations)
 
 
 class Distiller(nn.Module):
@@ -84,6 +100,8 @@ def _distillation_loss(recipe: Distillation, student_dim: int, teacher_dim: int)
                 recipe.curvature,
                 recipe.weight_self,
                 recipe.weight_cross,
+                manifolds=recipe.manifolds,
+                weight_tt_ts=recipe.weight_tt_ts,
                 angle=recipe.angle,
                 student_dim=student_dim,
                 teacher_dim=teacher_dim,

@@ -12,6 +12,8 @@ from vpr_core.models.voxel_grid import CloudGrid
 
 Modality = Literal["camera", "lidar", "fused"]
 Architecture = Literal["minkloc", "adafusion"]
+Manifold = Literal["euc", "cos", "hyp"]
+Precision = Literal["32", "bf16-mixed", "16-mixed"]
 _MODALITIES = ", ".join(get_args(Modality))
 RELATIONAL = ("S", "C", "SC")
 """Methods that are DistilVPR's; every other one is a name of `vpr_core.losses.baselines.METHODS`."""
@@ -30,6 +32,8 @@ class Distillation:
         mode: code is what the authors ran, paper the equations as printed.
         angle: the self term on the sphere, three_point angles or pairwise cosine.
         curvature: of the Poincaré ball.
+        manifolds: of DistilVPR's terms, some of euc, cos and hyp (Table 5).
+        weight_tt_ts: of each term that compares the teacher's relations with those across (Table 4); 0 leaves them out.
         options: of a baseline, such as temperature.
         teacher_modality: the teacher that the recipe is for: fused, camera for a bigger camera network, or lidar;
             null takes any.
@@ -43,16 +47,41 @@ class Distillation:
     mode: Literal["code", "paper"] = "code"
     angle: Literal["three_point", "cosine"] = "three_point"
     curvature: float = 0.1
+    manifolds: tuple[Manifold, ...] = get_args(Manifold)
+    weight_tt_ts: float = 0.0
     options: dict[str, Any] = field(default_factory=dict)
     teacher_modality: Modality | None = None
 
     def __post_init__(self) -> None:
         if self.teacher_modality not in (None, *get_args(Modality)):
             raise RecipeError(f"distillation: teacher_modality is {self.teacher_modality!r}, expected {_MODALITIES}")
-        if min(self.weight, self.weight_self, self.weight_cross, self.warmup_steps) < 0 or self.curvature <= 0:
+        if not self.manifolds or not set(self.manifolds) <= set(get_args(Manifold)):
+            expected = ", ".join(get_args(Manifold))
+            raise RecipeError(f"distillation: manifolds is {list(self.manifolds)}, expected some of {expected}")
+        weights = (self.weight, self.weight_self, self.weight_cross, self.weight_tt_ts)
+        if min(*weights, self.warmup_steps) < 0 or self.curvature <= 0:
             raise RecipeError("distillation: weights and warmup_steps must be 0 or more, curvature above 0")
         if self.options and self.method in RELATIONAL:
             raise RecipeError(f"distillation: options are for baselines, method {self.method} has its own keys")
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Distillation:
+        """As `Recipe.from_json`; raises RecipeError for a key that no distillation has."""
+        if unknown := sorted(set(values) - {known.name for known in fields(cls)}):
+            raise RecipeError(f"a distillation has no {', '.join(unknown)}")
+        return cls(**values | ({"manifolds": tuple(values["manifolds"])} if "manifolds" in values else {}))
+
+    def as_json(self) -> dict[str, Any]:
+        """As `as_json` of a recipe: without the keys of _DISTILLATION_SINCE at their defaults."""
+        values = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in _DISTILLATION_SINCE or value != _DISTILLATION_SINCE[name]
+        }
+        return values | ({"manifolds": list(self.manifolds)} if "manifolds" in values else {})
+
+
+_DISTILLATION_SINCE = {name: getattr(Distillation, name) for name in ("teacher_modality", "manifolds", "weight_tt_ts")}
 
 
 @dataclass(frozen=True)
@@ -78,9 +107,18 @@ class Recipe:
         voxel_size_m: edge of a voxel [m].
         max_range_m: points farther from the sensor are left out [m]; null keeps all.
         batch_size: frames in a batch, half as many places.
-        steps: optimiser steps.
-        learning_rate: of Adam for the image branch; it falls to a tenth after two thirds of the steps.
+        batch_limit: batches grow up to so many frames, as MinkLoc++'s do from 8 to 160; null keeps batch_size.
+        batch_growth: how many times larger they become.
+        batch_grows_below: after an epoch in which fewer of the triplets than this share violated the margin.
+        split_batch: so many frames pass through the network at a time, while the losses are over the whole batch:
+            large batches in little memory for a second forward pass; null takes the batch at once.
+        precision: "32"; bf16-mixed or 16-mixed run the network in half precision where it bears it, the losses never.
+        steps: optimiser steps, where epochs is null; 0 leaves the network as it begins.
+        epochs: so many times over all frames, instead of steps.
+        learning_rate: of Adam for the image branch; it falls to a tenth at decay_at.
         cloud_learning_rate: the same for the cloud branch.
+        decay_at: below 1 a share of the run, from 1 up a number of epochs (of steps, where epochs is null); null is two
+            thirds of the run.
         weight_decay: of Adam.
         margin: of the triplet.
         task_weights: of the triplet loss on the descriptor, on a teacher's cloud half and on its image half.
@@ -88,7 +126,8 @@ class Recipe:
         negative_m: frames farther apart than this are different places [m].
         augment: colour jitter and erased rectangles in images, cloud_augmentation in clouds.
         cloud_augmentation: how much clouds are changed.
-        validate_every: steps between two looks at the validation drives, of which the best is kept; 0 keeps the last.
+        validate_every: epochs (steps, where epochs is null) between two looks at the validation drives, of which the
+            best is kept; 0 keeps the last.
         distillation: what a student learns from its teacher; none for the task alone.
         seed: of weights, batches and augmentation.
     """
@@ -110,9 +149,16 @@ class Recipe:
     voxel_size_m: float = 1.0
     max_range_m: float | None = None
     batch_size: int = 48
+    batch_limit: int | None = None
+    batch_growth: float = 1.4
+    batch_grows_below: float = 0.7
+    split_batch: int | None = None
+    precision: Precision = "32"
     steps: int = 140
+    epochs: int | None = None
     learning_rate: float = 1e-3
     cloud_learning_rate: float = 1e-3
+    decay_at: float | None = None
     weight_decay: float = 1e-4
     margin: float = 0.2
     task_weights: tuple[float, float, float] = (0.5, 0.5, 0.0)
@@ -129,8 +175,10 @@ class Recipe:
             raise RecipeError(
                 f"batch_size is {self.batch_size}, expected an even number from 4 up: frames come in pairs"
             )
-        if self.steps < 0 or self.image_height < 32 or min(self.learning_rate, self.cloud_learning_rate) <= 0:
-            raise RecipeError("steps must be 0 or more, image_height 32 or more, learning rates above 0")
+        if self.image_height < 32 or min(self.learning_rate, self.cloud_learning_rate) <= 0:
+            raise RecipeError("image_height must be 32 or more, learning rates above 0")
+        self._check_length()
+        self._check_batches()
         if not 0 < self.positive_m <= self.negative_m:
             raise RecipeError(
                 f"positive_m {self.positive_m} must be above 0 and not above negative_m {self.negative_m}"
@@ -150,6 +198,43 @@ class Recipe:
                 f"{self.architecture} and {self.modality}"
             )
 
+    def _check_length(self) -> None:
+        if self.steps < 0 or (self.epochs is not None and self.epochs < 0):
+            raise RecipeError("steps and epochs must be 0 or more")
+        if self.decay_at is not None and self.decay_at <= 0:
+            raise RecipeError(f"decay_at is {self.decay_at}, expected a share of the run or a number of epochs above 0")
+
+    def _check_batches(self) -> None:
+        if self.batch_limit is not None:
+            if self.batch_limit < self.batch_size:
+                raise RecipeError(f"batch_limit {self.batch_limit} must not be under batch_size {self.batch_size}")
+            if int(self.batch_size * self.batch_growth) <= self.batch_size or not 0 < self.batch_grows_below <= 1:
+                raise RecipeError(
+                    f"batches of {self.batch_size} cannot grow by batch_growth {self.batch_growth} below a share of "
+                    f"{self.batch_grows_below}: expected a factor that adds a frame or more, and a share up to 1"
+                )
+        if self.split_batch is not None and self.split_batch < 1:
+            raise RecipeError(f"split_batch is {self.split_batch}, expected 1 frame or more, or null")
+        if self.precision not in get_args(Precision):
+            raise RecipeError(f"precision is {self.precision!r}, expected {' or '.join(get_args(Precision))}")
+
+    @property
+    def length(self) -> int:
+        """Epochs where they are given, steps otherwise."""
+        return self.steps if self.epochs is None else self.epochs
+
+    @property
+    def trains(self) -> bool:
+        """Whether the network learns at all."""
+        return self.steps > 0 and self.length > 0
+
+    @property
+    def decays_after(self) -> int:
+        """Epochs or steps, as `length` counts them, after which the learning rates fall to a tenth."""
+        if self.decay_at is None:
+            return max(self.length * 2 // 3, 1)
+        return max(round(self.decay_at * self.length if self.decay_at < 1 else self.decay_at), 1)
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Recipe:
         """The recipe of `asdict`, read back from JSON or YAML; raises RecipeError for a key that no recipe has."""
@@ -160,12 +245,14 @@ class Recipe:
         for name in ("planes", "layers", "task_weights"):
             if name in values:
                 values[name] = tuple(values[name])
+        if "precision" in values:
+            values["precision"] = str(values["precision"])  # YAML reads 32 as a number
         if "cloud_augmentation" in values:
             values["cloud_augmentation"] = CloudAugmentation(**values["cloud_augmentation"])
         if "grid" in values:
             values["grid"] = CloudGrid.from_json(values["grid"])
         if values.get("distillation"):
-            values["distillation"] = Distillation(**values["distillation"])
+            values["distillation"] = Distillation.from_json(values["distillation"])
         return cls(**values)
 
 
@@ -180,7 +267,13 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     ]
 
 
-_SINCE = {name: getattr(Recipe, name) for name in ("architecture", "width_factor", "attention_gradient", "grid")}
+_SINCE = {
+    name: getattr(Recipe, name)
+    for name in (
+        *("architecture", "width_factor", "attention_gradient", "grid"),
+        *("batch_limit", "batch_growth", "batch_grows_below", "split_batch", "precision", "epochs", "decay_at"),
+    )
+}
 
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
@@ -191,9 +284,7 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
     """
     values = {name: value for name, value in vars(recipe).items() if name not in _SINCE or value != _SINCE[name]}
     if recipe.distillation:
-        values["distillation"] = asdict(recipe.distillation)
-        if recipe.distillation.teacher_modality is None:
-            del values["distillation"]["teacher_modality"]
+        values["distillation"] = recipe.distillation.as_json()
     values["cloud_augmentation"] = asdict(recipe.cloud_augmentation)
     if "grid" in values:
         values["grid"] = recipe.grid.as_json()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from vpr_core.data import places
-from vpr_core.data.batching import PairSampler
-from vpr_core.data.frames import Frames
-from vpr_core.data.samples import Samples
-from vpr_core.errors import RecipeError
 from vpr_core.models.factory import build_model
 from vpr_core.training.checkpoint import save_checkpoint
-from vpr_core.training.network_input import EMBEDDING, Augmentation, NetworkInput, heads
-from vpr_core.training.objective import Distiller, PairMasks, gradient_norms, task_loss
-from vpr_core.training.recipe import Recipe, as_json
-from vpr_core.training.run import STATE, Run
+from vpr_core.training.material import Material
+from vpr_core.training.network_input import EMBEDDING, Augmentation
+from vpr_core.training.objective import Distiller
+from vpr_core.training.processes import processes
+from vpr_core.training.recipe import Recipe
+from vpr_core.training.run import STATE, Run, read_state
 from vpr_core.training.scalars import Scalars
-from vpr_core.training.teacher import TeacherDescriptors, hash_of_drives, teacher_descriptors
-from vpr_core.training.validate import Validation
+from vpr_core.training.step import take_step
 from vpr_core.training.weights import start_from
 
-DEVICES = ("cpu", "cuda")
 Progress = Callable[[int, int, dict[str, float]], None]
-"""Called after each step with its number, the number of steps and figures to show."""
+"""Called after each step with its number, the number of steps (`Run.num_steps`) and figures to show."""
 
 
 def train_encoder(
@@ -43,6 +37,7 @@ def train_encoder(
     teacher: str | Path | None = None,
     cache: str | Path | None = None,
     save_every: int = 0,
+    save_within_s: float = 60.0,
     diagnose_every: int = 0,
     tensorboard: bool = False,
     weights: str | Path | None = None,
@@ -50,6 +45,8 @@ def train_encoder(
 ) -> Path:
     """Train on the drives in `frames` and write the checkpoint folder `out`.
 
+    Where torchrun started several processes they train together: each describes its share of every batch, and the
+    first alone calls `progress`, looks at the validation drives and writes (docs/training.md).
     Drives of one area share a map frame; those of different areas (`Frames.area`) have no place in common.
 
     validation: a database drive and one or more query drives that training does not see. By them the best of the
@@ -58,40 +55,48 @@ def train_encoder(
     teacher: checkpoint folder of the network to learn from, where the recipe has `distillation`; cache: folder for
         its descriptors, see `teacher_descriptors`.
     save_every: steps between two states written to `out`, from which the same call goes on after a kill; 0: none.
+    save_within_s: a state is also written at the end of a step where so much time has passed since the latest [s].
     diagnose_every: steps between two measurements of `gradient_norms` of a student with a teacher; 0: none.
     tensorboard: write all figures to `out`/tensorboard.
     weights: file of a published state dict from which the network starts, see `start_from`.
-    device: cpu or cuda, where the networks run. Weights begin, samples are made and checkpoints are written the same
-        on both.
+    device: cpu or cuda (one GPU a process), where the networks run. Weights begin, samples are made and checkpoints
+        are written the same on both.
     Raises FramesError or BundleError for a bad folder or bad weights, and RecipeError where the drives cannot train
     anything, `out` holds the state of another run or this machine lacks the device.
     """
-    _check_device(device)
     out = Path(out)
-    material = _gather(frames, recipe, validation, teacher, cache, device)
-    torch.manual_seed(recipe.seed)
-    spec, first_weights = model_spec(recipe)
-    model = build_model(spec["name"], **spec["options"] | ({} if weights else first_weights))
-    card = _card(material)
-    if weights:
-        card["weights"] = start_from(Path(weights), model, recipe)
-    model = model.to(device)  # before the optimiser, whose state lies where the parameters are
-    if recipe.steps:  # an untrained network needs no poses
-        run, identity = _begin(model, material), _identity(material, card)
-        run.resume(out / STATE, identity)
-        with Scalars(out, run.step, tensorboard) as scalars:
-            for figures in _steps(run, material, diagnose_every):
-                scalars.add(run.step, figures)
-                if save_every and run.step % save_every == 0:
-                    scalars.flush()
-                    run.save(out / STATE, identity)
-                if progress:
-                    progress(run.step, recipe.steps, figures)
-        card |= _result(run)
-    if material.examiner:
-        card |= material.examiner.card(model)
-    save_checkpoint(out, model.cpu(), spec, recipe, material.network_input.as_json(), card)
-    (out / STATE).unlink(missing_ok=True)
+    with processes(device) as group:
+        material = Material.gather(frames, recipe, validation, teacher, cache, group)
+        torch.manual_seed(recipe.seed)
+        spec, first_weights = model_spec(recipe)
+        model = build_model(spec["name"], **spec["options"] | ({} if weights else first_weights))
+        card = material.card() | {"steps": 0, "final_loss": None, "seconds": 0.0}
+        if weights:
+            card["weights"] = start_from(Path(weights), model, recipe)
+        model = group.prepare(model)
+        if recipe.trains:  # an untrained network needs no poses
+            run, identity = _begin(model, material), material.identity(card.get("weights", {}).get("sha256"))
+            if state := group.from_first(lambda: read_state(out / STATE, identity)):
+                run.load(state)
+            saved = time.monotonic()
+            with Scalars(out, run.step, tensorboard and group.is_first) as scalars:
+                for figures in _steps(run, material, diagnose_every):
+                    if not group.is_first:
+                        continue
+                    scalars.add(run.step, figures)
+                    late = time.monotonic() - saved >= save_within_s
+                    if save_every and (late or run.step % save_every == 0):
+                        scalars.flush()
+                        run.save(out / STATE, identity)
+                        saved = time.monotonic()
+                    if progress:
+                        progress(run.step, run.num_steps, figures)
+            card |= _result(run)
+        if material.examiner:
+            card |= material.examiner.card(model)
+        if group.is_first:
+            save_checkpoint(out, model.cpu(), spec, recipe, material.network_input.as_json(), card)
+            (out / STATE).unlink(missing_ok=True)
     return out
 
 
@@ -118,75 +123,22 @@ def _adafusion_spec(recipe: Recipe) -> dict[str, Any]:
     return {"name": "adafusion", "options": {"attention_gradient": recipe.attention_gradient}}
 
 
-@dataclass(frozen=True)
-class _Material:
-    """What a run learns from, and what it is looked at with."""
-
-    recipe: Recipe
-    drives: list[Frames]
-    samples: Samples
-    network_input: NetworkInput
-    examiner: Validation | None
-    teacher: TeacherDescriptors | None
-    device: str
-
-
-def _gather(
-    frames: Sequence[str | Path],
-    recipe: Recipe,
-    validation: Sequence[str | Path],
-    teacher: str | Path | None,
-    cache: str | Path | None,
-    device: str,
-) -> _Material:
-    if (recipe.distillation is None) != (teacher is None):
-        raise RecipeError("a teacher and a recipe with distillation go together: only one of them was given")
-    drives = [Frames.load(folder) for folder in frames]
-    network_input = NetworkInput.of_recipe(recipe, drives)
-    examiner = Validation.load(validation, network_input, drives) if validation else None
-    modality = recipe.distillation.teacher_modality if recipe.distillation else None
-    descriptors = teacher_descriptors(teacher, drives, cache, device, modality) if teacher else None
-    return _Material(recipe, drives, Samples(drives), network_input, examiner, descriptors, device)
-
-
-def _begin(model: nn.Module, material: _Material) -> Run:
+def _begin(model: nn.Module, material: Material) -> Run:
     recipe, distiller = material.recipe, None
     if recipe.distillation and material.teacher:
         distiller = Distiller(recipe.distillation, int(model.dim), material.teacher.dim)  # type: ignore[arg-type]
-        distiller = distiller.to(material.device)
-    return Run.begin(model, distiller, recipe, _sampler(material.samples, recipe))
+        distiller = distiller.to(material.group.device)
+    return Run.begin(model, distiller, recipe, material.sampler())
 
 
-def _sampler(samples: Samples, recipe: Recipe) -> PairSampler:
-    positives = places.positives(samples.positions_m, recipe.positive_m)
-    if sum(len(found) > 0 for found in positives) < 4:
-        raise RecipeError(
-            f"of {len(positives)} frames fewer than 4 have another within {recipe.positive_m:g} m: "
-            "drive the same streets at least twice, or raise positive_m"
-        )
-    return PairSampler(positives, recipe.batch_size, recipe.seed)
-
-
-def _steps(run: Run, material: _Material, diagnose_every: int) -> Iterator[dict[str, float]]:
-    """Train to the recipe's last step, giving the figures of each; the best weights are in place at the end."""
-    recipe = material.recipe
-    augmentation = _augmentation(run, recipe) if recipe.augment else None
-    while run.step < recipe.steps:
+def _steps(run: Run, material: Material, diagnose_every: int) -> Iterator[dict[str, float]]:
+    """Train to the recipe's end, giving the figures of each step; the best weights are in place at the end."""
+    augmentation = _augmentation(run) if run.recipe.augment else None
+    while not run.finished:
         started = time.monotonic()
-        indices = next(run.sampler)
-        masks = _masks(material.samples.positions_m[indices], recipe, material.device)
-        run.model.train()
-        batch = material.network_input.batch(material.samples, indices, augmentation, material.device)
-        descriptors = heads(run.model, batch, recipe.normalize)
-        loss, figures = task_loss(descriptors, masks, recipe)
-        if run.distiller and material.teacher and run.step >= run.distiller.warmup_steps:
-            student = descriptors[EMBEDDING]
-            taught, terms = run.distiller(student, material.teacher.rows[indices].to(material.device), masks)
-            if diagnose_every and run.step % diagnose_every == 0:
-                terms |= gradient_norms(loss, taught, student)
-            loss, figures = loss + taught, figures | terms
-        run.update(loss, figures["loss"])
-        if material.examiner and _is_looked_at(run.step, recipe):
+        diagnose = diagnose_every > 0 and run.step % diagnose_every == 0
+        figures = take_step(run, material, augmentation, diagnose)
+        if material.examiner and run.is_looked_at:
             recall_at_1 = material.examiner.recall_at_1(run.model)
             run.consider(recall_at_1, EMBEDDING)
             figures |= {f"recall_at_1_{name}": value for name, value in recall_at_1.items()}
@@ -196,55 +148,13 @@ def _steps(run: Run, material: _Material, diagnose_every: int) -> Iterator[dict[
         run.model.load_state_dict(run.best.weights)
 
 
-def _augmentation(run: Run, recipe: Recipe) -> Augmentation:
+def _augmentation(run: Run) -> Augmentation:
     from vpr_core.data.augment import image_augmentation
 
-    return Augmentation(image_augmentation(), recipe.cloud_augmentation, run.cloud_rng)
-
-
-def _masks(positions_m: np.ndarray, recipe: Recipe, device: str) -> PairMasks:
-    positive, negative = places.masks(positions_m, recipe.positive_m, recipe.negative_m)
-    return PairMasks(torch.from_numpy(positive).to(device), torch.from_numpy(negative).to(device))
-
-
-def _is_looked_at(step: int, recipe: Recipe) -> bool:
-    return recipe.validate_every > 0 and (step % recipe.validate_every == 0 or step == recipe.steps)
-
-
-def _identity(material: _Material, card: dict[str, Any]) -> dict[str, Any]:
-    """What two starts must have in common to be one run."""
-    validation = material.examiner.drives if material.examiner else []
-    return {
-        **as_json(material.recipe),
-        "frames": hash_of_drives(material.drives),
-        "validation": hash_of_drives(validation),
-        "teacher": material.teacher.teacher if material.teacher else None,
-        "weights": card.get("weights", {}).get("sha256"),
-    }
-
-
-def _check_device(device: str) -> None:
-    if device not in DEVICES:
-        raise RecipeError(f"device is {device!r}, expected {' or '.join(DEVICES)}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RecipeError(
-            f"device is cuda, but torch {torch.__version__} finds no GPU: install a torch built with CUDA where there "
-            "is one, or train with --device cpu"
-        )
-
-
-def _card(material: _Material) -> dict[str, Any]:
-    card: dict[str, Any] = {
-        "drives": [
-            {"session": drive.session, "frames": len(drive), "bag": drive.card["bag"]} for drive in material.drives
-        ],
-        "steps": material.recipe.steps,
-        "final_loss": None,
-        "seconds": 0.0,
-    }
-    return card | ({"teacher": material.teacher.teacher} if material.teacher else {})
+    return Augmentation(image_augmentation(), run.recipe.cloud_augmentation, run.cloud_rng)
 
 
 def _result(run: Run) -> dict[str, Any]:
-    result: dict[str, Any] = {"final_loss": round(float(np.mean(run.losses)), 4), "seconds": round(run.seconds, 1)}
+    final_loss = round(float(np.mean(run.losses)), 4)
+    result: dict[str, Any] = {"steps": run.step, "final_loss": final_loss, "seconds": round(run.seconds, 1)}
     return result | ({"best_step": run.best.step} if run.best else {})

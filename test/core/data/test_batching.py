@@ -36,3 +36,16 @@ def test_epochs_differ_and_each_covers_every_frame() -> None:
 def test_too_few_pairs_are_refused() -> None:
     with pytest.raises(ValueError, match="fewer than 4"):
         PairSampler([np.array([1]), np.array([0]), np.array([], int)], 8, seed=0)
+
+
+def test_a_small_last_batch_is_left_out() -> None:
+    sampler = PairSampler(PAIRS, 8, seed=3, smallest=5)
+    assert [len(next(sampler)) for _ in range(4)] == [8, 8, 8, 8]
+    assert sampler.at_end and sampler.epoch_length == 2 and sampler.left == 0
+
+
+def test_another_size_counts_from_the_next_epoch_on() -> None:
+    sampler = PairSampler(PAIRS, 8, seed=3)
+    next(sampler)
+    sampler.batch_size = 12
+    assert sampler.left == 2 and [len(next(sampler)) for _ in range(4)] == [8, 4, 12, 8]

@@ -1,4 +1,4 @@
-"""The table of what distillation gives: every network once, resumed from its file, means and gains by hand."""
+"""The networks of a plan: every one once, resumed from its file; one network for all the cells that it stands in."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from vpr_core.errors import FramesError, RecipeError
-from vpr_core.experiments.networks import comparison
-from vpr_core.experiments.tables import COLUMNS, DRIVES, Row, gains, margins, read_rows, run_tables, summary
+from vpr_core.errors import FramesError
+from vpr_core.experiments.plans import cells_of, read_plan
+from vpr_core.experiments.sources import DRIVES, PAIRS, Row, RunSource, TownSource
+from vpr_core.experiments.tables import read_rows, rows_of, run_tables
 from vpr_core.experiments.town import CONDITIONS, OPPOSITE, Towns, town_drives
 from vpr_core.training.recipe import as_json
 
@@ -19,19 +20,22 @@ METHODS = {"teacher", "teacher cloud half", "teacher image half", "student alone
 
 
 @pytest.fixture
-def recipes(tmp_path: Path, toy_recipe: Callable[..., Any]) -> dict[str, Path]:
-    """A teacher and a LiDAR student that train for four steps."""
+def plan(tmp_path: Path, toy_recipe: Callable[..., Any]) -> Path:
+    """A table of a teacher and a LiDAR student that train for four steps."""
 
-    def write(name: str, modality: str, **options: object) -> Path:
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(as_json(toy_recipe(modality, **options))))
-        return path
+    def write(name: str, values: object) -> None:
+        (tmp_path / name).write_text(yaml.safe_dump(values, sort_keys=False))
 
-    return {
-        "teacher": write("teacher", "fused"),
-        "student": write("student", "lidar", distillation={"method": "SC"}),
-        "other": write("other", "lidar", distillation={"method": "rkd"}),
-    }
+    write("teacher.yaml", as_json(toy_recipe("fused")))
+    write("student.yaml", as_json(toy_recipe("lidar", distillation={"method": "SC"})))
+    write("methods.yaml", {"SC": {"weight": 1.0}, "rkd": {"weight": 2.0}})
+    pairing = {"teacher": "teacher.yaml", "student": "student.yaml", "methods": "methods.yaml"}
+    column = {"title": "A -> B", "town": pairing}
+    write(
+        "plan.yaml",
+        {"title": "toy", "columns": {"one": column}, "rows": {"T": "teacher", "w/o": "alone", "ours": "SC"}},
+    )
+    return tmp_path / "plan.yaml"
 
 
 @pytest.fixture
@@ -44,70 +48,43 @@ def work(tmp_path: Path, make_drive: Callable[..., Path]) -> Path:
     return tmp_path / "work"
 
 
-def run(out: Path, work: Path, recipes: dict[str, Path], seeds: list[int], towns: Sequence[int] = (2,)) -> list[Row]:
-    return run_tables(out, work, teacher=recipes["teacher"], students=[recipes["student"]], seeds=seeds,
-                      train_towns=[1], test_towns=towns, bar=False)  # fmt: skip
+def run(out: Path, work: Path, plan: Path, seeds: list[int], towns: Sequence[int] = (2,)) -> list[Row]:
+    cells = cells_of([read_plan(plan)], "town", seeds)
+    source = TownSource(work, [1], towns)
+    run_tables(cells, out, source, bar=False)
+    found = rows_of(cells, read_rows(out), source)
+    return [row for of_cell in found.values() for row in of_cell]
 
 
 def test_every_finished_network_stands_in_the_file_and_is_not_trained_again(
-    tmp_path: Path, work: Path, recipes: dict[str, Path]
+    tmp_path: Path, work: Path, plan: Path
 ) -> None:
     out = tmp_path / "tables" / "town.csv"
-    rows = run(out, work, recipes, [0])
+    rows = run(out, work, plan, [0])
     queries = (*CONDITIONS, OPPOSITE)
     assert {(row["method"], row["condition"]) for row in rows} == {(m, c) for m in METHODS for c in queries}
     assert all(0 <= float(row["recall_at_1"]) <= float(row["recall_at_5"]) <= 1 for row in rows)
     written = out.read_text()
     checkpoints = {path: path.stat().st_mtime_ns for path in work.rglob("checkpoint.json")}
-    assert run(out, work, recipes, [0]) == rows and out.read_text() == written
+    assert run(out, work, plan, [0]) == rows and out.read_text() == written
     assert {path: path.stat().st_mtime_ns for path in work.rglob("checkpoint.json")} == checkpoints
 
     lines = written.splitlines(keepends=True)
     out.write_text("".join(line for line in lines if "distilled" not in line))
-    again = run(out, work, recipes, [0])
+    again = run(out, work, plan, [0])
     assert sorted(map(key, again)) == sorted(map(key, rows))
     assert len(out.read_text().splitlines()) == len(lines)  # the teacher, needed once more, is not written twice
 
 
-def test_another_town_adds_its_rows_and_no_other(tmp_path: Path, work: Path, recipes: dict[str, Path]) -> None:
-    first = run(tmp_path / "town.csv", work, recipes, [0])
-    both = run(tmp_path / "town.csv", work, recipes, [0], towns=(2, 3))
+def test_another_town_adds_its_rows_and_no_other(tmp_path: Path, work: Path, plan: Path) -> None:
+    first = run(tmp_path / "town.csv", work, plan, [0])
+    both = run(tmp_path / "town.csv", work, plan, [0], towns=(2, 3))
     assert len(both) == 2 * len(first) == len(read_rows(tmp_path / "town.csv"))
     assert [row for row in both if row["town"] == "2"] == first
 
 
 def key(row: Row) -> list[tuple[str, str]]:
     return sorted((name, value) for name, value in row.items() if name != "seconds")
-
-
-def test_two_recipes_share_the_student_alone(recipes: dict[str, Path]) -> None:
-    networks = comparison(recipes["teacher"], [recipes["student"], recipes["other"]], 3)
-    assert [network.method for network in networks] == ["teacher", "alone", "distilled", "distilled"]
-    assert {network.alone.hash for network in networks[1:]} == {networks[1].hash}
-    assert {network.recipe.seed for network in networks} == {3}
-    assert [n.hash for n in comparison(recipes["teacher"], [recipes["student"]], 4)] == [n.hash for n in networks[:3]]
-
-
-def test_a_shorter_run_keeps_the_shares_of_its_steps(tmp_path: Path, toy_recipe: Callable[..., Any]) -> None:
-    options = {"steps": 300, "validate_every": 60, "distillation": {"method": "SC", "warmup_steps": 90}}
-    path = tmp_path / "student.yaml"
-    path.write_text(yaml.safe_dump(as_json(toy_recipe("lidar", **options))))
-    for network in comparison(path, [path], 0, steps=200):
-        assert (network.recipe.steps, network.recipe.validate_every) == (200, 40)
-    assert network.recipe.distillation and network.recipe.distillation.warmup_steps == 60
-
-
-def test_what_is_no_recipe_or_no_table_is_refused(tmp_path: Path, work: Path, recipes: dict[str, Path]) -> None:
-    (tmp_path / "list.yaml").write_text("- 1")
-    with pytest.raises(RecipeError, match="holds no recipe"):
-        comparison(tmp_path / "list.yaml", [recipes["student"]], 0)
-    with pytest.raises(RecipeError, match="absent.yaml cannot be read"):
-        comparison(tmp_path / "absent.yaml", [recipes["student"]], 0)
-    with pytest.raises(RecipeError, match="no distillation"):
-        comparison(recipes["teacher"], [recipes["teacher"]], 0)
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(FramesError, match="has columns .'a', 'b'."):
-        run(tmp_path / "other.csv", work, recipes, [0])
 
 
 def test_no_drive_is_for_training_and_for_tests(tmp_path: Path) -> None:
@@ -117,28 +94,48 @@ def test_no_drive_is_for_training_and_for_tests(tmp_path: Path) -> None:
     assert towns == {"train": {1, 3}, "query": {2}}
 
 
-def test_means_spreads_and_gains_by_hand() -> None:
-    def rows(method: str, seed: int, noon: float, others: float) -> list[Row]:
-        values = {"noon": noon, "dusk": others - 0.1, "night": others, "fog": others + 0.1}
-        fixed = dict.fromkeys(COLUMNS, "") | {"label": "r", "student": "s", "modality": "lidar", "town": "2"}
-        return [
-            {**fixed, "method": method, "seed": str(seed), "condition": name, "recall_at_1": str(value)}
-            for name, value in values.items()
-        ]
+def test_another_table_is_refused(tmp_path: Path, work: Path, plan: Path) -> None:
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(FramesError, match="has columns .'a', 'b'."):
+        run(tmp_path / "other.csv", work, plan, [0])
 
-    table = [
-        *rows("student alone", 0, 0.9, 0.5), *rows("student distilled", 0, 0.9, 0.6),
-        *rows("student alone", 1, 0.7, 0.7), *rows("student distilled", 1, 0.9, 0.7),
+
+def test_a_student_alone_can_teach_another(tmp_path: Path, work: Path, plan: Path) -> None:
+    """It is trained once, and each table calls it what it is there."""
+    student = yaml.safe_load((tmp_path / "student.yaml").read_text())
+    (tmp_path / "lidar.yaml").write_text(yaml.safe_dump({**student, "distillation": None}))
+    values = yaml.safe_load(plan.read_text())
+    values["columns"]["two"] = {
+        "title": "C -> B",
+        "town": {**values["columns"]["one"]["town"], "teacher": "lidar.yaml"},
+    }
+    plan.write_text(yaml.safe_dump({**values, "columns": {"two": values["columns"]["two"]}}, sort_keys=False))
+    rows = run(tmp_path / "town.csv", work, plan, [0])
+    assert [row["method"] for row in rows if row["condition"] == "fog"] == [
+        "teacher", "student alone", "student distilled"
     ]  # fmt: skip
-    alone, distilled = summary(table)
-    assert (alone["noon"], alone["others"]) == (pytest.approx(0.8), pytest.approx(0.6))
-    assert alone["spread"] == pytest.approx(0.2 / 2**0.5) and distilled["seeds"] == 2
-    (gain,) = gains(table)
-    assert gain["mean"] == pytest.approx(0.05) and gain["spread"] == pytest.approx(0.1 / 2**0.5)
-    assert (gain["runs"], gain["above 0"], gain["largest"]) == (2, "1 of 2", pytest.approx(0.1))
+    assert len(read_rows(tmp_path / "town.csv")) == 2 * (len(CONDITIONS) + 1)
 
-    taught = [*table, *rows("teacher", 1, 1.0, 0.8), *rows("teacher cloud half", 1, 0.9, 0.75)]
-    assert [(row["difference"], row["runs"], round(row["mean"], 6)) for row in margins(taught)] == [
-        ("teacher over its cloud half", 1, 0.05),
-        ("teacher over the lidar student alone", 1, 0.1),
-    ]
+
+def test_runs_of_a_data_set_stand_in_the_place_of_towns(tmp_path: Path, toy: dict[str, Path], plan: Path) -> None:
+    values = yaml.safe_load(plan.read_text())
+    values["columns"]["one"]["boreas"] = values["columns"]["one"].pop("town")
+    plan.write_text(yaml.safe_dump(values, sort_keys=False))
+    source = RunSource(
+        tmp_path, "boreas", [toy["first"], toy["second"]], [], [toy["database"], toy["queries"]], radius_m=20.0
+    )
+    cells, out = cells_of([read_plan(plan)], "boreas", [0]), tmp_path / "boreas.csv"
+    run_tables(cells, out, source, bar=False)
+    found = rows_of(cells, read_rows(out), source)
+    for cell, rows in found.items():
+        methods = [row["method"] for row in rows]
+        assert len(methods) == (3 if cell.row.method == "teacher" else 1)
+        assert {row["condition"] for row in rows} == {PAIRS} and {row["evaluated"] for row in rows} == {"48"}
+        assert source.recall(rows) == pytest.approx(100 * float(rows[0]["recall_at_1"]))
+    written = out.read_text()
+    run_tables(cells, out, source, bar=False)
+    assert out.read_text() == written
+    with pytest.raises(FramesError, match="for training and for tests at once"):
+        RunSource(tmp_path, "boreas", [toy["first"]], [], [toy["first"], toy["second"]], 20.0)
+    with pytest.raises(FramesError, match="give frames folders to train on with --frames"):
+        RunSource(tmp_path, "boreas", [], [], [toy["first"], toy["second"]], 20.0)

@@ -79,7 +79,7 @@ def test_gradients_of_both_losses_add_up(toy_recipe: MakeRecipe) -> None:
     place = torch.arange(8) // 2
     positive = (place[:, None] == place) & ~torch.eye(8, dtype=torch.bool)
     masks = PairMasks(positive, place[:, None] != place)
-    task, _ = task_loss({"embedding": student}, masks, toy_recipe("lidar"))
+    task = task_loss({"embedding": student}, masks, toy_recipe("lidar")).loss
     taught, _ = Distiller(Distillation(), 24, 40)(student, teacher, masks)
     norms = gradient_norms(task, taught, student)
     of_task, of_teacher = (torch.autograd.grad(loss, student, retain_graph=True)[0] for loss in (task, taught))
@@ -94,9 +94,10 @@ def test_the_weights_of_a_teacher_s_halves(toy_recipe: MakeRecipe) -> None:
     rows = {name: torch.randn(8, 6) for name in ("embedding", "cloud_embedding", "image_embedding")}
     place = torch.arange(8) // 2
     masks = PairMasks((place[:, None] == place) & ~torch.eye(8, dtype=torch.bool), place[:, None] != place)
-    loss, figures = task_loss(rows, masks, toy_recipe("fused"))
+    loss, figures, violations = task_loss(rows, masks, toy_recipe("fused"))
     assert float(loss) == pytest.approx(0.5 * figures["loss"] + 0.5 * figures["loss_cloud"])
-    loss, figures = task_loss(rows, masks, toy_recipe("fused", task_weights=[0.0, 0.0, 2.0]))
+    assert set(violations) == set(rows)  # also of the half without weight
+    loss, figures, _ = task_loss(rows, masks, toy_recipe("fused", task_weights=[0.0, 0.0, 2.0]))
     assert float(loss) == pytest.approx(2.0 * figures["loss_image"])
 
 

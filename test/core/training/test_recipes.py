@@ -13,7 +13,7 @@ from vpr_core.cli import _values, build_parser
 from vpr_core.commands.training import recipe_of
 from vpr_core.errors import RecipeError
 from vpr_core.training.checkpoint import load_checkpoint
-from vpr_core.training.recipe import Distillation, Recipe, as_json
+from vpr_core.training.recipe import Distillation, Recipe, as_json, differences
 from vpr_core.training.train import model_spec
 
 ROOT = Path(__file__).parents[3]
@@ -66,6 +66,8 @@ def test_the_paper_s_teacher_and_students_are_equally_wide() -> None:
         ("paper_adafusion", "paper_adafusion_lidar"),
         ("paper_adafusion_camera_big", "paper_adafusion_camera_from_big"),
         ("paper_adafusion_lidar", "paper_adafusion_camera_from_lidar"),
+        ("paper_oxford_adafusion", "paper_oxford_adafusion_camera"),
+        ("paper_oxford_adafusion", "paper_oxford_adafusion_lidar"),
     ],
 )
 def test_the_columns_of_the_paper_s_tables(teacher: str, student: str) -> None:
@@ -78,7 +80,7 @@ def test_the_columns_of_the_paper_s_tables(teacher: str, student: str) -> None:
     widths = {_network(recipe).dim for recipe in (teaching, learning)}
     assert widths == {256 if teaching.architecture == "adafusion" else 384}
     for recipe in (teaching, learning):
-        assert (recipe.batch_size, recipe.steps, recipe.validate_every) == (128, 60 * 47, 47)
+        assert (recipe.batch_size, recipe.epochs, recipe.validate_every, recipe.decays_after) == (128, 60, 1, 40)
         assert recipe.cloud_learning_rate == 1e-3
         assert recipe.modality == "lidar" or recipe.learning_rate == 1e-4
     if learning.modality == "lidar" and teaching.modality == "fused":
@@ -86,7 +88,7 @@ def test_the_columns_of_the_paper_s_tables(teacher: str, student: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["big", "lidar"])
-@pytest.mark.parametrize("student", ["paper_camera", "paper_adafusion_camera"])
+@pytest.mark.parametrize("student", ["paper_camera", "paper_adafusion_camera", "town_camera", "town_adafusion_camera"])
 def test_a_student_is_the_same_whoever_teaches_it(student: str, source: str) -> None:
     one, other = (
         as_json(parsed("distill", "--config", CONFIG / "distill" / f"{name}.yaml"))
@@ -95,6 +97,21 @@ def test_a_student_is_the_same_whoever_teaches_it(student: str, source: str) -> 
     one["distillation"].pop("teacher_modality", None)
     assert other["distillation"].pop("teacher_modality") == {"big": "camera", "lidar": "lidar"}[source]
     assert one == other
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.rglob("paper_oxford*.yaml")), ids=lambda path: path.stem)
+def test_oxford_differs_from_boreas_in_what_its_data_asks_for(path: Path) -> None:
+    boreas = path.with_name(path.name.replace("paper_oxford", "paper"))
+    command = COMMANDS[path.parent.name]
+    here, there = (as_json(parsed(command, "--config", file)) for file in (path, boreas))
+    changed = {line.split(":")[0] for line in differences(there, here)}
+    assert changed or path.stem.endswith("camera")
+    assert {name.split(".")[0] for name in changed} <= {
+        "image_height", "voxel_size_m", "grid", "cloud_augmentation", "distillation"
+    }  # fmt: skip
+    if command == "distill":
+        assert (here["distillation"]["weight_self"], there["distillation"]["weight_self"]) == (10.0, 1.0)
+        assert here["distillation"] | {"weight_self": 1.0} == there["distillation"]
 
 
 def test_minkloc_s_own_networks_have_the_published_sizes() -> None:
@@ -134,8 +151,35 @@ def test_what_cannot_work_is_refused() -> None:
         Recipe(voxel_size_m=0.0)
     with pytest.raises(RecipeError, match="options are for baselines"):
         Distillation(options={"temperature": 2.0})
+    with pytest.raises(RecipeError, match="a distillation has no wieght"):
+        Recipe.from_json({"distillation": {"wieght": 3}})
+    with pytest.raises(RecipeError, match="manifolds is .'euc', 'flat'., expected some of euc, cos, hyp"):
+        Distillation(manifolds=("euc", "flat"))  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match="removed lies in"):
         Recipe.from_json({"cloud_augmentation": {"removed": 1.0}})
+
+
+def test_keys_that_recipes_did_not_always_have_are_left_out_at_their_defaults() -> None:
+    old = {"method", "weight", "warmup_steps", "weight_self", "weight_cross", "mode", "angle", "curvature", "options"}
+    assert set(as_json(Recipe(distillation=Distillation()))["distillation"]) == old
+    recipe = Recipe(distillation=Distillation(manifolds=("euc",), weight_tt_ts=0.5))
+    assert as_json(recipe)["distillation"]["manifolds"] == ["euc"]
+    assert Recipe.from_json(as_json(recipe)) == recipe
+    assert parsed("distill", "--distillation.manifolds", "[euc]", "--distillation.weight_tt_ts", 0.5) == recipe
+
+
+def test_relations_of_table_4_and_manifolds_of_table_5_come_into_the_loss() -> None:
+    import torch
+
+    from vpr_core.training.objective import Distiller, PairMasks
+
+    student, teacher = torch.rand(6, 4), torch.rand(6, 8)
+    masks = PairMasks(torch.eye(6) > 0, torch.eye(6) == 0)
+    recipe = Distillation(method="C", weight_cross=0.0, weight_tt_ts=0.5, manifolds=("euc", "hyp"))
+    loss, figures = Distiller(recipe, 4, 8)(student, teacher, masks)
+    assert set(figures) == {"distillation", "cross_euc", "cross_hyp", "tt_ts_euc", "tt_ts_hyp"}
+    assert float(loss.detach()) == pytest.approx(0.5 * (figures["tt_ts_euc"] + figures["tt_ts_hyp"]), rel=1e-6)
+    assert loss.requires_grad  # through the map from 4 to 8
 
 
 def test_teacher_and_student_by_commands(toy: dict[str, Path], tmp_path: Path) -> None:
@@ -169,3 +213,5 @@ def test_the_town_s_lidar_teacher_is_the_lidar_student_alone() -> None:
         student = parsed("distill", "--config", CONFIG / "distill" / f"town_adafusion_{name}.yaml")
         assert _network(student).dim == _network(adafusion).dim
         assert student.modality == "camera" or student.grid == adafusion.grid
+    teaching = parsed("train-teacher", "--config", CONFIG / "teacher" / "town_adafusion_lidar.yaml")
+    assert teaching == parsed("train", "--config", CONFIG / "distill" / "town_adafusion_lidar.yaml")

@@ -31,7 +31,9 @@ class SparseConv(nn.Module):
         if self.kernel_size == 1:
             return x.with_features(x.features @ self.kernel)
         stride = x.stride * self.stride
-        features = x.manager.convolve(x.features, self.kernel, self.kernel_size, x.stride, stride)
+        with _outside_autocast(x):
+            features = x.features.to(self.kernel.dtype)
+            features = x.manager.convolve(features, self.kernel, self.kernel_size, x.stride, stride)
         return x.at_stride(stride, features)
 
     def extra_repr(self) -> str:
@@ -56,7 +58,9 @@ class SparseConvTranspose(nn.Module):
         stride, rest = divmod(x.stride, self.stride)
         if rest or not stride:
             raise ValueError(f"an input of stride {x.stride} cannot be made finer by {self.stride}")
-        features = x.manager.convolve_transposed(x.features, self.kernel, self.kernel_size, x.stride, stride)
+        with _outside_autocast(x):
+            features = x.features.to(self.kernel.dtype)
+            features = x.manager.convolve_transposed(features, self.kernel, self.kernel_size, x.stride, stride)
         return x.at_stride(stride, features)
 
     def extra_repr(self) -> str:
@@ -88,6 +92,11 @@ def cloud_mean(x: SparseTensor, features: Tensor | None = None) -> Tensor:
     index = x.cloud_index
     total = features.new_zeros(x.num_clouds, features.shape[1]).index_add(0, index, features)
     return total / torch.bincount(index, minlength=x.num_clouds).to(features).unsqueeze(1)
+
+
+def _outside_autocast(x: SparseTensor) -> torch.autocast:
+    """Sums over many neighbours keep the precision of the kernel, in the backward pass as in the forward one."""
+    return torch.autocast(x.features.device.type, enabled=False)
 
 
 def _kernel_shape(in_channels: int, out_channels: int, kernel_size: int) -> tuple[int, ...]:

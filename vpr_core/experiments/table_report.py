@@ -1,0 +1,112 @@
+"""Tables as text: ours beside the paper's, where the order of the methods differs, and what is still to be made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from scipy.stats import kendalltau, rankdata
+
+from vpr_core.evaluation.evaluate import table_text
+from vpr_core.experiments.paper import Entry, groups_of
+from vpr_core.experiments.plans import Cell, Plan
+from vpr_core.experiments.results import tables_text
+from vpr_core.experiments.sources import Row, Source
+
+ABSENT = "-"
+
+
+def report(
+    plans: Sequence[Plan],
+    rows: Mapping[Cell, Sequence[Row]],
+    source: Source,
+    details: bool = False,
+) -> str:
+    """Every table of the plans. details: also recall by town and condition, and gains run by run."""
+    parts = [f"ours: {source.says};\nspread: its standard deviation over the seeds; of the paper AR@1 [%]"]
+    for plan in plans:
+        for title, entries in groups_of(plan, rows, source).items():
+            parts.append(f"{plan.path.stem}, {title}\n{beside_paper(entries, plan.paper)}")
+            of_group = {cell: found for cell, found in rows.items() if cell.plan is plan and _is_of(cell, entries)}
+            if command := missing_command(plan, entries, of_group, source):
+                parts.append(f"What is missing: {command}")
+            if details and (found := list({tuple(row.items()): row for rows in of_group.values() for row in rows})):
+                parts.append(tables_text([dict(row) for row in found]))
+    return "\n\n".join(parts)
+
+
+def _is_of(cell: Cell, entries: Iterable[Entry]) -> bool:
+    return any((cell.column, cell.row) == (entry.column, entry.row) for entry in entries)
+
+
+def beside_paper(entries: Sequence[Entry], tables: Iterable[str]) -> str:
+    """One group: its table, and a sentence on the order for each table of the paper."""
+    students = [entry for entry in entries if entry.is_student]
+    ours = {entry.name: entry.mean for entry in students if entry.ours}
+    papers = {table: {entry.name: entry.paper[table] for entry in students if table in entry.paper} for table in tables}
+    papers = {table: values for table, values in papers.items() if values}
+    ranks = {"ours": _ranks(ours), **{table: _ranks(values) for table, values in papers.items()}}
+    lines = [
+        {
+            "row": entry.name,
+            "seeds": f"{len(entry.ours)} of {entry.seeds}",
+            "ours": _shown(entry.mean),
+            "spread": _shown(entry.spread),
+            **{table: _shown(entry.paper.get(table, math.nan)) for table in papers},
+            **{f"rank, {table}": str(of.get(entry.name, ABSENT)) for table, of in ranks.items()},
+        }
+        for entry in entries
+    ]
+    sentences = [order_sentence(table, ours, values) for table, values in papers.items()]
+    return "\n".join([table_text(lines, list(lines[0])), *filter(None, sentences)])
+
+
+def _shown(value: float) -> str:
+    return ABSENT if math.isnan(value) else f"{value:.1f}"
+
+
+def _ranks(values: Mapping[str, float]) -> dict[str, int]:
+    """1 for the highest; equals share the better rank."""
+    ranks = rankdata([-value for value in values.values()], method="min") if values else []
+    return {name: int(rank) for name, rank in zip(values, ranks, strict=True)}
+
+
+def order_sentence(table: str, ours: Mapping[str, float], paper: Mapping[str, float]) -> str:
+    """Whether the rows that both have come in the same order; empty where those are fewer than two."""
+    both = [name for name in paper if name in ours]
+    if len(both) < 2:
+        return ""
+    tau = float(kendalltau([ours[name] for name in both], [paper[name] for name in both]).statistic)
+    if tau == 1:
+        return f"Order as in {table}, over {len(both)} rows."
+    apart = "all rows are equal here or there" if math.isnan(tau) else f"Kendall tau {tau:.2f}"
+    return (
+        f"Order differs from {table}: {apart}, over {len(both)} rows.\n"
+        f"  ours:        {_ordered(both, ours)}\n  the paper's: {_ordered(both, paper)}"
+    )
+
+
+def _ordered(names: Sequence[str], values: Mapping[str, float]) -> str:
+    """The highest first, "a > b = c"."""
+    names = sorted(names, key=lambda name: -values[name])
+    signs = (" = " if values[one] == values[other] else " > " for one, other in zip(names, names[1:], strict=False))
+    return names[0] + "".join(sign + name for sign, name in zip(signs, names[1:], strict=True))
+
+
+def missing_command(
+    plan: Plan,
+    entries: Sequence[Entry],
+    rows: Mapping[Cell, Sequence[Row]],
+    source: Source,
+) -> str:
+    """The command that makes what the entries lack; empty where they lack nothing."""
+    missing = [entry for entry in entries if len(entry.ours) < entry.seeds]
+    if not missing:
+        return ""
+    options: dict[str, Iterable[object]] = {
+        "columns": dict.fromkeys(entry.column.name for entry in missing),
+        "methods": dict.fromkeys(entry.row.method for entry in missing),
+        "seeds": dict.fromkeys(cell.network.recipe.seed for cell in rows),
+    }
+    words = [f"--{name} {' '.join(map(str, values))}" for name, values in options.items()]
+    return " ".join(["vpr-distill tables", str(plan.path), *words, source.options])

@@ -1,0 +1,93 @@
+"""What a run learns from and is looked at with, read before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vpr_core.data import places
+from vpr_core.data.batching import PairSampler
+from vpr_core.data.frames import Frames
+from vpr_core.data.samples import Samples
+from vpr_core.errors import RecipeError
+from vpr_core.training.network_input import NetworkInput
+from vpr_core.training.processes import Processes
+from vpr_core.training.recipe import Recipe, as_json
+from vpr_core.training.teacher import TeacherDescriptors, hash_of_drives, teacher_descriptors
+from vpr_core.training.validate import Validation
+
+
+@dataclass(frozen=True)
+class Material:
+    """The same in every process of a run, apart from the validation drives, which only the first has."""
+
+    recipe: Recipe
+    drives: list[Frames]
+    samples: Samples
+    network_input: NetworkInput
+    examiner: Validation | None
+    teacher: TeacherDescriptors | None
+    group: Processes
+
+    @classmethod
+    def gather(
+        cls,
+        frames: Sequence[str | Path],
+        recipe: Recipe,
+        validation: Sequence[str | Path],
+        teacher: str | Path | None,
+        cache: str | Path | None,
+        group: Processes,
+    ) -> Material:
+        """Raises what `train_encoder` does for its arguments of the same names."""
+        if (recipe.distillation is None) != (teacher is None):
+            raise RecipeError("a teacher and a recipe with distillation go together: only one of them was given")
+        drives = [Frames.load(folder) for folder in frames]
+        network_input = NetworkInput.of_recipe(recipe, drives)
+        looks = validation and group.is_first
+        examiner = Validation.load(validation, network_input, drives) if looks else None
+        descriptors = _learnt_from(teacher, drives, cache, recipe, group) if teacher else None
+        return cls(recipe, drives, Samples(drives), network_input, examiner, descriptors, group)
+
+    def sampler(self) -> PairSampler:
+        """Raises RecipeError where too few frames show a place of another."""
+        recipe, smallest = self.recipe, max(4, self.group.count)
+        positives = places.positives(self.samples.positions_m, recipe.positive_m)
+        if sum(len(found) > 0 for found in positives) < smallest:
+            raise RecipeError(
+                f"of {len(positives)} frames fewer than {smallest} have another within {recipe.positive_m:g} m: "
+                "drive the same streets at least twice, or raise positive_m"
+            )
+        if recipe.batch_size < smallest:
+            raise RecipeError(
+                f"{self.group.count} processes cannot share batches of {recipe.batch_size} frames: raise batch_size or "
+                "start fewer"
+            )
+        return PairSampler(positives, recipe.batch_size, recipe.seed, smallest)
+
+    def identity(self, weights: str | None) -> dict[str, Any]:
+        """What two starts must have in common to be one run; weights: hash of those that it starts from."""
+        validation = self.examiner.drives if self.examiner else []
+        return {
+            **as_json(self.recipe),
+            "frames": hash_of_drives(self.drives),
+            "validation": hash_of_drives(validation),
+            "teacher": self.teacher.teacher if self.teacher else None,
+            "weights": weights,
+        }
+
+    def card(self) -> dict[str, Any]:
+        """What a checkpoint says of them."""
+        drives = [
+            {"session": drive.session, "frames": len(drive), "bag": drive.card["bag"]} for drive in self.drives
+        ]  # fmt: skip
+        return {"drives": drives} | ({"teacher": self.teacher.teacher} if self.teacher else {})
+
+
+def _learnt_from(
+    teacher: str | Path, drives: Sequence[Frames], cache: str | Path | None, recipe: Recipe, group: Processes
+) -> TeacherDescriptors:
+    modality = recipe.distillation.teacher_modality if recipe.distillation else None
+    return group.from_first(lambda: teacher_descriptors(teacher, drives, cache, group.device, modality))
