@@ -57,8 +57,8 @@ class TimedBundle:
 
     def query_ms(self, queries: list[Frames]) -> np.ndarray:
         """[M] time to describe and to search, of these query drives in the order in which they were retrieved."""
-        describe_ms = np.concatenate([self._describe_ms[drive.folder] for drive in queries])
-        return describe_ms + np.array(self.search_ms)
+        describe_ms = [self._describe_ms[drive.folder][frame.index] for drive in queries for frame in drive.frames]
+        return np.array(describe_ms) + np.array(self.search_ms)
 
     @property
     def conditions(self) -> str:

@@ -14,6 +14,7 @@ four squares; runs of the test are whole rounds, each asked for inside the squar
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vpr_core.data.gnss import headings_rad
 from vpr_core.data.oxford_pickles import Pickled, Submap, read_pickles
 from vpr_core.data.prepare import (
     Boxes,
@@ -33,6 +33,7 @@ from vpr_core.data.prepare import (
     Plan,
     Run,
     Sensor,
+    check_options,
     nearest,
     scaled_pictures,
     stamped_files,
@@ -104,6 +105,9 @@ class Options:
     positive_m: float = 10.0
     negative_m: float = 50.0
     radius_m: float = 25.0
+
+    def __post_init__(self) -> None:
+        check_options(self, image_height=16)
 
 
 def plan(root: Path, options: Options) -> Plan:
@@ -240,7 +244,7 @@ def read_locations(path: Path) -> dict[int, Submap]:
         if not {*_COLUMNS} <= {*(reader.fieldnames or ())}:
             raise FramesError(f"{path} has columns {reader.fieldnames}, expected {', '.join(_COLUMNS)}")
         try:
-            rows = [Submap(int(row["timestamp"]), float(row["northing"]), float(row["easting"])) for row in reader]
+            rows = [Submap(int(row["timestamp"]), _metres(row["northing"]), _metres(row["easting"])) for row in reader]
         except (TypeError, ValueError) as error:
             raise FramesError(
                 f"{path} does not parse ({error}): expected numbers under {', '.join(_COLUMNS)}"
@@ -248,8 +252,16 @@ def read_locations(path: Path) -> dict[int, Submap]:
     return {row.stamp: row for row in rows}
 
 
+def _metres(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"a coordinate is {text}")
+    return value
+
+
 def _poses(located: Mapping[int, Submap]) -> dict[int, Pose]:
     """By stamp: x is easting, y northing, the heading that of the way driven."""
+    from vpr_core.data.gnss import headings_rad  # brings SciPy, which --help does without
+
     stamps = sorted(located)
     positions_m = np.array([(located[stamp].easting, located[stamp].northing, 0.0) for stamp in stamps], float)
     yaws = headings_rad(positions_m.reshape(-1, 3))
