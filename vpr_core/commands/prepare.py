@@ -60,6 +60,8 @@ def _prepare(
     plan: Plan = module.plan(root, wanted)
     for reason, of in plan.missing.items():
         print(f"missing: {reason}: {', '.join(of)}")
+    for note in plan.notes:
+        print(note)
     if plan.missing and not allow_missing:
         raise FramesError(f"{root} is not whole. {plan.where} With --allow_missing the rest is prepared")
     if not plan.runs:

@@ -94,6 +94,8 @@ class Plan:
     """What is missing, and of which runs."""
     where: str
     """What to download from where."""
+    notes: Sequence[str] = ()
+    """What else there is to know."""
 
     def of(self, split: str) -> list[Run]:
         return [run for run in self.runs if run.split == split]

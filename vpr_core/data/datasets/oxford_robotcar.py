@@ -116,11 +116,22 @@ def plan(root: Path, options: Options) -> Plan:
     found, missing = _runs_in(root), Missing()
     if not found:
         raise FramesError(f"{root} has no folder of a run such as {TEST_RUNS[0]}. {WHERE}")
-    pickled = read_pickles(options.pickles) if options.pickles else None
+    radii_m = options.positive_m, options.negative_m
+    pickled = read_pickles(options.pickles, *radii_m) if options.pickles else None
     split = _split(found, options, pickled, missing)
     reader = _Reader(root, options, pickled, missing)
     runs = [run for side, names in split.items() for name in names if (run := reader.run(side, name))]
-    return Plan(tuple(runs), missing.found, WHERE)
+    return Plan(tuple(runs), missing.found, WHERE, _notes(options, pickled))
+
+
+def _notes(options: Options, pickled: Pickled | None) -> list[str]:
+    if pickled is None or pickled.differing is None:
+        return []
+    total = sum(map(len, pickled.train.values()))
+    return [
+        f"{total - pickled.differing} of {total} training tuples of the pickles have the positives within "
+        f"{options.positive_m:g} m and the non-negatives within {options.negative_m:g} m"
+    ]
 
 
 def _runs_in(root: Path) -> list[str]:

@@ -39,9 +39,12 @@ def submaps(root: Path, run: str, folder: str) -> list[dict[str, Any]]:
 
 def training_tuples(entries: list[dict[str, Any]]) -> dict[int, TrainingTuple]:
     """With the position as an array of objects, as pandas gives it."""
+    at_m = np.array([(entry["northing"], entry["easting"]) for entry in entries])
+    apart_m = np.linalg.norm(at_m[:, None] - at_m[None], axis=2)
     return {
         number: TrainingTuple(id=number, timestamp=int(Path(entry["query"]).stem), rel_scan_filepath=entry["query"],
-                              positives=np.array([0]), non_negatives=np.array([0, 1]),
+                              positives=np.setdiff1d(np.flatnonzero(apart_m[number] <= 10), [number]),
+                              non_negatives=np.flatnonzero(apart_m[number] <= 50),
                               position=np.array([entry["northing"], entry["easting"]], dtype=object))
         for number, entry in enumerate(entries)
     }  # fmt: skip
@@ -68,6 +71,10 @@ def test_the_split_is_theirs(tiny: Tiny, pickles: Path) -> None:
     root, options = tiny["oxford_robotcar"]
     plan = oxford_robotcar.plan(root, oxford_robotcar.Options(pickles=pickles))
     assert not plan.missing, "all of their runs are there, so nothing is"
+    ours = "9 of 9 training tuples of the pickles have the positives within 10 m and the non-negatives within 50 m"
+    assert plan.notes == [ours]
+    refined = oxford_robotcar.plan(root, oxford_robotcar.Options(pickles=pickles, positive_m=25.1))
+    assert refined.notes[0].startswith("0 of 9 training tuples of the pickles have the positives within 25.1 m")
     assert [(run.split, run.name, len(run.items)) for run in plan.runs] == [
         *(("train", run, 3) for run in options.train_runs), *(("test", run, 10) for run in options.test_runs)
     ]  # fmt: skip
@@ -98,6 +105,7 @@ def test_pointnetvlad_s_own_tuples_take_positions_from_the_csv_files(tiny: Tiny,
         (pickles / name).write_bytes(pickle.dumps(content, 2))
     plan = oxford_robotcar.plan(root, oxford_robotcar.Options(pickles=pickles))
     (train,) = plan.of("train")
+    assert not plan.notes, "they have no positions to compare with"
     np.testing.assert_array_equal(train.positions_m[:, 0], [entry["easting"] for entry in entries])
 
 
@@ -123,7 +131,7 @@ def test_what_cannot_be_used_is_refused(tiny: Tiny, pickles: Path) -> None:
     refused(IMAGES, {1: 5}, "is no index of images")
     (pickles / TRAINING).unlink()
     with pytest.raises(FramesError, match="training_queries_baseline.pickle is missing"):
-        read_pickles(pickles)
+        read_pickles(pickles, 10.0, 50.0)
 
 
 def test_runs_and_submaps_that_are_not_there_are_named(tiny: Tiny, pickles: Path) -> None:
