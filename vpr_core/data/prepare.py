@@ -146,10 +146,10 @@ def stamped_files(folder: Path, *suffixes: str) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def nearest(stamps: Sequence[int], wanted: int, tolerance: int) -> int | None:
-    """The one of the sorted `stamps` that is nearest to `wanted`, the earlier of two; None beyond the tolerance."""
+def nearest(stamps: np.ndarray, wanted: int, tolerance: int) -> int | None:
+    """The one of the sorted int64 `stamps` [N] nearest to `wanted`, the earlier of two; None beyond the tolerance."""
     right = int(np.searchsorted(stamps, wanted))
-    around = stamps[max(right - 1, 0) : right + 1]
+    around = map(int, stamps[max(right - 1, 0) : right + 1])
     best = min(around, key=lambda stamp: abs(stamp - wanted), default=None)
     return best if best is not None and abs(best - wanted) <= tolerance else None
 

@@ -28,10 +28,10 @@ class TimedBundle:
     device: str = "cpu"
     search_ms: list[float] = field(default_factory=list)
     """Of every query in the order of the searches."""
-    _describe_ms: dict[Path, list[float]] = field(default_factory=dict)
+    _describe_ms: dict[Path, dict[int, float]] = field(default_factory=dict)
 
     def describe(self, drive: Frames) -> np.ndarray:
-        """Unit descriptors float32 [N, D] of a drive; raises FramesError and InputError."""
+        """Descriptors float32 [N, D] of a drive; raises FramesError and InputError."""
         observation = drive.image if self.bundle.modality == "camera" else drive.cloud
         rows, times_ms = [], []
         for index in range(len(drive)):
@@ -42,7 +42,8 @@ class TimedBundle:
             except InputError as error:
                 raise InputError(f"{drive.folder}, frame {index}: {error}", error.kind) from error
             times_ms.append((time.perf_counter() - started) * 1e3)
-        self._describe_ms[drive.folder] = times_ms
+        stamps_ns = [frame.stamp_ns for frame in drive.frames]
+        self._describe_ms[drive.folder] = dict(zip(stamps_ns, times_ms, strict=True))
         return np.concatenate(rows)
 
     def retrieve(self, database: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +58,7 @@ class TimedBundle:
 
     def query_ms(self, queries: list[Frames]) -> np.ndarray:
         """[M] time to describe and to search, of these query drives in the order in which they were retrieved."""
-        describe_ms = [self._describe_ms[drive.folder][frame.index] for drive in queries for frame in drive.frames]
+        describe_ms = [self._describe_ms[drive.folder][frame.stamp_ns] for drive in queries for frame in drive.frames]
         return np.array(describe_ms) + np.array(self.search_ms)
 
     @property

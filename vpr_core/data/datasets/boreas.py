@@ -144,7 +144,7 @@ def _items(
 ) -> list[Item]:
     """Frames of the scans, or images, that are taken, each with what belongs to it; what is lacking is counted."""
     boxes = Boxes(options.boxes, options.box_half_m)
-    stamps, items = list(files["image"]), []
+    stamps, items = np.array(list(files["image"]), np.int64), []
     for stamp, pose in _keyframes(poses, options.keyframe_m):
         inside = bool(boxes.inside(np.array([pose.position_m]))[0]) if options.boxes else split == "test"
         if split == "train" and inside:

@@ -159,6 +159,10 @@ class _Reader:
     pickled: Pickled | None
     missing: Missing
 
+    @property
+    def _no_image(self) -> str:
+        return f"no image within {self.options.tolerance_s:g} s"
+
     def run(self, split: str, name: str) -> Run | None:
         """One run for one side of the split; None where it cannot be used."""
         submaps = self._submaps(split, name)
@@ -232,13 +236,13 @@ class _Reader:
         clouds: Mapping[int, Path],
         drops: Counter[str],
     ) -> list[Item]:
-        items, stamps = [], list(images)
+        items, stamps = [], np.array(list(images), np.int64)
         tolerance = round(self.options.tolerance_s * 1e6)
         for submap, pose in submaps:
             indexed = self.pickled.images.get(submap.stamp) if self.pickled else None
             image = indexed if indexed is not None else nearest(stamps, submap.stamp, tolerance)
             if "image" in self.options.sensors and image not in images:
-                drops[f"no image within {self.options.tolerance_s:g} s"] += 1
+                drops["no file of the image in the index" if indexed else self._no_image] += 1
             elif "cloud" in self.options.sensors and submap.stamp not in clouds:
                 drops["no cloud"] += 1
             else:

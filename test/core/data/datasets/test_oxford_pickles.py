@@ -91,6 +91,11 @@ def test_the_index_of_images_goes_before_the_nearest(tiny: Tiny, pickles: Path) 
     indexed = oxford_robotcar.plan(root, oxford_robotcar.Options(pickles=pickles))
     assert {item.image_lag_ns for run in indexed.of("test") for item in run.items} == {500_000_000}
     assert {item.image_lag_ns for item in indexed.of("train")[0].items} == {30_000_000}, "not in the index"
+    (pickles / IMAGES).write_bytes(
+        pickle.dumps({stamp: [5] for stamp in pickle.loads((pickles / IMAGES).read_bytes())})
+    )
+    gone = oxford_robotcar.plan(root, oxford_robotcar.Options(pickles=pickles))
+    assert len(gone.missing["submaps with no file of the image in the index"]) == 5 and not gone.of("test")
     (pickles / IMAGES).unlink()
     nearest = oxford_robotcar.plan(root, oxford_robotcar.Options(pickles=pickles))
     assert {item.image_lag_ns for run in nearest.runs for item in run.items} == {30_000_000}
