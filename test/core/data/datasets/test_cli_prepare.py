@@ -11,6 +11,7 @@ import pytest
 from vpr_core.cli import main
 from vpr_core.data.datasets import dataset_names, oxford_robotcar
 from vpr_core.data.frames import Frames
+from vpr_core.errors import FramesError
 
 RUNS = oxford_robotcar.TEST_RUNS
 CONFIG = Path(__file__).parents[4] / "config" / "datasets"
@@ -78,6 +79,10 @@ def test_dataset_json_says_what_was_made(prepared: Path) -> None:
     assert about["dataset"] == "oxford_robotcar" and about["counts"]["test"]["pairs"] == 6
     assert about["options"]["radius_m"] == 25.0 and len(about["missing"]["no folder"]) == 20
     assert about["runs"][f"test/{RUNS[0]}"]["counts"] == {"frames": 10, "queries": 6}
+    with pytest.raises(FramesError, match="holds a data set's frames by run in train and test"):
+        Frames.load(prepared)
+    with pytest.raises(FramesError, match=f"is the folder above {RUNS[0]}, {RUNS[1]}"):
+        Frames.load(prepared / "test")
 
 
 def test_evaluation_of_a_network_trained_on_it_asks_inside_the_boxes(prepared: Path, tmp_path: Path, run: Run) -> None:
