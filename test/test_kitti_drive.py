@@ -140,7 +140,7 @@ def test_the_live_node_answers_as_the_offline_query_does(
     modality: str, students: dict[str, tuple[Path, Path]], bags: dict[str, Path],
     offline: dict[str, dict[int, dict[str, Any]]], tmp_path: Path, figures: list[str],
 ) -> None:  # fmt: skip
-    """The same places in the same order, similarity within 1e-4; a machine that is busy meanwhile misses some frames."""
+    """The same places in the same order, similarity within 1e-4; a busy machine misses some of the frames."""
     pytest.importorskip("rclpy")
     from vpr_core.experiments.live import run_live
 
