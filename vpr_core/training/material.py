@@ -41,8 +41,8 @@ class Material:
         validation: Sequence[str | Path],
         teacher: str | Path | None,
         cache: str | Path | None,
-        sample_weights: str | Path | None,
         group: Processes,
+        sample_weights: str | Path | None = None,
     ) -> Material:
         """Raises what `train_encoder` does for its arguments of the same names."""
         if (recipe.distillation is None) != (teacher is None):

@@ -70,7 +70,7 @@ def train_encoder(
     """
     out = Path(out)
     with processes(device) as group:
-        material = Material.gather(frames, recipe, validation, teacher, cache, sample_weights, group)
+        material = Material.gather(frames, recipe, validation, teacher, cache, group, sample_weights)
         torch.manual_seed(recipe.seed)
         spec, first_weights = model_spec(recipe)
         model = build_model(spec["name"], **spec["options"] | ({} if weights else first_weights))
