@@ -32,6 +32,7 @@ setup(
         *shared("launch", "*.launch.py"),
         *shared("config", "*"),
         *shared("bundles", "*"),
+        *shared("tables/paper", "*.csv"),
     ],
     install_requires=["setuptools"],
     zip_safe=False,

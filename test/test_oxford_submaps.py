@@ -15,8 +15,10 @@ import pytest
 import torch
 import yaml
 
+from vpr_core.data.datasets import oxford_robotcar
 from vpr_core.data.frames import Frame, Frames, write_index
 from vpr_core.data.places import within
+from vpr_core.data.prepare import write_plan
 from vpr_core.evaluation.evaluate import Evaluation, bundle_describer, evaluate
 from vpr_core.evaluation.pairs import evaluate_pairs
 from vpr_core.evaluation.scan_context import retrieve_scan_contexts, scan_context_describer
@@ -37,32 +39,77 @@ SECOND_NS = 1_000_000_000
 
 
 @pytest.fixture(scope="module")
-def runs(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Frames]:
-    """Both traversals as frames folders with poses in UTM."""
-    source = shared / "data" / "oxford_robotcar_submaps_dh3d"
-    if not source.is_dir():
-        pytest.skip(f"no folder {source}")
+def source(shared: Path) -> Path:
+    folder = shared / "data" / "oxford_robotcar_submaps_dh3d"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(source: Path) -> dict[str, list[dict[str, str]]]:
+    """Of each traversal its submaps, as submaps.csv has them."""
     with (source / "submaps.csv").open() as file:
-        rows = list(csv.DictReader(file))
+        found = list(csv.DictReader(file))
+    return {run: [row for row in found if row["run"] == run] for run in (MARCH, NOVEMBER)}
+
+
+@pytest.fixture(scope="module")
+def runs(source: Path, rows: dict[str, list[dict[str, str]]], tmp_path_factory: pytest.TempPathFactory) -> list[Frames]:
+    """Both traversals as frames folders with poses in UTM, their clouds where they are."""
     folder = tmp_path_factory.mktemp("oxford")
-    return [
-        _frames_folder(folder / run, source, [row for row in rows if row["run"] == run]) for run in (MARCH, NOVEMBER)
-    ]
+    return [_frames_folder(folder / run, source / run, submaps) for run, submaps in rows.items()]
 
 
-def _frames_folder(folder: Path, source: Path, rows: list[dict[str, str]]) -> Frames:
-    (folder / "clouds").mkdir(parents=True)
+def _frames_folder(folder: Path, clouds: Path, submaps: list[dict[str, str]]) -> Frames:
+    folder.mkdir()
+    (folder / "clouds").symlink_to(clouds.resolve(), target_is_directory=True)
     frames = []
-    for index, row in enumerate(rows):
-        points = np.fromfile(source / row["file"], "<f4").reshape(-1, 3)
-        assert len(points) == int(row["num_points"])
-        cloud, stamp_ns = f"clouds/{index:06d}.npy", int(row["id"]) * SECOND_NS
-        np.save(folder / cloud, np.column_stack([points, np.zeros(len(points), np.float32)]))
+    for index, row in enumerate(submaps):
+        stamp_ns = int(row["id"]) * SECOND_NS
         pose = Pose((float(row["easting"]), float(row["northing"]), 0.0))
-        frames.append(Frame(index, stamp_ns, None, cloud, stamp_ns, pose))
-    card = {"session": folder.name, "bag": "submaps.csv", "map_frame": "utm", "image_size": None}
+        frames.append(Frame(index, stamp_ns, None, f"clouds/{Path(row['file']).name}", stamp_ns, pose))
+    card = {"session": folder.name, "bag": "submaps.csv", "map_frame": "utm", "image_size": None,
+            "cloud_layout": {"dtype": "<f4", "columns": 3}}  # fmt: skip
     write_index(folder, frames, {**card, "counts": {"frames": len(frames)}, "drops": {}})
-    return Frames.load(folder)
+    drive = Frames.load(folder)
+    assert [len(drive.cloud(index)) for index in range(3)] == [int(row["num_points"]) for row in submaps[:3]]
+    return drive
+
+
+def test_prepared_as_pointnetvlad_has_them(
+    source: Path, rows: dict[str, list[dict[str, str]]], tmp_path: Path, figures: list[str]
+) -> None:
+    """4096 points in [-1, 1], asked for inside PointNetVLAD's boxes: 24 and 17 of 50 submaps lie there."""
+    for run, submaps in rows.items():
+        _as_pointnetvlad(tmp_path / "root" / run, source, submaps)
+    options = oxford_robotcar.Options(sensors=("cloud",), train_runs=(MARCH,), test_runs=(MARCH, NOVEMBER))
+    plan = oxford_robotcar.plan(tmp_path / "root", options)
+    absent = {"no pointcloud_locations_20m_10overlap.csv", "no pointcloud_20m_10overlap/*.bin"}
+    assert {reason for reason in plan.missing if "10overlap" in reason} == absent
+    folders = write_plan(plan, tmp_path / "out", "vpr-distill prepare oxford_robotcar", {})
+    drives = [Frames.load(folders[f"test/{run}"]) for run in (MARCH, NOVEMBER)]
+    assert [int(drive.queries.sum()) for drive in drives] == [24, 17]
+    describe = scan_context_describer(max_range_m=1.0, ground_z_m=None)
+    found = evaluate_pairs("Scan Context on 4096 points", describe, drives, RADIUS_M, retrieve_scan_contexts)
+    assert [len(pair.database) for pair in found] == [50, 50]
+    for pair, drive in zip(found, reversed(drives), strict=True):
+        asked = pair.result.evaluated + pair.result.skipped
+        assert asked == len(pair.queries) == drive.queries.sum() and pair.result.evaluated >= 10
+        assert pair.result.at[5] > chance_at_5(pair) + 0.2
+    figures += [line_of([pair]) for pair in found]
+
+
+def _as_pointnetvlad(run: Path, source: Path, submaps: list[dict[str, str]]) -> None:
+    (run / "pointcloud_20m").mkdir(parents=True)
+    lines = ["timestamp,northing,easting"]
+    for row in submaps:
+        points = np.fromfile(source / row["file"], "<f4").reshape(-1, 3)
+        drawn = points[np.random.default_rng(0).choice(len(points), 4096, replace=False)] / SUBMAP_RANGE_M
+        stamp_us = int(row["id"]) * SECOND_NS // 1000
+        drawn.clip(-1, 1).astype(np.float64).tofile(run / "pointcloud_20m" / f"{stamp_us}.bin")
+        lines.append(f"{stamp_us},{row['northing']},{row['easting']}")
+    (run / "pointcloud_locations_20m.csv").write_text("\n".join(lines) + "\n")
 
 
 def network_input() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from vpr_core.errors import VprError
 MANIFESTS = {
     "card.json": "frames, made by `vpr-distill ingest`",
     "split.json": "a split of frames, made by `vpr-distill split`",
+    "dataset.json": "a data set's frames by run in train and test, made by `vpr-distill prepare`",
     "checkpoint.json": "a checkpoint, made by `vpr-distill train`",
     "bundle.json": "a bundle, made by `vpr-distill export`",
     "map.json": "a place map, made by `vpr-distill map`",

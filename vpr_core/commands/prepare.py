@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 from dataclasses import asdict, fields
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
 from vpr_core.commands.options import check_output_folder
 from vpr_core.errors import FramesError
+
+if TYPE_CHECKING:
+    from vpr_core.data.prepare import Plan
 
 
 def define(command: ArgumentParser) -> None:
@@ -40,36 +42,36 @@ def define(command: ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any]) -> None:
-    from vpr_core.data.datasets import dataset
-
-    name = options["dataset"]
-    chosen = vars(options[name])
-    module = dataset(name)
-    wanted = module.Options(**{field.name: chosen[field.name] for field in fields(module.Options)})
-    check_output_folder(chosen["out"])
-    _prepare(name, module, wanted, chosen["root"], chosen["out"], chosen["allow_missing"], chosen["overwrite"])
-
-
-def _prepare(
-    name: str, module: ModuleType, wanted: Any, root: Path, out: Path, allow_missing: bool, overwrite: bool
-) -> None:
     from tqdm import tqdm
 
-    from vpr_core.data.prepare import Plan, counts, files_to_do, write_plan
+    from vpr_core.data.datasets import dataset
+    from vpr_core.data.prepare import counts, files_to_do, write_plan
 
-    plan: Plan = module.plan(root, wanted)
+    name = options["dataset"]
+    chosen, module = vars(options[name]), dataset(name)
+    root, out = chosen["root"], chosen["out"]
+    wanted = module.Options(**{field.name: chosen[field.name] for field in fields(module.Options)})
+    check_output_folder(out)
+    plan = module.plan(root, wanted)
+    _tell(plan, root, chosen["allow_missing"])
+    found = counts(plan, wanted.positive_m, wanted.radius_m)
+    about = {"dataset": name, "options": _plain(asdict(wanted)), "counts": found}
+    with tqdm(total=files_to_do(plan), desc=name, unit="frame") as bar:
+        write_plan(plan, out, f"vpr-distill prepare {name}", about, chosen["overwrite"], bar.update)
+    for line in _summary(out, found, wanted):
+        print(line)
+
+
+def _tell(plan: Plan, root: Path, allow_missing: bool) -> None:
+    """Print what is missing; raise FramesError where that ends it."""
     for reason, of in plan.missing.items():
         print(f"missing: {reason}: {', '.join(of)}")
+    for note in plan.notes:
+        print(note)
     if plan.missing and not allow_missing:
         raise FramesError(f"{root} is not whole. {plan.where} With --allow_missing the rest is prepared")
     if not plan.runs:
         raise FramesError(f"{root} has no run that could be prepared. {plan.where}")
-    found = counts(plan, wanted.positive_m, wanted.radius_m)
-    about = {"dataset": name, "options": _plain(asdict(wanted)), "counts": found}
-    with tqdm(total=files_to_do(plan), desc=name, unit="frame") as bar:
-        write_plan(plan, out, f"vpr-distill prepare {name}", about, overwrite, bar.update)
-    for line in _summary(out, found, wanted):
-        print(line)
 
 
 def _summary(out: Path, found: dict[str, Any], wanted: Any) -> list[str]:

@@ -44,15 +44,19 @@ class Pickled:
     test: dict[str, list[Submap]]
     images: dict[int, int]
     """The nearest image of a submap; empty where no pickle says."""
+    differing: int | None
+    """How many training tuples have other positives or non-negatives than the radii give; None where none has both."""
 
 
-def read_pickles(folder: Path) -> Pickled:
-    """Read the pickles of a folder, the first four of which have to be there.
+def read_pickles(folder: Path, positive_m: float, negative_m: float) -> Pickled:
+    """Read the pickles of a folder, the first four of which have to be there; the radii are compared, not applied.
 
     Raises FramesError where one is absent or of another form, asks for anything that is not plain data, or where
     training has a submap that the others keep for the test.
     """
-    training, kept_out = _submaps(folder / TRAINING), _submaps(folder / VALIDATION)
+    tuples = _entries(folder / TRAINING, load_plain(folder / TRAINING, [_TUPLE]))
+    training = _submaps(folder / TRAINING, tuples)
+    kept_out = _submaps(folder / VALIDATION, _entries(folder / VALIDATION, load_plain(folder / VALIDATION, [_TUPLE])))
     for run, submaps in training.items():
         shared = {submap.stamp for submap in submaps} & {submap.stamp for submap in kept_out.get(run, [])}
         if shared:
@@ -65,13 +69,26 @@ def read_pickles(folder: Path) -> Pickled:
         run: [submap._replace(query=(run, submap.stamp) in queries) for submap in submaps]
         for run, submaps in database.items()
     }
-    return Pickled(training, test, _images(folder / IMAGES))
+    return Pickled(training, test, _images(folder / IMAGES), _differing(tuples, positive_m, negative_m))
 
 
-def _submaps(path: Path) -> dict[str, list[Submap]]:
+def _differing(tuples: list[Mapping[str, Any]], positive_m: float, negative_m: float) -> int | None:
+    from vpr_core.data.places import positives, within  # brings SciPy, which --help does without
+
+    if not all({"position", "positives", "non_negatives"} <= {*entry} for entry in tuples):
+        return None
+    positions_m = np.array([np.asarray(entry["position"], float) for entry in tuples]).reshape(-1, 2)
+    ours = zip(positives(positions_m, positive_m), within(positions_m, positions_m, negative_m), strict=True)
+    return sum(
+        {*map(int, entry["positives"])} != {*near.tolist()} or {*map(int, entry["non_negatives"])} != {*around.tolist()}
+        for entry, (near, around) in zip(tuples, ours, strict=True)
+    )
+
+
+def _submaps(path: Path, tuples: list[Mapping[str, Any]]) -> dict[str, list[Submap]]:
     """Of training tuples, by run, in their order."""
     found: dict[str, list[Submap]] = {}
-    for entry in _entries(path, load_plain(path, [_TUPLE])):
+    for entry in tuples:
         run, stamp = _run_and_stamp(path, entry.get("rel_scan_filepath", entry.get("query")))
         position = np.asarray(entry.get("position", [None, None])).ravel().tolist()
         northing, easting = (value if value is None else float(value) for value in position)

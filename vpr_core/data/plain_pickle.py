@@ -106,6 +106,10 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    return b""
+
+
 _ALLOWED: dict[tuple[str, str], Any] = {
     **{(module, "_reconstruct"): _new_array for module in ("numpy.core.multiarray", "numpy._core.multiarray")},
     **{(module, "scalar"): _scalar for module in ("numpy.core.multiarray", "numpy._core.multiarray")},
@@ -114,5 +118,6 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): None,  # only handed to `_reconstruct`, which has its own
     ("_codecs", "encode"): _latin1,
     **{(module, "set"): set for module in ("builtins", "__builtin__")},
+    **{(module, "bytes"): _no_bytes for module in ("builtins", "__builtin__")},
     ("collections", "OrderedDict"): dict,
 }

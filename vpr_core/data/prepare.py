@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 
 from vpr_core.data.frames import Frame, write_index
-from vpr_core.data.places import within
 from vpr_core.errors import FramesError, InputError
 from vpr_core.files import folder_in_the_making, sha256_json, write_atomic, write_json
 from vpr_core.preprocess import decode_image, resize_image
@@ -95,6 +94,8 @@ class Plan:
     """What is missing, and of which runs."""
     where: str
     """What to download from where."""
+    notes: Sequence[str] = ()
+    """What else there is to know."""
 
     def of(self, split: str) -> list[Run]:
         return [run for run in self.runs if run.split == split]
@@ -125,6 +126,18 @@ class Missing:
         self.found.setdefault(reason, []).append(of)
 
 
+def check_options(options: Any, **least: float) -> None:
+    """Raise FramesError where an option is below the least that it may be, or those of every data set make no sense."""
+    for name, value in {"tolerance_s": 0, "box_half_m": 0, "positive_m": 0, "radius_m": 0, **least}.items():
+        given = getattr(options, name)
+        if given is not None and not given >= value:
+            raise FramesError(f"{name} is {given}, expected {value:g} or more")
+    if options.negative_m < options.positive_m:
+        raise FramesError(f"negative_m is {options.negative_m}, expected positive_m {options.positive_m} or more")
+    if not options.sensors or not {*options.sensors} <= {*SENSORS}:
+        raise FramesError(f"sensors are {list(options.sensors)}, expected {' or '.join(SENSORS)}, or both")
+
+
 def stamped_files(folder: Path, *suffixes: str) -> dict[int, Path]:
     """Files of a folder whose name is a number, such as a time stamp, by that number in rising order."""
     if not folder.is_dir():
@@ -133,10 +146,10 @@ def stamped_files(folder: Path, *suffixes: str) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def nearest(stamps: Sequence[int], wanted: int, tolerance: int) -> int | None:
-    """The one of the sorted `stamps` that is nearest to `wanted`, the earlier of two; None beyond the tolerance."""
+def nearest(stamps: np.ndarray, wanted: int, tolerance: int) -> int | None:
+    """The one of the sorted int64 `stamps` [N] nearest to `wanted`, the earlier of two; None beyond the tolerance."""
     right = int(np.searchsorted(stamps, wanted))
-    around = stamps[max(right - 1, 0) : right + 1]
+    around = map(int, stamps[max(right - 1, 0) : right + 1])
     best = min(around, key=lambda stamp: abs(stamp - wanted), default=None)
     return best if best is not None and abs(best - wanted) <= tolerance else None
 
@@ -159,6 +172,8 @@ def counts(plan: Plan, positive_m: float, radius_m: float) -> dict[str, Any]:
 
     evaluated and skipped: queries of all ordered pairs of test runs with and without a place within `radius_m`.
     """
+    from vpr_core.data.places import within  # brings SciPy, which --help does without
+
     train, test = plan.of("train"), plan.of("test")
     known_m = np.concatenate([np.empty((0, 3)), *(run.positions_m for run in train)])
     pairs = [(here, there) for here in test for there in test if here is not there and there.queries.any()]

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from vpr_core.training.backpropagation import parts_of
+from vpr_core.training.backpropagation import backpropagate, parts_of
 from vpr_core.training.checkpoint import load_checkpoint
 from vpr_core.training.processes import Processes
 from vpr_core.training.recipe import Recipe, as_json
@@ -187,6 +188,22 @@ def test_a_batch_in_parts_has_the_gradients_of_the_batch_at_once(
     moving = alone(make_case(modality, frozen=False, split_batch=3))
     counted = [count for name, count in moving["statistics"].items() if name.endswith("num_batches_tracked")]
     assert counted and all(count == 1 + 3 for count in counted)  # the parts, each once
+
+
+def test_what_a_network_draws_is_the_same_in_both_passes() -> None:
+    torch.manual_seed(0)
+    network, images, group = nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5)), torch.ones(8, 6), Processes("cpu")
+    parts, seen = parts_of(8, 4, group), []
+
+    def describe(part: int) -> dict[str, torch.Tensor]:
+        seen.append(network(images[parts[part]]))
+        return {"embedding": seen[-1]}
+
+    backpropagate(network, describe, parts, lambda rows: rows["embedding"].square().sum(), 8, group)
+    assert torch.equal(seen[0], seen[2]) and torch.equal(seen[1], seen[3]) and not torch.equal(seen[0], seen[1])
+    whole = torch.cat(seen[2:])
+    # What is kept counts twice, and what is dropped is 0 and counts no more.
+    torch.testing.assert_close(network[0].bias.grad, (2 * whole * 2).sum(0))
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -13,18 +13,14 @@ north and up.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from vpr_core.data.frames import raw_cloud
-from vpr_core.data.poses import compose, inverse
 from vpr_core.data.prepare import (
     Boxes,
     Conversion,
@@ -33,6 +29,7 @@ from vpr_core.data.prepare import (
     Plan,
     Run,
     Sensor,
+    check_options,
     nearest,
     scaled_pictures,
     stamped_files,
@@ -46,10 +43,7 @@ WHERE = (
     "(aws s3 sync --no-sign-request); of each applanix and calib are needed, and camera and lidar as `sensors` says."
 )
 _CLOUD_LAYOUT = {"dtype": "<f4", "columns": 6}
-_POSE = ("GPSTime", "easting", "northing", "altitude", "roll", "pitch", "heading")
 _US = 1000
-T_APPLANIX_BASE = Pose((0.0, 0.0, 0.0), (0.0, 0.0, 0.5**0.5, 0.5**0.5))
-"""The Applanix looks along its y axis, and its x axis points to the right."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +83,9 @@ class Options:
     negative_m: float = 50.0
     radius_m: float = 25.0
 
+    def __post_init__(self) -> None:
+        check_options(self, interval=1, keyframe_m=0, image_height=16, voxel_m=0, points=0)
+
 
 def plan(root: Path, options: Options) -> Plan:
     """The drives that the options name; raises FramesError where they name none, or `root` has none."""
@@ -107,6 +104,8 @@ def plan(root: Path, options: Options) -> Plan:
 
 
 def _run(folder: Path, split: str, options: Options, missing: Missing) -> Run | None:
+    from vpr_core.data.boreas_poses import calibration, read_poses  # brings SciPy, which --help does without
+
     of = f"{folder.name} ({split})"
     anchor = "lidar" if "cloud" in options.sensors else "camera"
     needed = [f"applanix/{anchor}_poses.csv", "calib/T_applanix_lidar.txt"]
@@ -122,7 +121,7 @@ def _run(folder: Path, split: str, options: Options, missing: Missing) -> Run | 
         missing.note(f"no {name}", of)
     if absent:
         return None
-    poses = read_poses(folder / needed[0], _T_sensor_base(folder, anchor), options.interval)
+    poses = read_poses(folder, anchor, options.interval)
     drops: Counter[str] = Counter()
     items = _items(poses, files, options, split, drops)
     for reason, count in drops.items():
@@ -132,7 +131,7 @@ def _run(folder: Path, split: str, options: Options, missing: Missing) -> Run | 
     conversions = _conversions(items[0], options)
     layout = {} if "cloud" in conversions else {"cloud_layout": _CLOUD_LAYOUT}
     card = {"area": NAME, "map_frame": "enu", "keyframes": {"m": options.keyframe_m, "scans": options.interval},
-            "poses": {"source": needed[0]}, "calibration": _calibration(folder), **layout}  # fmt: skip
+            "poses": {"source": needed[0]}, "calibration": calibration(folder), **layout}  # fmt: skip
     return Run(folder.name, "train" if split == "train" else "test", tuple(items), dict(drops), card, conversions)
 
 
@@ -145,7 +144,7 @@ def _items(
 ) -> list[Item]:
     """Frames of the scans, or images, that are taken, each with what belongs to it; what is lacking is counted."""
     boxes = Boxes(options.boxes, options.box_half_m)
-    stamps, items = list(files["image"]), []
+    stamps, items = np.array(list(files["image"]), np.int64), []
     for stamp, pose in _keyframes(poses, options.keyframe_m):
         inside = bool(boxes.inside(np.array([pose.position_m]))[0]) if options.boxes else split == "test"
         if split == "train" and inside:
@@ -170,61 +169,6 @@ def _keyframes(poses: Mapping[int, Pose], apart_m: float) -> list[tuple[int, Pos
         if not taken or np.hypot(*np.subtract(pose.position_m, taken[-1][1].position_m)[:2]) >= apart_m:
             taken.append((stamp, pose))
     return taken
-
-
-def read_poses(path: Path, T_sensor_base: Pose, interval: int = 1) -> dict[int, Pose]:
-    """T_map_base by stamp [us] of every so many lines of a file of a sensor's poses, in the order of time.
-
-    Raises FramesError where it does not parse.
-    """
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if not {*_POSE} <= {*(reader.fieldnames or ())}:
-            raise FramesError(f"{path} has columns {reader.fieldnames}, expected {', '.join(_POSE)}")
-        try:
-            rows = sorted((int(row[_POSE[0]]), [float(row[name]) for name in _POSE[1:]]) for row in reader)
-        except (TypeError, ValueError) as error:
-            raise FramesError(f"{path} does not parse ({error}): expected numbers in {', '.join(_POSE)}") from error
-    return {stamp: compose(_T_enu_sensor(*values), T_sensor_base) for stamp, values in rows[::interval]}
-
-
-def _T_enu_sensor(x_m: float, y_m: float, z_m: float, roll: float, pitch: float, heading: float) -> Pose:
-    """Roll, pitch and heading turn the map's axes into the sensor's one after the other, the last first.
-
-    Each is the transpose of the usual rotation about its axis [Barfoot, State Estimation for Robotics, 6.2].
-    """
-    rotation = Rotation.from_euler("zyx", [-heading, -pitch, -roll])
-    x, y, z, w = rotation.as_quat(canonical=True)
-    return Pose((x_m, y_m, z_m), (float(x), float(y), float(z), float(w)))
-
-
-def _T_sensor_base(folder: Path, sensor: str) -> Pose:
-    T_lidar_base = compose(inverse(_transform(folder / "calib" / "T_applanix_lidar.txt")), T_APPLANIX_BASE)
-    if sensor == "lidar":
-        return T_lidar_base
-    return compose(_transform(folder / "calib" / "T_camera_lidar.txt"), T_lidar_base)
-
-
-def _transform(path: Path) -> Pose:
-    matrix = _matrix(path)
-    if matrix.shape != (4, 4):
-        raise FramesError(f"{path} holds {list(matrix.shape)} numbers, expected a 4x4 transform")
-    x, y, z, w = Rotation.from_matrix(matrix[:3, :3]).as_quat(canonical=True)
-    x_m, y_m, z_m = map(float, matrix[:3, 3])
-    return Pose((x_m, y_m, z_m), (float(x), float(y), float(z), float(w)))
-
-
-def _matrix(path: Path) -> np.ndarray:
-    try:
-        return np.loadtxt(path)
-    except ValueError as error:
-        raise FramesError(f"{path} does not parse ({error}): expected rows of numbers") from error
-
-
-def _calibration(folder: Path) -> dict[str, Any]:
-    """What the drive has of its calibration, as it stands there."""
-    paths = [folder / "calib" / f"{name}.txt" for name in ("P_camera", "T_applanix_lidar", "T_camera_lidar")]
-    return {path.stem: _matrix(path).tolist() for path in paths if path.is_file()}
 
 
 def _conversions(item: Item, options: Options) -> dict[Sensor, Conversion]:

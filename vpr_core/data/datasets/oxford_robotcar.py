@@ -14,6 +14,7 @@ four squares; runs of the test are whole rounds, each asked for inside the squar
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vpr_core.data.gnss import headings_rad
 from vpr_core.data.oxford_pickles import Pickled, Submap, read_pickles
 from vpr_core.data.prepare import (
     Boxes,
@@ -33,6 +33,7 @@ from vpr_core.data.prepare import (
     Plan,
     Run,
     Sensor,
+    check_options,
     nearest,
     scaled_pictures,
     stamped_files,
@@ -105,6 +106,9 @@ class Options:
     negative_m: float = 50.0
     radius_m: float = 25.0
 
+    def __post_init__(self) -> None:
+        check_options(self, image_height=16)
+
 
 def plan(root: Path, options: Options) -> Plan:
     """The runs of the folder `root`, or of its folder oxford; raises FramesError where there is none."""
@@ -112,11 +116,22 @@ def plan(root: Path, options: Options) -> Plan:
     found, missing = _runs_in(root), Missing()
     if not found:
         raise FramesError(f"{root} has no folder of a run such as {TEST_RUNS[0]}. {WHERE}")
-    pickled = read_pickles(options.pickles) if options.pickles else None
+    radii_m = options.positive_m, options.negative_m
+    pickled = read_pickles(options.pickles, *radii_m) if options.pickles else None
     split = _split(found, options, pickled, missing)
     reader = _Reader(root, options, pickled, missing)
     runs = [run for side, names in split.items() for name in names if (run := reader.run(side, name))]
-    return Plan(tuple(runs), missing.found, WHERE)
+    return Plan(tuple(runs), missing.found, WHERE, _notes(options, pickled))
+
+
+def _notes(options: Options, pickled: Pickled | None) -> list[str]:
+    if pickled is None or pickled.differing is None:
+        return []
+    total = sum(map(len, pickled.train.values()))
+    return [
+        f"{total - pickled.differing} of {total} training tuples of the pickles have the positives within "
+        f"{options.positive_m:g} m and the non-negatives within {options.negative_m:g} m"
+    ]
 
 
 def _runs_in(root: Path) -> list[str]:
@@ -143,6 +158,10 @@ class _Reader:
     options: Options
     pickled: Pickled | None
     missing: Missing
+
+    @property
+    def _no_image(self) -> str:
+        return f"no image within {self.options.tolerance_s:g} s"
 
     def run(self, split: str, name: str) -> Run | None:
         """One run for one side of the split; None where it cannot be used."""
@@ -217,13 +236,13 @@ class _Reader:
         clouds: Mapping[int, Path],
         drops: Counter[str],
     ) -> list[Item]:
-        items, stamps = [], list(images)
+        items, stamps = [], np.array(list(images), np.int64)
         tolerance = round(self.options.tolerance_s * 1e6)
         for submap, pose in submaps:
             indexed = self.pickled.images.get(submap.stamp) if self.pickled else None
             image = indexed if indexed is not None else nearest(stamps, submap.stamp, tolerance)
             if "image" in self.options.sensors and image not in images:
-                drops[f"no image within {self.options.tolerance_s:g} s"] += 1
+                drops["no file of the image in the index" if indexed else self._no_image] += 1
             elif "cloud" in self.options.sensors and submap.stamp not in clouds:
                 drops["no cloud"] += 1
             else:
@@ -240,7 +259,7 @@ def read_locations(path: Path) -> dict[int, Submap]:
         if not {*_COLUMNS} <= {*(reader.fieldnames or ())}:
             raise FramesError(f"{path} has columns {reader.fieldnames}, expected {', '.join(_COLUMNS)}")
         try:
-            rows = [Submap(int(row["timestamp"]), float(row["northing"]), float(row["easting"])) for row in reader]
+            rows = [Submap(int(row["timestamp"]), _metres(row["northing"]), _metres(row["easting"])) for row in reader]
         except (TypeError, ValueError) as error:
             raise FramesError(
                 f"{path} does not parse ({error}): expected numbers under {', '.join(_COLUMNS)}"
@@ -248,8 +267,16 @@ def read_locations(path: Path) -> dict[int, Submap]:
     return {row.stamp: row for row in rows}
 
 
+def _metres(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"a coordinate is {text}")
+    return value
+
+
 def _poses(located: Mapping[int, Submap]) -> dict[int, Pose]:
     """By stamp: x is easting, y northing, the heading that of the way driven."""
+    from vpr_core.data.gnss import headings_rad  # brings SciPy, which --help does without
+
     stamps = sorted(located)
     positions_m = np.array([(located[stamp].easting, located[stamp].northing, 0.0) for stamp in stamps], float)
     yaws = headings_rad(positions_m.reshape(-1, 3))

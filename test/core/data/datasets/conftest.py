@@ -123,12 +123,12 @@ def _write_drive(drive: Path, number: int) -> None:
             [stamp + 40_000, *position[:2], 149.7, 0, 0, 0, math.pi / 2, yaw - math.pi / 2, 0.0, 0, 0, 0]
         )
         rng = np.random.default_rng([scan, 7])
-        points = np.repeat(rng.uniform(-30, 30, (500, 3)), 12, axis=0) + rng.normal(0, 0.3, (6000, 3))
-        records = np.column_stack([points, rng.random(6000), np.zeros(6000), np.zeros(6000)]).astype("<f4")
+        points = np.repeat(rng.uniform(-30, 30, (250, 3)), 12, axis=0) + rng.normal(0, 0.3, (3000, 3))
+        records = np.column_stack([points, rng.random(3000), np.zeros(3000), np.zeros(3000)]).astype("<f4")
         records[0, 0] = np.nan
         records.tofile(drive / "lidar" / f"{stamp}.bin")
         pattern = np.random.default_rng([scan, 8]).integers(0, 255, (4, 5, 3), dtype=np.uint8)
-        picture = cv2.resize(pattern, (612, 512), interpolation=cv2.INTER_NEAREST)
+        picture = cv2.resize(pattern, (392, 328), interpolation=cv2.INTER_NEAREST)
         cv2.imwrite(str(drive / "camera" / f"{stamp + 40_000}.png"), picture)
     for sensor, rows in poses.items():
         with (drive / "applanix" / f"{sensor}_poses.csv").open("w", newline="") as file:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vpr_core.cli import build_parser
 from vpr_core.data.datasets import dataset, dataset_names
 from vpr_core.data.frames import Frames
 from vpr_core.data.prepare import SENSORS, Plan, write_plan
 from vpr_core.errors import FramesError
 
 NAMES = dataset_names()
+PRESETS = sorted((Path(__file__).parents[4] / "config" / "datasets").glob("*.yaml"))
 Tiny = dict[str, tuple[Path, Any]]
 
 
@@ -39,6 +41,15 @@ def test_options_are_explained_and_plain(name: str) -> None:
     with pytest.raises(AttributeError):
         options.radius_m = 1.0
     assert len((inspect.getdoc(module) or "").splitlines()[0]) < 120
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
+def test_every_preset_parses_with_the_command_of_its_data_set(path: Path) -> None:
+    given = ["prepare", path.stem, "--config", str(path), "--root", "r", "--out", "o"]
+    chosen = vars(build_parser().parse_args(given).prepare[path.stem])
+    module = dataset(path.stem)
+    options = module.Options(**{field.name: chosen[field.name] for field in fields(module.Options)})
+    assert options != module.Options(), "it says something"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -110,9 +110,9 @@ def test_images_and_clouds_are_linked_and_the_nearest_image_is_taken(
 
 
 def test_nearest_of_sorted_stamps() -> None:
-    stamps = [10, 20, 30]
+    stamps = np.array([10, 20, 30])
     assert [nearest(stamps, wanted, 4) for wanted in (6, 5, 14, 16, 34, 35, 20)] == [10, None, 10, 20, 30, None, 20]
-    assert nearest(stamps, 15, 5) == 10 and nearest([], 15, 5) is None
+    assert nearest(stamps, 15, 5) == 10 and nearest(np.array([], np.int64), 15, 5) is None
 
 
 def test_what_is_missing_is_said_run_by_run(make_oxford: Callable[..., Path], tmp_path: Path) -> None:
