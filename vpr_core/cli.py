@@ -32,6 +32,7 @@ from vpr_core.commands import (
     tables,
     train,
     train_teacher,
+    weigh,
 )
 from vpr_core.errors import VprError
 
@@ -43,6 +44,7 @@ COMMANDS = {
     "segment": segment,
     "train": train,
     "train-teacher": train_teacher,
+    "weigh": weigh,
     "distill": distill,
     "export": export,
     "map": map,
@@ -63,6 +65,7 @@ Each command reads folders and leaves a folder that the next one checks:
   segment        frames                              -> frames with a label for every pixel
   train          frames                              -> checkpoint
   train-teacher  frames                              -> checkpoint of camera and LiDAR together
+  weigh          two checkpoints, frames             -> how much each sample of `distill` counts
   distill        frames, a teacher's checkpoint      -> checkpoint
   export         checkpoint, frames                  -> bundle
   map            bundle, frames                      -> place map

@@ -22,9 +22,9 @@ QUOTED = re.findall(r"`([^`\n]+)`", PAGE)
 SYMBOLS = sorted({text for text in QUOTED if re.fullmatch(r"vpr_core(\.\w+)+", text)})
 FILES = sorted({text for text in QUOTED if re.fullmatch(r"(config|tables|test)/\S+", text)})
 COMMANDS = sorted({text for text in QUOTED if text.startswith("vpr-distill ") and text != "vpr-distill tables"})
-EQUATIONS = {"DistilVPR": 22}
-TABLES = {"DistilVPR": 6}
-FIGURES = {"DistilVPR": 3}
+EQUATIONS = {"DistilVPR": 22, "StructVPR": 7}
+TABLES = {"DistilVPR": 6, "StructVPR": 6}
+FIGURES = {"DistilVPR": 3, "StructVPR": 1}
 
 
 def symbol(name: str) -> object:
@@ -114,6 +114,8 @@ def test_recipes_and_plans_can_be_read(name: str) -> None:
     assert path.exists()
     if path.parent.name in ("teacher", "distill"):
         assert (read_recipe(path).distillation is None) == (path.parent.name == "teacher")
+    elif path.parent.name == "structvpr":
+        assert (read_recipe(path).distillation is None) == (not path.stem.endswith("student"))
     elif path.parent.name == "tables" and path.suffix == ".yaml":
         assert read_plan(path).columns
 

@@ -18,6 +18,12 @@ def define(command: ArgumentParser) -> None:
         "--cache", type=Path, default=None, help="folder to keep the teacher's descriptors in; its own by default"
     )
     command.add_argument(
+        "--sample_weights",
+        type=Path,
+        default=None,
+        help="file of `weigh` on the same frames, for distillation.method structvpr; without it all count alike",
+    )
+    command.add_argument(
         "--diagnose_every", type=int, default=10, help="steps between two measurements of both losses' gradients"
     )
     add_training_options(command)

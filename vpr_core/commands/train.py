@@ -11,10 +11,10 @@ from vpr_core.training.recipe import Recipe
 
 
 def define(command: ArgumentParser) -> None:
-    """Train a camera or LiDAR network alone on drives by batch-hard triplet."""
+    """Train a network of one sensor alone on drives by triplets, or one on the classes of pixels."""
     add_training_options(command)
     add_weights(command)
-    add_modality(command, "camera", "lidar")
+    add_modality(command, "camera", "lidar", "labels")
     command.add_argument(
         "--distillation",
         type=dict | None,

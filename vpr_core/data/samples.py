@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from vpr_core.data.frames import Frames
@@ -40,6 +41,12 @@ class Samples:
         width, height = image_size
         frames = [self._where[index] for index in indices]
         return np.stack([resize_image(drive.image(index), height, width) for drive, index in frames])
+
+    def labels(self, indices: Sequence[int] | np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+        """Class of each pixel, uint8 [B, H, W], of the nearest pixel where the size [px] is not the frame's."""
+        frames = [self._where[index] for index in indices]
+        labels = (drive.label(index) for drive, index in frames)
+        return np.stack([cv2.resize(label, image_size, interpolation=cv2.INTER_NEAREST) for label in labels])
 
     def clouds(self, indices: Sequence[int] | np.ndarray, max_range_m: float | None = None) -> list[np.ndarray]:
         """float32 [N_i, 4] each, in the LiDAR frame."""

@@ -12,6 +12,7 @@ from vpr_core.models.adafusion import AdaFusion, adafusion_camera, adafusion_lid
 from vpr_core.models.backbones import minkfpn
 from vpr_core.models.encoder import build_image_encoder
 from vpr_core.models.minkloc import CloudBranch, MinkLocMultimodal, lidar_student
+from vpr_core.models.structvpr import rgb_branch, segmentation_branch
 
 __all__ = ["MODELS", "build_model"]
 
@@ -22,6 +23,7 @@ def build_model(name: str, **options: object) -> nn.Module:
     "camera": images [B, 3, H, W] -> [B, D], see `build_image_encoder`; "lidar": a SparseTensor of B clouds -> [B, D],
     see `lidar_student`; "teacher": both -> a dictionary of descriptors, see `MinkLocMultimodal`. "adafusion",
     "adafusion_camera", "adafusion_lidar": the same for AdaFusion, whose clouds are grids [B, 1, X, Y, Z].
+    "structvpr_rgb": images -> [B, 448]; "structvpr_segmentation": label maps [B, C, H, W] -> [B, 480].
     Raises RecipeError for an unknown name, an unknown option, or options that do not fit together.
     """
     if name not in MODELS:
@@ -57,4 +59,6 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "adafusion": AdaFusion,
     "adafusion_camera": adafusion_camera,
     "adafusion_lidar": adafusion_lidar,
+    "structvpr_rgb": rgb_branch,
+    "structvpr_segmentation": segmentation_branch,
 }

@@ -17,6 +17,7 @@ from vpr_core.training.processes import Processes
 from vpr_core.training.recipe import Recipe, as_json
 from vpr_core.training.teacher import TeacherDescriptors, hash_of_drives, teacher_descriptors
 from vpr_core.training.validate import Validation
+from vpr_core.training.weigh import SampleWeights, load_sample_weights
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Material:
     network_input: NetworkInput
     examiner: Validation | None
     teacher: TeacherDescriptors | None
+    sample_weights: SampleWeights | None
     group: Processes
 
     @classmethod
@@ -40,6 +42,7 @@ class Material:
         teacher: str | Path | None,
         cache: str | Path | None,
         group: Processes,
+        sample_weights: str | Path | None = None,
     ) -> Material:
         """Raises what `train_encoder` does for its arguments of the same names."""
         if (recipe.distillation is None) != (teacher is None):
@@ -48,8 +51,9 @@ class Material:
         network_input = NetworkInput.of_recipe(recipe, drives)
         looks = validation and group.is_first
         examiner = Validation.load(validation, network_input, drives) if looks else None
+        weights = _weights_for(recipe, drives, sample_weights) if sample_weights else None
         descriptors = _learnt_from(teacher, drives, cache, recipe, group) if teacher else None
-        return cls(recipe, drives, Samples(drives), network_input, examiner, descriptors, group)
+        return cls(recipe, drives, Samples(drives), network_input, examiner, descriptors, weights, group)
 
     def sampler(self) -> PairSampler:
         """Raises RecipeError where too few frames show a place of another."""
@@ -76,14 +80,26 @@ class Material:
             "validation": hash_of_drives(validation),
             "teacher": self.teacher.teacher if self.teacher else None,
             "weights": weights,
-        }
+        } | ({"sample_weights": self.sample_weights.sha256} if self.sample_weights else {})
 
     def card(self) -> dict[str, Any]:
         """What a checkpoint says of them."""
         drives = [
             {"session": drive.session, "frames": len(drive), "bag": drive.card["bag"]} for drive in self.drives
         ]  # fmt: skip
-        return {"drives": drives} | ({"teacher": self.teacher.teacher} if self.teacher else {})
+        weighed = {"sample_weights": self.sample_weights.card} if self.sample_weights else {}
+        return {"drives": drives} | ({"teacher": self.teacher.teacher} if self.teacher else {}) | weighed
+
+
+def _weights_for(recipe: Recipe, drives: Sequence[Frames], path: str | Path) -> SampleWeights:
+    if recipe.distillation is None or recipe.distillation.method != "structvpr":
+        raise RecipeError(
+            "sample weights are for distillation.method structvpr, the recipe has "
+            f"{recipe.distillation.method if recipe.distillation else 'none'}"
+        )
+    weights = load_sample_weights(path)
+    weights.check(drives, recipe)
+    return weights
 
 
 def _learnt_from(

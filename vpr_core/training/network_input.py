@@ -1,4 +1,4 @@
-"""What a network takes: images, clouds or both, as tensors made of a drive's frames."""
+"""What a network takes: images, clouds, both or label maps, as tensors made of a drive's frames."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from vpr_core.errors import RecipeError
 from vpr_core.models.sparse import SparseTensor, batch_clouds, voxelize
 from vpr_core.models.voxel_grid import CloudGrid
 from vpr_core.training.recipe import Modality, Recipe
+from vpr_core.training.structvpr import LabelMaps
 
 EMBEDDING = "embedding"
 HEADS = (EMBEDDING, "cloud_embedding", "image_embedding")
 """Descriptors that a network gives: a teacher all of them, a student the first."""
 
 Inputs: TypeAlias = list[Tensor | list[Tensor]]
-"""Images [B, 3, H, W], grids, or the occupied voxels [M_i, 3] of each cloud: what a batch is before it is on a device.
+"""Images [B, 3, H, W], label maps [B, C, H, W], grids, or the occupied voxels [M_i, 3] of each cloud: what a batch is
+before it is on a device.
 
 Small beside what a network keeps of a batch, kernel maps and all.
 """
@@ -41,14 +43,17 @@ class NetworkInput:
     max_range_m: float | None = None
     grid: CloudGrid | None = None
     """What a network of dense grids takes of a cloud."""
+    labels: LabelMaps | None = None
+    """How label images are taken, in place of images."""
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, drives: Sequence[Frames]) -> NetworkInput:
         """The input for training on these drives; raises RecipeError where they do not have it."""
-        check_sensors(recipe.modality, drives)
+        labels = LabelMaps(recipe.class_table, recipe.label_encoding) if recipe.modality == "labels" else None
+        check_sensors(recipe.modality, drives, labels)
         image_size = image_size_of(drives, recipe.image_height) if recipe.modality != "lidar" else None
-        if recipe.modality == "camera":
-            return cls(recipe.modality, image_size)
+        if recipe.modality in ("camera", "labels"):
+            return cls(recipe.modality, image_size, labels=labels)
         if recipe.architecture == "adafusion":
             return cls(recipe.modality, image_size, grid=recipe.grid)
         return cls(recipe.modality, image_size, recipe.voxel_size_m, recipe.max_range_m)
@@ -58,16 +63,19 @@ class NetworkInput:
         size = values.get("image_size")
         image_size = (int(size[0]), int(size[1])) if size else None
         grid = CloudGrid.from_json(values["grid"]) if values.get("grid") else None
-        return cls(modality, image_size, values.get("voxel_size_m"), values.get("max_range_m"), grid)
+        labels = LabelMaps.from_json(values) if "label_encoding" in values else None
+        return cls(modality, image_size, values.get("voxel_size_m"), values.get("max_range_m"), grid, labels)
 
     def as_json(self) -> dict[str, Any]:
         """{"image_size": [w, h]} for a camera, {"voxel_size_m", "max_range_m"} for a LiDAR, all of it for both.
 
-        For a network of dense grids {"grid"} stands in place of the LiDAR's two.
+        For a network of dense grids {"grid"} stands in place of the LiDAR's two; one on labels has image_size,
+        class_table and label_encoding.
         """
         image = {"image_size": list(self.image_size)} if self.image_size else {}
         cloud = {"voxel_size_m": self.voxel_size_m, "max_range_m": self.max_range_m} if self.voxel_size_m else {}
-        return image | cloud | ({"grid": self.grid.as_json()} if self.grid else {})
+        labels = self.labels.as_json() if self.labels else {}
+        return image | labels | cloud | ({"grid": self.grid.as_json()} if self.grid else {})
 
     def batch(
         self,
@@ -82,9 +90,11 @@ class NetworkInput:
     def read(
         self, samples: Samples, indices: Sequence[int] | np.ndarray, augmentation: Augmentation | None = None
     ) -> Inputs:
-        """What `arguments_of` makes the network's arguments of, on the CPU."""
+        """What `arguments_of` makes the network's arguments of, on the CPU. Label maps are not augmented."""
         inputs: list[Tensor | list[Tensor]] = []
-        if self.image_size:
+        if self.labels and self.image_size:
+            inputs.append(self.labels.read(samples, indices, self.image_size))
+        elif self.image_size:
             images = torch.from_numpy(samples.images(indices, self.image_size)).permute(0, 3, 1, 2).float() / 255
             inputs.append(augmentation.images(images) if augmentation else images)
         if self.voxel_size_m or self.grid:
@@ -126,8 +136,10 @@ def heads(model: nn.Module, arguments: tuple[Tensor | SparseTensor, ...], normal
     return {name: functional.normalize(rows) if normalize else rows for name, rows in named.items()}
 
 
-def check_sensors(modality: Modality, drives: Sequence[Frames]) -> None:
-    """Raise RecipeError where a drive lacks a sensor that the modality needs, saying what to do."""
+def check_sensors(modality: Modality, drives: Sequence[Frames], labels: LabelMaps | None = None) -> None:
+    """Raise RecipeError where a drive lacks a sensor that the modality needs, or `labels`, saying what to do."""
+    if labels:
+        labels.check(drives)
     for drive in drives:
         for sensor, needed_by, other in (("image", "camera", "lidar"), ("cloud", "lidar", "camera")):
             if modality not in (needed_by, "fused"):

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from vpr_core.errors import RecipeError
 from vpr_core.losses.baselines import BaselineLoss
-from vpr_core.losses.metric import batch_hard_triplet
+from vpr_core.losses.feature import FeatureDistillation
+from vpr_core.losses.metric import TripletResult, batch_hard_triplet
 from vpr_core.losses.relational import DistilVPRLoss
+from vpr_core.losses.triplet import pair_triplets, triplet_margin
 from vpr_core.training.network_input import EMBEDDING, HEADS
-from vpr_core.training.recipe import RELATIONAL, Distillation, Recipe
+from vpr_core.training.recipe import RELATIONAL, STRUCTVPR, Distillation, Recipe
 
 
 class PairMasks(NamedTuple):
@@ -35,7 +37,7 @@ class Task(NamedTuple):
 
 
 def task_loss(descriptors: dict[str, Tensor], masks: PairMasks, recipe: Recipe) -> Task:
-    """Batch-hard triplet on every head, weighted by `task_weights`; and figures of every head.
+    """The recipe's triplet loss on every head, weighted by `task_weights`; and figures of every head.
 
     With the weights 0.5, 0.5, 0 this is MinkLoc++'s multi-head loss, and 0.5 of the triplet loss for a student. A head
     without weight is looked at all the same.
@@ -46,7 +48,7 @@ def task_loss(descriptors: dict[str, Tensor], masks: PairMasks, recipe: Recipe) 
     for name, weight in zip(HEADS, recipe.task_weights, strict=True):
         if name not in descriptors:
             continue
-        result = batch_hard_triplet(descriptors[name], masks.positive, masks.negative, recipe.margin)
+        result = _triplet_loss(descriptors[name], masks, recipe)
         if weight or name == EMBEDDING:
             weighted = weighted + weight * result.loss
         suffix = "" if name == EMBEDDING else f"_{name.removesuffix('_embedding')}"
@@ -54,6 +56,12 @@ def task_loss(descriptors: dict[str, Tensor], masks: PairMasks, recipe: Recipe) 
         figures[f"active{suffix}"] = result.num_nonzero / max(result.num_triplets, 1)
         violations[name] = result.num_nonzero, result.num_triplets
     return Task(weighted, figures, violations)
+
+
+def _triplet_loss(rows: Tensor, masks: PairMasks, recipe: Recipe) -> TripletResult:
+    if recipe.mining == "pairs":
+        return triplet_margin(rows, pair_triplets(rows, masks.negative), recipe.margin)
+    return batch_hard_triplet(rows, masks.positive, masks.negative, recipe.margin)
 
 
 class Distiller(nn.Module):
@@ -65,15 +73,35 @@ class Distiller(nn.Module):
         self.weight, self.warmup_steps, self.method = recipe.weight, recipe.warmup_steps, recipe.method
         self.loss = _distillation_loss(recipe, student_dim, teacher_dim)
 
-    def forward(self, student: Tensor, teacher: Tensor, masks: PairMasks) -> tuple[Tensor, dict[str, float]]:
-        """student [N, D], teacher [N, E] -> the weighted loss; and each of its terms without any weight."""
-        if isinstance(self.loss, BaselineLoss):
+    def forward(
+        self, student: Tensor, teacher: Tensor, masks: PairMasks, sample_weights: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """student [N, D], teacher [N, E] -> the weighted loss; and each of its terms without any weight.
+
+        sample_weights [N / 2], of structvpr: how much each pair of rows 2i and 2i + 1 counts.
+        """
+        if isinstance(self.loss, FeatureDistillation):
+            loss, terms = _of_triplets(self.loss, student, teacher, masks, sample_weights)
+        elif isinstance(self.loss, BaselineLoss):
             loss, terms = self.loss(student, teacher, masks.positive, masks.negative)
         else:
             loss, terms = self.loss(student, teacher)
         loss = self.weight * loss
         figures = {"distillation": float(loss.detach())}
         return loss, figures | {name: float(term.detach()) for name, term in terms.items()}
+
+
+def _of_triplets(
+    loss: FeatureDistillation, student: Tensor, teacher: Tensor, masks: PairMasks, sample_weights: Tensor | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss over query, positive and negative of the triplets that `pair_triplets` finds."""
+    triplets = pair_triplets(student, masks.negative)
+    rows = torch.stack(triplets, dim=1)
+    if not len(rows):
+        return 0.0 * student.sum(), {}
+    weights = None if sample_weights is None else sample_weights[triplets.queries // 2]
+    total, terms = loss(student[rows], teacher[rows], weights)
+    return total, terms if weights is None else terms | {"sample_weight": weights.mean()}
 
 
 def gradient_norms(task: Tensor, distillation: Tensor, descriptors: Tensor) -> dict[str, float]:
@@ -92,6 +120,8 @@ def _distillation_loss(recipe: Distillation, student_dim: int, teacher_dim: int)
     try:
         # The student's random numbers stay those of a run without distillation.
         with torch.random.fork_rng(devices=[]):
+            if recipe.method == STRUCTVPR:
+                return _feature_distillation(recipe, student_dim, teacher_dim)
             if recipe.method not in RELATIONAL:
                 return BaselineLoss(recipe.method, student_dim=student_dim, teacher_dim=teacher_dim, **recipe.options)
             return DistilVPRLoss(
@@ -108,4 +138,13 @@ def _distillation_loss(recipe: Distillation, student_dim: int, teacher_dim: int)
             )
     except ValueError as error:
         names = ", ".join(RELATIONAL)
-        raise RecipeError(f"distillation: {error}; DistilVPR's own methods are {names}") from error
+        raise RecipeError(
+            f"distillation: {error}; DistilVPR's own methods are {names}, StructVPR's is {STRUCTVPR}"
+        ) from error
+
+
+def _feature_distillation(recipe: Distillation, student_dim: int, teacher_dim: int) -> FeatureDistillation:
+    known = ("side", "divide_by_mean")
+    if unknown := sorted(set(recipe.options) - set(known)):
+        raise RecipeError(f"distillation: {STRUCTVPR} has no option {unknown[0]!r}; it has {', '.join(known)}")
+    return FeatureDistillation(student_dim, teacher_dim, **recipe.options)

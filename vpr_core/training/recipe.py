@@ -8,15 +8,19 @@ from typing import Any, Literal, get_args
 
 from vpr_core.data.cloud_augmentation import CloudAugmentation
 from vpr_core.errors import RecipeError
+from vpr_core.models.structvpr import Normalize
 from vpr_core.models.voxel_grid import CloudGrid
+from vpr_core.training.structvpr import Mining, check_recipe
 
-Modality = Literal["camera", "lidar", "fused"]
-Architecture = Literal["minkloc", "adafusion"]
+Modality = Literal["camera", "lidar", "fused", "labels"]
+Architecture = Literal["minkloc", "adafusion", "structvpr"]
 Manifold = Literal["euc", "cos", "hyp"]
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 _MODALITIES = ", ".join(get_args(Modality))
+STRUCTVPR = "structvpr"
+"""The method that is StructVPR's."""
 RELATIONAL = ("S", "C", "SC")
-"""Methods that are DistilVPR's; every other one is a name of `vpr_core.losses.baselines.METHODS`."""
+"""Methods that are DistilVPR's; every other one but STRUCTVPR is a name of `vpr_core.losses.baselines.METHODS`."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Distillation:
     """What a student learns from a teacher beside the task.
 
     Args:
-        method: S, C or SC of DistilVPR, or kd, afd, epc_net, rkd, csd, lsd_net, mkd and the *_original of those.
+        method: S, C or SC of DistilVPR, structvpr, or kd, afd, epc_net, rkd, csd, lsd_net, mkd and the *_original of
+            those.
         weight: of the whole distillation loss beside the task loss.
         warmup_steps: so many steps train on the task loss alone first.
         weight_self: of DistilVPR's self-agent terms; 10 on Oxford, 1 on Boreas.
@@ -34,9 +39,9 @@ class Distillation:
         curvature: of the Poincaré ball.
         manifolds: of DistilVPR's terms, some of euc, cos and hyp (Table 5).
         weight_tt_ts: of each term that compares the teacher's relations with those across (Table 4); 0 leaves them out.
-        options: of a baseline, such as temperature.
-        teacher_modality: the teacher that the recipe is for: fused, camera for a bigger camera network, or lidar;
-            null takes any.
+        options: of a baseline, such as temperature; of structvpr side and divide_by_mean.
+        teacher_modality: the teacher that the recipe is for: fused, camera for a bigger camera network, lidar or
+            labels; null takes any.
     """
 
     method: str = "SC"
@@ -86,11 +91,15 @@ _DISTILLATION_SINCE = {name: getattr(Distillation, name) for name in ("teacher_m
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained by batch-hard triplet, as MinkLoc++ and DistilVPR train.
+    """How a network is trained by triplets, as MinkLoc++, DistilVPR and StructVPR train.
 
     Args:
-        modality: camera, lidar, or fused for a teacher of both.
-        architecture: minkloc, or adafusion, which takes clouds as dense grids and is trained from random weights.
+        modality: camera, lidar, fused for a teacher of both, or labels for one of the classes of pixels.
+        architecture: minkloc; adafusion, which takes clouds as dense grids and is trained from random weights; or
+            structvpr, whose branches are camera and labels.
+        class_table: of labels, ade20k_150, cityscapes_19 or a CSV file with id, name, group.
+        label_encoding: what labels become, see vpr_core.structvpr.slme: paper, unweighted, three, inverse, unclustered.
+        normalize_levels: of structvpr, what has unit length: levels and then the whole, global the whole alone, none.
         backbone: of minkloc's image branch, a file name in vpr_core/models/backbones.
         width_factor: adafusion's image branch alone has so many times its published number of channels.
         attention_gradient: adafusion's branches learn from its weights too, as its paper says and its code does not.
@@ -121,6 +130,8 @@ class Recipe:
             thirds of the run.
         weight_decay: of Adam.
         margin: of the triplet.
+        mining: batch_hard, each frame's farthest positive and nearest negative of the batch; or pairs, a frame, the one
+            drawn with it and the nearest negative of the batch, on rows of unit length, as StructVPR compares them.
         task_weights: of the triplet loss on the descriptor, on a teacher's cloud half and on its image half.
         positive_m: frames this near show the same place [m].
         negative_m: frames farther apart than this are different places [m].
@@ -169,6 +180,10 @@ class Recipe:
     validate_every: int = 0
     distillation: Distillation | None = None
     seed: int = 0
+    class_table: str = "ade20k_150"
+    label_encoding: str = "paper"
+    normalize_levels: Normalize = "levels"
+    mining: Mining = "batch_hard"
 
     def __post_init__(self) -> None:
         if self.batch_size < 4 or self.batch_size % 2:
@@ -197,6 +212,7 @@ class Recipe:
                 f"width_factor {self.width_factor} is for architecture adafusion and modality camera, the recipe has "
                 f"{self.architecture} and {self.modality}"
             )
+        check_recipe(self)
 
     def _check_length(self) -> None:
         if self.steps < 0 or (self.epochs is not None and self.epochs < 0):
@@ -272,6 +288,7 @@ _SINCE = {
     for name in (
         *("architecture", "width_factor", "attention_gradient", "grid"),
         *("batch_limit", "batch_growth", "batch_grows_below", "split_batch", "precision", "epochs", "decay_at"),
+        *("class_table", "label_encoding", "normalize_levels", "mining"),
     )
 }
 

@@ -56,6 +56,8 @@ class Losses:
         self._masks = _masks(material, indices)
         learns = material.teacher and run.distiller and run.step >= run.distiller.warmup_steps
         self._teacher = material.teacher.rows[indices].to(device) if material.teacher and learns else None
+        weighed = material.sample_weights
+        self._weights = torch.from_numpy(weighed.of_pairs(indices)).to(device) if weighed and learns else None
 
     def __call__(self, descriptors: Descriptors) -> Tensor:
         """descriptors [N, D] of the whole batch by head -> the loss, in the scale that the run's precision needs."""
@@ -64,7 +66,7 @@ class Losses:
             self.figures["batch_size"] = float(len(descriptors[EMBEDDING]))
         if self._run.distiller and self._teacher is not None:
             student = descriptors[EMBEDDING]
-            taught, terms = self._run.distiller(student, self._teacher, self._masks)
+            taught, terms = self._run.distiller(student, self._teacher, self._masks, self._weights)
             if self._diagnose:
                 terms |= gradient_norms(loss, taught, student)
             loss = loss + taught

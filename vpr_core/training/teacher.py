@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +41,13 @@ def teacher_descriptors(
     cache: str | Path | None = None,
     device: str = "cpu",
     modality: Modality | None = None,
+    shown: Callable[[int], object] | None = None,
 ) -> TeacherDescriptors:
     """Descriptors of all frames of `drives` in their order, by the teacher in eval mode.
 
     cache: folder of the file that keeps them, the checkpoint's own by default. A file of another teacher, of other
     drives, or one that is damaged is not used, and replaced. device: where the teacher runs. modality: what the teacher
-    must be of; None takes any.
+    must be of; None takes any. shown: called with numbers of frames that have been described.
     Raises BundleError for a bad checkpoint and RecipeError where the teacher is of another modality or the drives lack
     a sensor of it.
     """
@@ -56,13 +57,14 @@ def teacher_descriptors(
             f"the teacher {checkpoint} is a {loaded.modality} network, distillation.teacher_modality is {modality}: "
             "choose another teacher, or a recipe for this one"
         )
-    check_sensors(loaded.modality, drives)
+    network_input = NetworkInput.from_json(loaded.modality, loaded.input)
+    check_sensors(loaded.modality, drives, network_input.labels)
     drives_hash = hash_of_drives(drives)
     folder = Path(cache) if cache else Path(checkpoint)
     path = folder / f"descriptors-{drives_hash[:12]}.npz"
     rows = _cached(path, loaded.hash, drives_hash)
     if rows is None:
-        rows = _describe(loaded, drives, device)
+        rows = _describe(loaded, drives, device, shown)
         folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.savez(buffer, rows=rows, teacher=loaded.hash, drives=drives_hash)
@@ -76,10 +78,11 @@ def hash_of_drives(drives: Sequence[Frames]) -> str:
     return sha256_json([[sha256_bytes((drive.folder / name).read_bytes()) for name in names] for drive in drives])
 
 
-def _describe(loaded: Checkpoint, drives: Sequence[Frames], device: str) -> np.ndarray:
-    network_input = NetworkInput.from_json(loaded.modality, loaded.input)
-    described = describe_samples(loaded.model.to(device), network_input, Samples(drives), loaded.recipe.normalize)
-    return described[EMBEDDING]
+def _describe(
+    loaded: Checkpoint, drives: Sequence[Frames], device: str, shown: Callable[[int], object] | None
+) -> np.ndarray:
+    network_input, model = NetworkInput.from_json(loaded.modality, loaded.input), loaded.model.to(device)
+    return describe_samples(model, network_input, Samples(drives), loaded.recipe.normalize, shown)[EMBEDDING]
 
 
 def _cached(path: Path, teacher: str, drives: str) -> np.ndarray | None:

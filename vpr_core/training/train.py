@@ -21,6 +21,7 @@ from vpr_core.training.recipe import Recipe
 from vpr_core.training.run import STATE, Run, read_state
 from vpr_core.training.scalars import Scalars
 from vpr_core.training.step import take_step
+from vpr_core.training.structvpr import structvpr_spec
 from vpr_core.training.weights import start_from
 
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -36,6 +37,7 @@ def train_encoder(
     *,
     teacher: str | Path | None = None,
     cache: str | Path | None = None,
+    sample_weights: str | Path | None = None,
     save_every: int = 0,
     save_within_s: float = 60.0,
     diagnose_every: int = 0,
@@ -54,6 +56,8 @@ def train_encoder(
         Without them the last weights are kept and no threshold is stored.
     teacher: checkpoint folder of the network to learn from, where the recipe has `distillation`; cache: folder for
         its descriptors, see `teacher_descriptors`.
+    sample_weights: file of `weigh` on the same drives, how much each sample's distillation counts where the method is
+        structvpr; without it all count alike.
     save_every: steps between two states written to `out`, from which the same call goes on after a kill; 0: none.
     save_within_s: a state is also written at the end of a step where so much time has passed since the latest [s].
     diagnose_every: steps between two measurements of `gradient_norms` of a student with a teacher; 0: none.
@@ -66,7 +70,7 @@ def train_encoder(
     """
     out = Path(out)
     with processes(device) as group:
-        material = Material.gather(frames, recipe, validation, teacher, cache, group)
+        material = Material.gather(frames, recipe, validation, teacher, cache, group, sample_weights)
         torch.manual_seed(recipe.seed)
         spec, first_weights = model_spec(recipe)
         model = build_model(spec["name"], **spec["options"] | ({} if weights else first_weights))
@@ -104,6 +108,8 @@ def model_spec(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
     """{"name", "options"} of `build_model` for a trained network, and the options that differ before training."""
     if recipe.architecture == "adafusion":
         return _adafusion_spec(recipe), {}
+    if recipe.architecture == "structvpr":
+        return structvpr_spec(recipe)
     cloud = {"planes": list(recipe.planes), "layers": list(recipe.layers), "num_top_down": recipe.num_top_down}
     if recipe.modality == "lidar":
         return {"name": "lidar", "options": {"dim": recipe.dim or recipe.planes[-1], **cloud}}, {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,23 @@ _BATCH = 8
 
 @torch.no_grad()
 def describe_samples(
-    model: nn.Module, network_input: NetworkInput, samples: Samples, normalize: bool = True
+    model: nn.Module,
+    network_input: NetworkInput,
+    samples: Samples,
+    normalize: bool = True,
+    shown: Callable[[int], object] | None = None,
 ) -> dict[str, np.ndarray]:
     """Descriptors float32 [N, D] by a network in eval mode, by name of head; unit length where `normalize`.
 
-    The network may be on any device.
+    The network may be on any device. shown: called with the number of frames in each batch that is done.
     """
     device = next(model.parameters()).device
     chosen = [range(start, min(start + _BATCH, len(samples))) for start in range(0, len(samples), _BATCH)]
-    batches = [heads(model, network_input.batch(samples, rows, device=device), normalize) for rows in chosen]
+    batches = []
+    for rows in chosen:
+        batches.append(heads(model, network_input.batch(samples, rows, device=device), normalize))
+        if shown:
+            shown(len(rows))
     return {name: torch.cat([batch[name] for batch in batches]).cpu().numpy() for name in batches[0]}
 
 
@@ -62,7 +70,7 @@ class Validation:
         for drive in drives:
             if drive.folder.resolve() in seen:
                 raise RecipeError(f"{drive.folder} is for training and for validation: choose other drives for one")
-        check_sensors(network_input.modality, drives)
+        check_sensors(network_input.modality, drives, network_input.labels)
         return cls(network_input, drives[0], tuple(drives[1:]))
 
     @property

@@ -24,6 +24,8 @@ def start_from(path: Path, model: nn.Module, recipe: Recipe) -> dict[str, Any]:
     Raises RecipeError where the recipe's image backbone is not the published one, and BundleError where the file is no
     state dict or one of another network.
     """
+    if recipe.architecture == "structvpr":
+        raise RecipeError("published weights are of MinkLoc++ and AdaFusion, the recipe has architecture structvpr")
     has_backbone = recipe.architecture == "minkloc" and recipe.modality != "lidar"
     if has_backbone and recipe.backbone != BACKBONE:
         raise RecipeError(
