@@ -127,7 +127,7 @@ def _clear(out: Path) -> None:
         raise FramesError(f"{out} holds something that is not a demo: choose another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     marker.touch()
-    for name in ("bags", "frames", "checkpoints", "bundles", "place_map", "live"):
+    for name in ("bags", "frames", "checkpoints", "bundles", "place_maps", "live"):
         shutil.rmtree(out / name, ignore_errors=True)
     for name in ("report.html", "demo.json", "overview.jpg"):
         (out / name).unlink(missing_ok=True)
