@@ -14,6 +14,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from vpr_core.preprocess import decode_image
+from vpr_core.retrieval.place_map import MANIFEST
 from vpr_distill_ros.stamps import ns_to_stamp
 
 START_NS = 1_700_000_000_000_000_000
@@ -140,7 +141,7 @@ def test_no_place_is_made_across_a_jump_nor_after_it_until_a_session_is_begun(ma
     node.visit(1, 2)
     grown(node, "odometry_dropped.jump", lambda: node.photograph_at(3, offset_m=1000.0))
     node.status(is_error("the odometry jumped from (6.3, 0.0, 0.0) to (100"))
-    node.wait(lambda: node.folder.exists() and node.mapped_s == [1, 2], "what there is to be saved")
+    node.wait(lambda: (node.folder / MANIFEST).is_file() and node.mapped_s == [1, 2], "what there is to be saved")
     seconds = iter(range(4, 10_000))
     grown(node, "frames_dropped.jump", lambda: node.photograph_at(next(seconds), offset_m=1000.0))
     assert node.places == 2
