@@ -81,7 +81,7 @@ def run(options: dict[str, Any]) -> None:
     source, out = _source(data, options), options["out"] or Path("tables") / OUT.get(data, f"{data}.csv")
     if options["train"]:
         workers = options["workers"] or (1 if options["device"] == "cuda" else None)
-        measured = [cell for cell in cells if not cell.plan.cost]
+        measured = [cell for cell in cells if cell.plan.shows == "recall"]
         run_tables(measured, out, source, workers=workers, device=options["device"])
     rows = rows_of(cells, read_rows(out, source.columns), source)
     print(report(plans, rows, source, options["details"] and data.startswith("town")))

@@ -55,7 +55,7 @@ def cost_text(plan: Plan, cells: Sequence[Cell], drive: Path) -> str:
         return f"{drive} is not there: it is made by the first training of a table, and then costs are measured on it"
     frames, measured = Frames.load(drive), dict[str, Cost]()
     lines = []
-    for cell in {cell.row.title: cell for cell in cells if cell.plan is plan}.values():
+    for cell in {cell.row.title: cell for cell in cells}.values():
         recipe = cell.network.recipe
         network = sha256_json([model_spec(recipe), recipe.image_height])  # the same one costs the same
         cost = measured.setdefault(network, measured.get(network) or cost_of(recipe, frames))

@@ -12,6 +12,7 @@ import yaml
 from vpr_core.errors import RecipeError
 
 Data = Literal["town", "town_labels", "oxford", "boreas"]
+Shows = Literal["recall", "cost", "drives"]
 TEACHER, ALONE, ABSENT = "teacher", "alone", "absent"
 """Methods that no file of methods has: the column's teacher, its student without it, and what only the paper has."""
 FIGURES = {"recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10", "samples_weighed": "samples"}
@@ -19,7 +20,7 @@ FIGURES = {"recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10", "
 NAMES = {"distilvpr": "table*.yaml", "structvpr": "structvpr_*.yaml"}
 """All plans of a paper by its name, as they are called in FOLDER."""
 FOLDER = Path("config/tables")
-_PLAN = {"title", "paper", "methods", "compare", "columns", "rows", "figures", "by_condition", "cost", "note",
+_PLAN = {"title", "paper", "methods", "compare", "columns", "rows", "figures", "by_condition", "shows", "note",
          "rank_teacher"}  # fmt: skip
 _PAIRING = {"teacher", "student", "methods"}
 
@@ -70,8 +71,8 @@ class Plan:
     """Of FIGURES, the first of them recall_at_1, by which cells are ranked."""
     by_condition: bool = False
     """Each condition of the town stands in the place of a data set."""
-    cost: bool = False
-    """It shows what networks cost, which no training changes."""
+    shows: Shows = "recall"
+    """cost: what networks take, which no training changes; drives: what the other tables are of."""
     rank_teacher: bool = False
     """The teacher is a method among the others."""
     note: str = ""
@@ -115,9 +116,10 @@ def choose(plans: Sequence[Plan], columns: Sequence[str], methods: Sequence[str]
         )
         for plan in plans
     ]
-    if not any(plan.columns and plan.rows for plan in chosen):
+    found = [plan for plan in chosen if plan.columns and (plan.rows or plan.shows == "drives")]
+    if not any(plan.rows for plan in found) and any(plan.rows for plan in plans):
         raise RecipeError(f"no plan has a column for {data} with these methods")
-    return [plan for plan in chosen if plan.columns and plan.rows]
+    return found
 
 
 def data_of(plans: Sequence[Plan]) -> Data:
@@ -140,7 +142,9 @@ def read_plan(path: Path) -> Plan:
     if figures[:1] != ("recall_at_1",) or not set(figures) <= set(FIGURES):
         expected = ", ".join(FIGURES)
         raise RecipeError(f"{path}: figures is {list(figures)}, expected recall_at_1 and others of {expected}")
-    shown = {name: values[name] for name in ("by_condition", "cost", "note", "rank_teacher") if name in values}
+    if values.get("shows", "recall") not in get_args(Shows):
+        raise RecipeError(f"{path}: shows is {values['shows']!r}, expected one of {', '.join(get_args(Shows))}")
+    shown = {name: values[name] for name in ("by_condition", "shows", "note", "rank_teacher") if name in values}
     return Plan(path, values["title"], paper, columns, rows, compare == "columns", figures, **shown)
 
 

@@ -10,6 +10,7 @@ from scipy.stats import kendalltau, rankdata
 from vpr_core.evaluation.evaluate import table_text
 from vpr_core.experiments.cells import Cell
 from vpr_core.experiments.cost import cost_text
+from vpr_core.experiments.data_sets import drives_text
 from vpr_core.experiments.paper import RECALL, Entry, groups_of
 from vpr_core.experiments.plans import FIGURES, Plan
 from vpr_core.experiments.results import tables_text
@@ -28,23 +29,28 @@ def report(
     """Every table of the plans. details: also recall by town and condition, and gains run by run."""
     parts = [f"ours: {source.says};\nspread: its standard deviation over the seeds; of the paper AR@1, or R@1 [%]"]
     for plan in plans:
-        if plan.cost:
-            costs = cost_text(plan, list(rows), source.drives.described[0])
-            parts.append("\n".join(filter(None, [f"{plan.path.stem}, {plan.title}", costs, plan.note])))
-            continue
-        for title, entries in groups_of(plan, rows, source).items():
-            parts.append("\n".join(filter(None, [f"{plan.path.stem}, {title}", *_of_group(plan, entries)])))
-            of_group = {cell: found for cell, found in rows.items() if cell.plan is plan and _is_of(cell, entries)}
-            if command := missing_command(plan, entries, of_group, source):
-                parts.append(f"What is missing: {command}")
-            if details and (found := list({tuple(row.items()): row for rows in of_group.values() for row in rows})):
-                parts.append(tables_text([dict(row) for row in found]))
+        of_plan = {cell: found for cell, found in rows.items() if cell.plan is plan}
+        if plan.shows == "recall":
+            parts += _of_recall(plan, of_plan, source, details)
+        else:
+            map_drive = source.drives.described[0]
+            shown = drives_text(source) if plan.shows == "drives" else cost_text(plan, list(of_plan), map_drive)
+            parts.append("\n".join(filter(None, [f"{plan.path.stem}, {plan.title}", shown, plan.note])))
     return "\n\n".join(parts)
 
 
-def _of_group(plan: Plan, entries: Sequence[Entry]) -> list[str]:
-    conditions = by_condition(entries) if plan.by_condition else ""
-    return [beside_paper(entries, plan.figures), conditions, plan.note]
+def _of_recall(plan: Plan, rows: Mapping[Cell, Sequence[Row]], source: Source, details: bool) -> list[str]:
+    parts = []
+    for title, entries in groups_of(plan, rows, source).items():
+        conditions = by_condition(entries) if plan.by_condition else ""
+        shown = [f"{plan.path.stem}, {title}", beside_paper(entries, plan.figures), conditions, plan.note]
+        parts.append("\n".join(filter(None, shown)))
+        of_group = {cell: found for cell, found in rows.items() if _is_of(cell, entries)}
+        if command := missing_command(plan, entries, of_group, source):
+            parts.append(f"What is missing: {command}")
+        if details and (found := list({tuple(row.items()): row for rows in of_group.values() for row in rows})):
+            parts.append(tables_text([dict(row) for row in found]))
+    return parts
 
 
 def _is_of(cell: Cell, entries: Iterable[Entry]) -> bool:
