@@ -73,9 +73,9 @@ def _trained(rows: Mapping[Cell, Sequence[Row]], source: TownSource) -> Trained 
         weighing = cell.network.weighing
         if cell.row.method == OURS and weighing:
             found = Trained(weighing.student, cell.network)
-            drive = f"{source.drives.tests[0].database.name}.npz"
-            networks = (found.rgb, found.student, found.segmentation)
-            if all((source.folder / network.name / drive).is_file() for network in networks):
+            folders = [source.folder / network.name for network in (found.rgb, found.student, found.segmentation)]
+            described = (folder / f"{drive.name}.npz" for folder in folders for drive in source.drives.described)
+            if all(path.is_file() for path in described):
                 return found
     return None
 
