@@ -21,8 +21,9 @@ from vpr_core.structvpr.slme import GROUPS, IGNORED, class_table
 GROUP_COLORS = dict(zip(GROUP_NAMES, (ACCENT, RIGHT, OFF, WRONG), strict=True))
 LABEL_COLORS = ("#4b8b3b", "#c2362b", "#9cc9e8", "#9a9a9a", "#8c6d4f", "#e0b040")
 """Of slme.GROUPS, in their order; what belongs to none is black."""
-RAYS = 10
-"""Bins of ranks for a factor of ten, beyond the first ten ranks, which have one each."""
+BINS = 10
+"""Of ranks, for a factor of ten, beyond those up to N_t, which have one each."""
+PANEL_IN = 5.2
 
 
 @dataclass(frozen=True)
@@ -52,42 +53,47 @@ class Choice:
 def ranks_figure(panels: Sequence[Ranks]) -> Figure:
     """Fig. 1: who wins where. Squares grow with the number of samples of these two ranks, coloured by D1 to D4."""
     with styled():
-        figure = Figure(figsize=(5.2 * len(panels), 5.4), layout="constrained")
+        figure = Figure(figsize=(PANEL_IN * len(panels), PANEL_IN + 0.3), layout="constrained")
         for axes, panel in zip(np.ravel(figure.subplots(1, len(panels), squeeze=False)), panels, strict=True):
             _draw_ranks(axes, panel)
     return figure
 
 
 def _draw_ranks(axes: Axes, panel: Ranks) -> None:
-    finite = np.concatenate([panel.teacher, panel.student])
-    largest = int(np.max(finite[np.isfinite(finite)], initial=panel.n_t + 1))
+    ranks = np.concatenate([panel.teacher, panel.student])
+    largest = int(np.max(ranks[np.isfinite(ranks)], initial=panel.n_t + 1))
     edges = rank_edges(largest, panel.n_t)
-    columns, rows = (np.digitize(ranks, edges) - 1 for ranks in (panel.teacher, panel.student))
+    columns, rows = (np.digitize(branch, edges) - 1 for branch in (panel.teacher, panel.student))
     masks = group_masks(panel.teacher, panel.student, panel.n_t)
     counts = {name: _counted(columns[masks[name]], rows[masks[name]], len(edges)) for name in GROUP_NAMES}
     most = max(1, *(int(count.max()) for count in counts.values()))
+    cell_pt = 0.75 * 72 * PANEL_IN / len(edges)
     for name, count in counts.items():
         row, column = np.nonzero(count)
-        area = 4 + 90 * np.sqrt(count[row, column] / most)
-        label = f"{name}: {masks[name].mean() if len(columns) else 0:.1%}"
-        axes.scatter(column, row, area, marker="s", color=GROUP_COLORS[name], label=label, linewidths=0)
-    border = int(np.digitize(panel.n_t, edges)) - 0.5
-    axes.axhline(border, color=MUTED, linewidth=0.8, linestyle="--")
-    axes.axvline(border, color=MUTED, linewidth=0.8, linestyle="--")
-    ticks = [place for place, edge in enumerate(edges[:-1]) if edge in (1, 2, 5, 10, 100, 1000)]
-    names = [f"{int(edges[place])}" for place in ticks]
-    if not np.isfinite(finite).all():
-        ticks, names = [*ticks, len(edges) - 1], [*names, "never"]
+        side_pt = cell_pt * (0.2 + 0.7 * np.sqrt(count[row, column] / most))
+        axes.scatter(column, row, side_pt**2, marker="s", color=GROUP_COLORS[name], linewidths=0)
+    for line in (axes.axhline, axes.axvline):
+        line(panel.n_t - 0.5, color=MUTED, linewidth=0.8, linestyle="--")
+    _mark_ranks(axes, edges, panel.n_t, largest, bool(np.isinf(ranks).any()))
+    axes.set_title(f"{panel.title} ({len(columns)})", fontsize=10)
+    shares = [Patch(color=GROUP_COLORS[name], label=f"{name}: {masks[name].mean():.1%}") for name in GROUP_NAMES]
+    axes.legend(handles=shares, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False)
+
+
+def _mark_ranks(axes: Axes, edges: np.ndarray, n_t: int, largest: int, has_never: bool) -> None:
+    """The same ticks on both axes."""
+    shown = sorted(rank for rank in {1, 10, n_t, 100, 1000} if rank <= largest)
+    ticks = [int(np.digitize(rank, edges)) - 1 for rank in shown] + [len(edges) - 1] * has_never
+    names = [f"N_t = {rank}" if rank == n_t else str(rank) for rank in shown] + ["never"] * has_never
     axes.set(xlabel="rank by the segmentation branch, x", ylabel="rank by the RGB branch, y", aspect="equal")
+    axes.set(xlim=(-1, len(edges)), ylim=(-1, len(edges)))
     axes.set_xticks(ticks, names)
     axes.set_yticks(ticks, names)
-    axes.set_title(f"{panel.title} ({len(columns)})", fontsize=10)
-    axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False, markerscale=0.8)
 
 
 def rank_edges(largest: int, n_t: int) -> np.ndarray:
     """Where bins of ranks begin: each rank up to n_t has one, then they widen; the last is of what comes never."""
-    steps = n_t * 10 ** (np.arange(1, 10 * RAYS) / RAYS)
+    steps = n_t * 10 ** (np.arange(1, 10 * BINS) / BINS)
     wide = np.unique(np.round(steps[steps <= max(largest, n_t + 1)]))
     return np.array([*range(1, n_t + 1), n_t + 1, *wide[wide > n_t + 1], np.inf])
 
@@ -99,7 +105,7 @@ def _counted(columns: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
 
 def pairs_figure(choices: Sequence[Choice]) -> Figure:
     """Fig. 5: each query beside its label map, and what the RGB branch and the student took it for, right or wrong."""
-    heads = ("query", "its label map", "RGB alone", "student")
+    heads = ("query", "its label map", "RGB alone", "student (KD)")
     with styled():
         figure = Figure(figsize=(8.4, 1.75 * max(len(choices), 1) + 0.7), dpi=110, layout="constrained")
         grid = figure.subplots(max(len(choices), 1), len(heads), squeeze=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_core.data.frames import Frames
+from vpr_core.data.places import within
 from vpr_core.errors import RecipeError
 from vpr_core.evaluation.evaluate import Evaluation, evaluate
 from vpr_core.evaluation.figures import rendered
@@ -20,7 +21,7 @@ from vpr_core.experiments.sources import Row, Source, TownSource
 from vpr_core.experiments.structvpr_figures import Choice, Ranks, label_map_bars, pairs_figure, ranks_figure
 from vpr_core.experiments.town import MAP_CONDITION, OPPOSITE
 from vpr_core.files import write_atomic
-from vpr_core.structvpr.partition import N_T
+from vpr_core.structvpr.partition import N_T, ranks_of_descriptors, samples_of
 from vpr_core.training.network_input import EMBEDDING
 
 NAMES = ("structvpr_figure1.svg", "structvpr_figure5.png", "structvpr_figure6.svg")
@@ -91,12 +92,20 @@ def _of_samples(trained: Trained, source: TownSource) -> Ranks:
 def _of_queries(trained: Trained, source: TownSource) -> Ranks:
     """Of the queries of towns that nothing was trained on."""
     x, y = (
-        np.concatenate([found.result.first_hit for found in evaluations(network, source)])
+        np.concatenate([first_ranks(found, source.folder / network.name) for found in evaluations(network, source)])
         for network in (trained.segmentation, trained.rgb)
     )
-    x, y = (np.where(hits > 0, hits, np.inf)[x >= 0] for hits in (x, y))
-    weighing = trained.student.weighing
-    return Ranks("Queries of other towns: the first right place", x, y, weighing.n_t if weighing else N_T)
+    return Ranks("Queries in other towns: the first right place", x, y, N_T)
+
+
+def first_ranks(evaluation: Evaluation, checkpoint: Path) -> np.ndarray:
+    """float64 [M]: of each query with a place in the map, the rank of the first right one in the whole list."""
+    database, queries = evaluation.database, evaluation.queries
+    samples = samples_of(within(database.positions_m, queries.positions_m, evaluation.radius_m))
+    known, asked = (describer(checkpoint, EMBEDDING)(drive) for drive in (database, queries))
+    ranks = np.full(len(queries), np.inf)
+    np.minimum.at(ranks, samples[:, 0], ranks_of_descriptors(known, asked, samples))
+    return ranks[np.isfinite(ranks)]
 
 
 def evaluations(network: Network, source: TownSource) -> list[Evaluation]:

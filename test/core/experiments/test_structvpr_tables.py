@@ -21,7 +21,7 @@ from vpr_core.experiments.labelled import CLASS_TABLE, LABEL_SIZE, label_drives
 from vpr_core.experiments.plans import read_plan
 from vpr_core.experiments.sources import DRIVES, Row, TownSource
 from vpr_core.experiments.structvpr_figures import rank_edges
-from vpr_core.experiments.structvpr_pictures import NAMES, write_pictures
+from vpr_core.experiments.structvpr_pictures import NAMES, evaluations, first_ranks, write_pictures
 from vpr_core.experiments.tables import read_rows, rows_of, run_tables
 from vpr_core.experiments.town import CONDITIONS, OPPOSITE, Towns, record_frames
 from vpr_core.structvpr.slme import class_table
@@ -161,6 +161,10 @@ def test_pictures_are_drawn_of_what_was_trained(trained: Trained, tmp_path: Path
     assert all(f"{name}: " in written[0].read_text() for name in ("D1", "D2", "D3", "D4"))
     assert min(cv2.imread(str(written[1])).shape[:2]) > 200
     assert "the segmentation branch alone" in written[2].read_text()
+    student = next(cell.network for cell in cells if cell.row.method == "paper")
+    for found in evaluations(student, trained.source):
+        hits = found.result.first_hit
+        assert first_ranks(found, trained.source.folder / student.name).tolist() == hits[hits > 0].tolist()
     with pytest.raises(RecipeError, match="nothing to draw"):
         write_pictures(tmp_path, {cell: [] for cell in rows}, replace(trained.source, train_towns=[3]))
     with pytest.raises(RecipeError, match="town with labels"):
