@@ -13,7 +13,7 @@ from vpr_core.commands.options import check_output_folder
 from vpr_core.errors import FramesError
 
 if TYPE_CHECKING:
-    from vpr_core.data.prepare import Plan
+    from vpr_core.data.plan import Plan
 
 
 def define(command: ArgumentParser) -> None:
@@ -45,7 +45,8 @@ def run(options: dict[str, Any]) -> None:
     from tqdm import tqdm
 
     from vpr_core.data.datasets import dataset
-    from vpr_core.data.prepare import counts, files_to_do, write_plan
+    from vpr_core.data.plan import counts
+    from vpr_core.data.prepare import files_to_do, write_plan
 
     name = options["dataset"]
     chosen, module = vars(options[name]), dataset(name)

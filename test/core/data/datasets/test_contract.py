@@ -13,7 +13,8 @@ import pytest
 from vpr_core.cli import build_parser
 from vpr_core.data.datasets import dataset, dataset_names
 from vpr_core.data.frames import Frames
-from vpr_core.data.prepare import SENSORS, Plan, write_plan
+from vpr_core.data.plan import SENSORS, Plan
+from vpr_core.data.prepare import write_plan
 from vpr_core.errors import FramesError
 
 NAMES = dataset_names()
