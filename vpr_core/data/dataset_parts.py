@@ -34,12 +34,17 @@ class Boxes:
 
 def check_options(options: Any, **least: float) -> None:
     """Raise FramesError where an option is below the least that it may be, or those of every data set make no sense."""
-    for name, value in {"tolerance_s": 0, "box_half_m": 0, "positive_m": 0, "radius_m": 0, **least}.items():
+    for name, value in {**least, "positive_m": 0, "radius_m": 0}.items():
         given = getattr(options, name)
         if given is not None and not given >= value:
             raise FramesError(f"{name} is {given}, expected {value:g} or more")
     if options.negative_m < options.positive_m:
         raise FramesError(f"negative_m is {options.negative_m}, expected positive_m {options.positive_m} or more")
+
+
+def check_drive_options(options: Any, **least: float) -> None:
+    """The same, and of drives with a camera and a LiDAR."""
+    check_options(options, tolerance_s=0, box_half_m=0, image_height=16, **least)
     if not options.sensors or not {*options.sensors} <= {*SENSORS}:
         raise FramesError(f"sensors are {list(options.sensors)}, expected {' or '.join(SENSORS)}, or both")
 
@@ -100,3 +105,10 @@ def finite(text: str) -> float:
     if not np.isfinite(value := float(text)):
         raise ValueError(f"a number is {text}")
     return value
+
+
+def images_in(folder: Path) -> dict[str, Path]:
+    """The JPEG and PNG files of a folder by their names without the ending; none where there is no such folder."""
+    if not folder.is_dir():
+        return {}
+    return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png")}

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr_core.data.dataset_parts import Boxes, check_options, nearest, scaled_pictures, stamped_files
+from vpr_core.data.dataset_parts import Boxes, check_drive_options, nearest, scaled_pictures, stamped_files
 from vpr_core.data.frames import raw_cloud
 from vpr_core.data.plan import Conversion, Item, Missing, Plan, Run, Sensor
 from vpr_core.errors import FramesError, InputError
@@ -73,7 +73,7 @@ class Options:
     radius_m: float = 25.0
 
     def __post_init__(self) -> None:
-        check_options(self, interval=1, keyframe_m=0, image_height=16, voxel_m=0, points=0)
+        check_drive_options(self, interval=1, keyframe_m=0, voxel_m=0, points=0)
 
 
 def plan(root: Path, options: Options) -> Plan:

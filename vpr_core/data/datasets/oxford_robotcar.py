@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr_core.data.dataset_parts import Boxes, check_options, nearest, stamped_files
+from vpr_core.data.dataset_parts import Boxes, check_drive_options, nearest, stamped_files
 from vpr_core.data.oxford_images import conversions
 from vpr_core.data.oxford_pickles import Pickled, read_pickles
 from vpr_core.data.oxford_submaps import Submap, pose_at, poses_of, read_locations
@@ -93,7 +93,7 @@ class Options:
     radius_m: float = 25.0
 
     def __post_init__(self) -> None:
-        check_options(self, image_height=16)
+        check_drive_options(self)
 
 
 def plan(root: Path, options: Options) -> Plan:
