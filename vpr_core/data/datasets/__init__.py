@@ -7,7 +7,7 @@ with three names:
                              known, and an `Args:` docstring; `sensors`, `positive_m`, `negative_m` and `radius_m` are
                              among them
     WHERE                    what to download from where, in a sentence or two
-    plan(root, options)      looks at the folder `root`, writes nothing and returns a `vpr_core.data.prepare.Plan`: the
+    plan(root, options)      looks at the folder `root`, writes nothing and returns a `vpr_core.data.plan.Plan`: the
                              runs to train on and to test on, frame by frame, and what is missing. It raises
                              FramesError with WHERE where the folder has nothing of the data set
 
