@@ -27,8 +27,8 @@ class Task:
 
     function: Callable[..., object]
     arguments: tuple[Any, ...]
-    after: str | None = None
-    """Name of the task that must be finished first."""
+    after: tuple[str, ...] = ()
+    """Names of the tasks that must be finished first."""
 
 
 def run_tasks(
@@ -69,7 +69,7 @@ def _run(pool: ProcessPoolExecutor, tasks: Mapping[str, Task], show: Callable[[]
     waiting, finished = dict(tasks), set[str]()
     running: dict[Future[None], str] = {}
     while waiting or running:
-        ready = [name for name, task in waiting.items() if task.after is None or task.after in finished]
+        ready = [name for name, task in waiting.items() if finished.issuperset(task.after)]
         if not ready and not running:
             raise ValueError(f"nothing that {sorted(waiting)} wait for will ever be finished")
         with _workers_ignore_interrupts():

@@ -7,9 +7,18 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+
+from vpr_core.cli import main
+from vpr_core.data.frames import Frames, write_index
+from vpr_core.training.recipe import Recipe
+from vpr_core.training.train import train_encoder
 
 
 def evaluate(bundle: Path | None, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -158,6 +167,34 @@ def test_checkpoints_have_both_metrics_where_a_camera_bundle_has_one(
     assert found[0] == cells(result, "bundle")[0][:1] + cells(result, "bundle")[0][2:]
     assert "bundle, thumbnail: descriptors of unit length" in result.stdout
     assert "--checkpoints takes the raw one" in result.stdout
+
+
+def test_labels_of_another_class_table_are_refused(
+    tmp_path: Path,
+    make_drive: Callable[..., Path],
+    toy_recipe: Callable[..., Recipe],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    drive = Frames.load(make_drive(tmp_path / "drive", range(4), 1, clouds=False))
+    cv2.imwrite(str(drive.folder / "label.png"), np.zeros((48, 64), np.uint8))
+
+    def say(table: str) -> None:
+        card = {name: value for name, value in drive.card.items() if name != "schema"}
+        frames = [replace(frame, label="label.png") for frame in drive.frames]
+        write_index(drive.folder, frames, card | {"labels": {"table": table}})
+
+    say("cityscapes_19")
+    recipe = toy_recipe("labels", architecture="structvpr", dim=None, class_table="cityscapes_19", steps=0)
+    checkpoint = train_encoder([drive.folder], tmp_path / "branch", recipe)
+    command = ["evaluate", "--checkpoints", checkpoint, "--database", drive.folder, "--queries", drive.folder]
+    main([*map(str, command)])
+    assert "branch" in capsys.readouterr().out
+    say("ade20k_150")
+    with pytest.raises(SystemExit):
+        main([*map(str, command)])
+    assert f"labels of {drive.folder} are of class table ade20k_150, the network's of cityscapes_19" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

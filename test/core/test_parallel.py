@@ -66,8 +66,8 @@ def test_a_task_has_what_it_comes_after(tasks: ModuleType, tmp_path: Path) -> No
     first, second, third = (tmp_path / name for name in "abc")
     done: list[str] = []
     planned = {
-        "third": Task(tasks.write, (third, second), "second"),
-        "second": Task(tasks.write, (second, first), "first"),
+        "third": Task(tasks.write, (third, second), ("second",)),
+        "second": Task(tasks.write, (second, first), ("first",)),
         "first": Task(tasks.write, (first, None)),
     }
     run_tasks(planned, workers=3, unit="step", finished=done.append)
@@ -76,7 +76,7 @@ def test_a_task_has_what_it_comes_after(tasks: ModuleType, tmp_path: Path) -> No
 
 def test_a_task_that_fails_stops_the_others(tasks: ModuleType, tmp_path: Path) -> None:
     planned = {"long": Task(tasks.go_on_for_long, (tmp_path / "end",)), "bad": Task(tasks.fail, ()),
-             "never": Task(tasks.write, (tmp_path / "never", None), "bad")}  # fmt: skip
+             "never": Task(tasks.write, (tmp_path / "never", None), ("bad",))}  # fmt: skip
     with pytest.raises(BagError, match="no room"):
         run_tasks(planned, workers=2, unit="step")
     assert list(tmp_path.iterdir()) == []
@@ -89,7 +89,7 @@ def test_a_killed_process_is_an_error_that_says_so(tasks: ModuleType) -> None:
 
 def test_waiting_for_what_is_not_there_is_refused(tasks: ModuleType) -> None:
     with pytest.raises(ValueError, match="will ever be finished"):
-        run_tasks({"a": Task(tasks.fail, (), "b")}, workers=1, unit="step")
+        run_tasks({"a": Task(tasks.fail, (), ("b",))}, workers=1, unit="step")
 
 
 def test_no_process_is_left_when_the_parent_is_killed(tasks: ModuleType, tmp_path: Path) -> None:

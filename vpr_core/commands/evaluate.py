@@ -167,8 +167,8 @@ def _checkpoint(name: str, folder: Path, drives: Drives, device: str) -> Method:
     from vpr_core.training.validate import describe_samples
 
     loaded = load_checkpoint(folder)
-    check_sensors(loaded.modality, [*([drives.database] if drives.database else []), *drives.queries])
     model, taken = loaded.model.to(device), NetworkInput.from_json(loaded.modality, loaded.input)
+    check_sensors(loaded.modality, [*([drives.database] if drives.database else []), *drives.queries], taken.labels)
 
     def describe(drive: Frames) -> Any:
         return describe_samples(model, taken, Samples([drive]), normalize=False)[EMBEDDING]

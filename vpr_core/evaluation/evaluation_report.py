@@ -15,14 +15,7 @@ from vpr_core.evaluation.evaluate import Evaluation, by_method
 from vpr_core.evaluation.latency import TimedBundle
 from vpr_core.evaluation.precision_recall import precision_recall
 from vpr_core.evaluation.report import Section, write_report
-from vpr_core.evaluation.sections import (
-    latency_section,
-    map_section,
-    pair_sections,
-    precision_recall_section,
-    recall_section,
-    titles,
-)
+from vpr_core.evaluation.sections import latency_section, method_sections, titles
 
 
 def write_evaluation_report(
@@ -39,10 +32,7 @@ def write_evaluation_report(
     threshold = timed.bundle.accept_similarity if timed and own[0].metric == "cosine" else None
     sections = [
         Section("Figures", FIGURES_TEXT, rows=figure_rows(evaluations)),
-        map_section(own),
-        *(pair_sections(own, seen_by) if seen_by else []),
-        precision_recall_section(own, references, threshold),
-        recall_section(own, references),
+        *method_sections(own, references, seen_by, threshold),
         *(_latency(own, timed) if timed else []),
         Section("Drives", DRIVES_TEXT, rows=drive_rows(drives)),
         *([Section("Model", MODEL_TEXT, rows=bundle_rows(folder, timed.bundle))] if timed and folder else []),

@@ -1,4 +1,4 @@
-"""Sections of a report on evaluations of one method; `bundle_report` puts them together."""
+"""Sections of a report on evaluations of one method."""
 
 from __future__ import annotations
 
@@ -63,17 +63,36 @@ def _which(evaluations: Sequence[Evaluation]) -> str:
     return f" Of {len(evaluations)} pairs of drives, the {MAX_DRIVES} with the lowest Recall@1."
 
 
-def map_section(evaluations: Sequence[Evaluation], title: str = "Map and matches") -> Section:
+def method_sections(
+    evaluations: Sequence[Evaluation],
+    references: Sequence[Evaluation],
+    modality: str,
+    threshold: float | None = None,
+    name: str = "",
+) -> list[Section]:
+    """How well a method answered and where it failed, beside references. name: told after every title.
+
+    modality: a key of SHOW; without it there are no pictures of pairs. threshold: from which a match is accepted.
+    """
+    ending = f": {name}" if name else ""
+    return [
+        map_section(evaluations, f"Map and matches{ending}"),
+        *(pair_sections(evaluations, modality, ending) if modality else []),
+        precision_recall_section(evaluations, references, threshold, f"Precision and recall{ending}"),
+        recall_section(evaluations, references, f"Recall by drive, direction and distance{ending}"),
+    ]
+
+
+def map_section(evaluations: Sequence[Evaluation], title: str) -> Section:
     """Each query drive on the map."""
     charts = [match_map(evaluation, name) for evaluation, name in drawn(evaluations)]
     text = "Every query where its vehicle was; seen from above, x to the right." + _which(evaluations)
     return Section(title, text, charts=charts, legend=True)
 
 
-def pair_sections(evaluations: Sequence[Evaluation], modality: str, title: str = "") -> list[Section]:
+def pair_sections(evaluations: Sequence[Evaluation], modality: str, ending: str) -> list[Section]:
     """Wrong and right best matches as pictures; none of a kind that does not occur."""
-    show, ending = SHOW[modality], f": {title}" if title else ""
-    chosen = [evaluation for evaluation, _ in drawn(evaluations)]
+    show, chosen = SHOW[modality], [evaluation for evaluation, _ in drawn(evaluations)]
     wrong = [pair for evaluation in chosen for pair in wrong_pairs(evaluation, show, WRONG)]
     right = [pair for evaluation in chosen for pair in right_pairs(evaluation, show, RIGHT)]
     seen = CLOUD_TEXT if modality == "lidar" else ""
@@ -97,9 +116,9 @@ CLOUD_TEXT = (
 
 def precision_recall_section(
     evaluations: Sequence[Evaluation],
-    references: Sequence[Evaluation] = (),
-    threshold: float | None = None,
-    title: str = "Precision and recall",
+    references: Sequence[Evaluation],
+    threshold: float | None,
+    title: str,
 ) -> Section:
     """A curve for each query drive; the reference's of the same drives in grey."""
     name_of_other, group = _first(evaluations, [found for found in references if found.has_scores])
@@ -134,9 +153,7 @@ def _drives(evaluation: Evaluation) -> tuple[object, object]:
     return evaluation.database.folder, evaluation.queries.folder
 
 
-def recall_section(
-    evaluations: Sequence[Evaluation], references: Sequence[Evaluation] = (), title: str = "Recall by condition"
-) -> Section:
+def recall_section(evaluations: Sequence[Evaluation], references: Sequence[Evaluation], title: str) -> Section:
     """Recall@1 by query drive, by direction and by distance."""
     shares = [
         recall_of_all(evaluation, name) for evaluation, name in zip(evaluations, titles(evaluations), strict=True)

@@ -17,14 +17,7 @@ from vpr_core.evaluation.evaluate import Evaluation
 from vpr_core.evaluation.figures import overview, rendered
 from vpr_core.evaluation.latency import machine
 from vpr_core.evaluation.report import Section, write_report
-from vpr_core.evaluation.sections import (
-    latency_section,
-    map_section,
-    pair_sections,
-    precision_recall_section,
-    recall_section,
-    titles,
-)
+from vpr_core.evaluation.sections import latency_section, method_sections, titles
 from vpr_core.experiments.demo_figures import MODALITIES, by_condition
 from vpr_core.retrieval.bundle import Bundle
 
@@ -89,12 +82,7 @@ def _comparison(evaluations: Evaluations, modality: str) -> Section:
 
 def _student(evaluations: Evaluations, modality: str) -> list[Section]:
     found, baseline = evaluations[modality, STUDENT], evaluations[modality, BASELINES[modality]]
-    return [
-        map_section(found, f"Map and matches: {modality}"),
-        *pair_sections(found, modality, modality),
-        precision_recall_section(found, baseline, title=f"Precision and recall: {modality}"),
-        recall_section(found, baseline, f"Recall by direction: {modality}"),
-    ]
+    return method_sections(found, baseline, modality, name=modality)
 
 
 def _live(results: Results) -> list[Section]:

@@ -20,12 +20,14 @@ from vpr_core.evaluation.evaluate import Describe, Evaluation, evaluate
 from vpr_core.experiments.town import Drives, TestTown
 from vpr_core.files import sha256_json
 from vpr_core.parallel import Progress, Task, run_tasks
+from vpr_core.structvpr.partition import N_T
 from vpr_core.training.checkpoint import load_checkpoint
 from vpr_core.training.network_input import EMBEDDING, NetworkInput
 from vpr_core.training.recipe import Recipe, as_json
 from vpr_core.training.teacher import teacher_descriptors
 from vpr_core.training.train import train_encoder
 from vpr_core.training.validate import describe_samples
+from vpr_core.training.weigh import weigh
 
 TITLES = {
     ("teacher", EMBEDDING): "teacher",
@@ -49,6 +51,8 @@ class Network:
     """teacher, alone or distilled."""
     recipe: Recipe
     teacher: Network | None = None
+    weighing: Weighing | None = None
+    """How much each sample of its distillation counts; all alike where there is none."""
 
     @property
     def name(self) -> str:
@@ -58,14 +62,40 @@ class Network:
 
     @property
     def hash(self) -> str:
-        """Of the recipe and its teacher's, whatever the seed."""
+        """Of the recipe, its teacher's and what weighs its samples, whatever the seed."""
         recipe = {**as_json(self.recipe), "seed": None}
-        return sha256_json([recipe, self.teacher.hash if self.teacher else None])[:12]
+        weighed = [self.weighing.as_json()] if self.weighing else []
+        return sha256_json([recipe, self.teacher.hash if self.teacher else None, *weighed])[:12]
+
+    @property
+    def after(self) -> tuple[Network, ...]:
+        """The networks that it learns from."""
+        first = (self.teacher, self.weighing.student if self.weighing else None)
+        return tuple(network for network in first if network)
 
     @property
     def alone(self) -> Network:
         """The same network without distillation."""
         return self if self.teacher is None else Network(self.label, "alone", replace(self.recipe, distillation=None))
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """How `weigh` weighs samples by a student alone and by its teacher."""
+
+    student: Network
+    scheme: str = "paper"
+    n_t: int = N_T
+    groups: tuple[str, ...] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        groups = list(self.groups) if self.groups is not None else None
+        return {"student": self.student.hash, "scheme": self.scheme, "n_t": self.n_t, "groups": groups}
+
+    def path(self, folder: Path, teacher: Network) -> Path:
+        """Of the file of weights, in the folder of the checkpoints."""
+        name = sha256_json([self.as_json(), teacher.hash])[:12]
+        return folder / f"weights_{name}_seed{teacher.recipe.seed}.npz"
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -145,7 +175,7 @@ def train_networks(
     is there already is not trained again, one that was interrupted goes on. `finished` is called as each is done.
     """
     tasks = {
-        network.name: Task(_work, (network, folder, drives, device), network.teacher.name if network.teacher else None)
+        network.name: Task(_work, (network, folder, drives, device), tuple(first.name for first in network.after))
         for network in networks
     }
     by_name = {network.name: network for network in networks}
@@ -171,6 +201,7 @@ def _work(network: Network, folder: Path, drives: Drives, device: str, progress:
     cv2.setNumThreads(1)
     out = folder / network.name
     teacher = folder / network.teacher.name if network.teacher else None
+    weights = _weighed(network.weighing, network.teacher, folder, drives, device)
     if not _is_trained(out, network.recipe):
         train_encoder(
             drives.train,
@@ -179,12 +210,26 @@ def _work(network: Network, folder: Path, drives: Drives, device: str, progress:
             drives.validation,
             lambda step, total, _: progress(step, total),
             teacher=teacher,
+            sample_weights=weights,
             save_every=SAVE_EVERY,
             device=device,
         )
     if network.method == "teacher":
         teacher_descriptors(out, [Frames.load(drive) for drive in drives.train], device=device)
     _describe(out, drives.described, device)
+
+
+def _weighed(
+    weighing: Weighing | None, teacher: Network | None, folder: Path, drives: Drives, device: str
+) -> Path | None:
+    """The file of weights of the training samples, made where it is not there; None where all count alike."""
+    if weighing is None or teacher is None:
+        return None
+    path, student = weighing.path(folder, teacher), folder / weighing.student.name
+    if not path.exists():
+        options: dict[str, Any] = {"scheme": weighing.scheme, "n_t": weighing.n_t, "groups": weighing.groups}
+        weigh(student, folder / teacher.name, drives.train, path, **options, device=device)
+    return path
 
 
 def _is_trained(folder: Path, recipe: Recipe) -> bool:

@@ -1,23 +1,27 @@
-"""Plans of tables: which networks a table of the paper asks for, each with its column, its row and its recipes."""
+"""Plans of tables: which columns and rows a table of a paper has, with their recipes and the paper's figures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
 
 from vpr_core.errors import RecipeError
-from vpr_core.experiments.networks import Network, of_length, read_recipe
-from vpr_core.losses.baselines import METHODS
-from vpr_core.training.recipe import RELATIONAL, Distillation, Recipe
 
-Data = Literal["town", "oxford", "boreas"]
-TEACHER, ALONE = "teacher", "alone"
-"""Methods that no file of methods has: the column's teacher, and its student without it."""
-_PLAN = {"title", "paper", "methods", "compare", "columns", "rows"}
+Data = Literal["town", "town_labels", "oxford", "boreas"]
+Shows = Literal["recall", "cost", "drives"]
+TEACHER, ALONE, ABSENT = "teacher", "alone", "absent"
+"""Methods that no file of methods has: the column's teacher, its student without it, and what only the paper has."""
+FIGURES = {"recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10", "samples_weighed": "samples"}
+"""Figures [%] of a cell, by the column of results that has them: what tables call them."""
+NAMES = {"distilvpr": "table*.yaml", "structvpr": "structvpr_*.yaml"}
+"""All plans of a paper by its name, as they are called in FOLDER."""
+FOLDER = Path("config/tables")
+_PLAN = {"title", "paper", "methods", "compare", "columns", "rows", "figures", "by_condition", "shows", "note",
+         "rank_teacher"}  # fmt: skip
 _PAIRING = {"teacher", "student", "methods"}
 
 
@@ -63,26 +67,32 @@ class Plan:
     rows: tuple[PlanRow, ...]
     across_columns: bool
     """Cells are compared over all columns, not within each."""
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """A network that a table shows, with one seed."""
-
-    plan: Plan
-    column: Column
-    row: PlanRow
-    network: Network
+    figures: tuple[str, ...] = ("recall_at_1",)
+    """Of FIGURES, the first of them recall_at_1, by which cells are ranked."""
+    by_condition: bool = False
+    """Each condition of the town stands in the place of a data set."""
+    shows: Shows = "recall"
+    """cost: what networks take, which no training changes; drives: what the other tables are of."""
+    rank_teacher: bool = False
+    """The teacher is a method among the others."""
+    note: str = ""
+    """What the reader has to know of the paper's side."""
 
 
 def read_plans(paths: Sequence[Path]) -> list[Plan]:
-    """The plans of files, and of all files in folders. Raises RecipeError."""
-    files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
+    """The plans of files, of all files in folders, and of a paper by one of NAMES. Raises RecipeError."""
+    files = [file for path in paths for file in _files(path)]
     if not files:
         raise RecipeError(
             f"no plan in {', '.join(map(str, paths))}: expected YAML files such as config/tables/table4.yaml"
         )
     return [read_plan(file) for file in files]
+
+
+def _files(path: Path) -> list[Path]:
+    if str(path) in NAMES and not path.exists():
+        return sorted(FOLDER.glob(NAMES[str(path)]))
+    return sorted(path.glob("*.yaml")) if path.is_dir() else [path]
 
 
 def choose(plans: Sequence[Plan], columns: Sequence[str], methods: Sequence[str], data: Data) -> list[Plan]:
@@ -92,7 +102,7 @@ def choose(plans: Sequence[Plan], columns: Sequence[str], methods: Sequence[str]
     """
     for what, names, known in (
         ("column", columns, {column.name for plan in plans for column in plan.columns}),
-        ("method", methods, {row.method for plan in plans for row in plan.rows}),
+        ("method", methods, {row.method for plan in plans for row in plan.rows} - {ABSENT}),
     ):
         if unknown := set(names) - known:
             raise RecipeError(
@@ -106,23 +116,36 @@ def choose(plans: Sequence[Plan], columns: Sequence[str], methods: Sequence[str]
         )
         for plan in plans
     ]
-    if not any(plan.columns and plan.rows for plan in chosen):
+    found = [plan for plan in chosen if plan.columns and (plan.rows or plan.shows == "drives")]
+    if not any(plan.rows for plan in found) and any(plan.rows for plan in plans):
         raise RecipeError(f"no plan has a column for {data} with these methods")
-    return [plan for plan in chosen if plan.columns and plan.rows]
+    return found
+
+
+def data_of(plans: Sequence[Plan]) -> Data:
+    """The town where a column has recipes for it, else the first data that one has."""
+    known = [data for plan in plans for column in plan.columns for data in column.pairings]
+    return next((data for data in get_args(Data) if data in known), "town")
 
 
 def read_plan(path: Path) -> Plan:
     """A plan, its paths resolved from its own folder; raises RecipeError naming what does not fit."""
-    values = _read(path)
+    values = read_values(path)
     _check_keys(path, "a plan", values, _PLAN, required={"title", "columns", "rows"})
     defaults = values.get("methods") or {}
     columns = tuple(_column(path, name, column, defaults) for name, column in values["columns"].items())
     rows = tuple(_row(path, str(title), row) for title, row in values["rows"].items())
     paper = {name: path.parent / file for name, file in (values.get("paper") or {}).items()}
-    compare = values.get("compare", "rows")
+    compare, figures = values.get("compare", "rows"), tuple(values.get("figures", ("recall_at_1",)))
     if compare not in ("rows", "columns"):
         raise RecipeError(f"{path}: compare is {compare!r}, expected rows or columns")
-    return Plan(path, values["title"], paper, columns, rows, compare == "columns")
+    if figures[:1] != ("recall_at_1",) or not set(figures) <= set(FIGURES):
+        expected = ", ".join(FIGURES)
+        raise RecipeError(f"{path}: figures is {list(figures)}, expected recall_at_1 and others of {expected}")
+    if values.get("shows", "recall") not in get_args(Shows):
+        raise RecipeError(f"{path}: shows is {values['shows']!r}, expected one of {', '.join(get_args(Shows))}")
+    shown = {name: values[name] for name in ("by_condition", "shows", "note", "rank_teacher") if name in values}
+    return Plan(path, values["title"], paper, columns, rows, compare == "columns", figures, **shown)
 
 
 def _column(path: Path, name: str, values: dict[str, Any], defaults: dict[str, str]) -> Column:
@@ -137,78 +160,15 @@ def _column(path: Path, name: str, values: dict[str, Any], defaults: dict[str, s
 
 
 def _row(path: Path, title: str, values: Any) -> PlanRow:
+    values = ABSENT if values is None else values
     changes = dict(values) if isinstance(values, dict) else {"method": values}
     if not isinstance(changes.get("method"), str):
         raise RecipeError(f"{path}: row {title} is {values!r}, expected a method, or keys of which one is method")
     return PlanRow(title, changes.pop("method"), changes)
 
 
-def cells_of(plans: Iterable[Plan], data: Data, seeds: Sequence[int], steps: int | None = None) -> list[Cell]:
-    """Every cell of the plans with every seed; raises RecipeError for a recipe or a method that cannot be.
-
-    steps: instead of the recipes' own, see `of_length`.
-    """
-    return [
-        Cell(plan, column, row, network)
-        for plan in plans
-        for column in plan.columns
-        if data in column.pairings
-        for seed in seeds
-        for row, network in _networks(column.pairings[data], plan.rows, seed, steps)
-    ]
-
-
-def _networks(pairing: Pairing, rows: Sequence[PlanRow], seed: int, steps: int | None) -> list[tuple[PlanRow, Network]]:
-    def read(path: Path) -> Recipe:
-        recipe = replace(read_recipe(path), seed=seed)
-        return recipe if steps is None else of_length(recipe, steps)
-
-    student, methods = read(pairing.student), _read(pairing.methods)
-    if student.distillation is None:
-        raise RecipeError(f"{pairing.student} has no distillation: it is no recipe of a student with a teacher")
-    teacher = Network(pairing.teacher.stem, "teacher", read(pairing.teacher))
-    label, found = pairing.student.stem, []
-    for row in rows:
-        if row.method == TEACHER:
-            found.append((row, teacher))
-        elif row.method == ALONE:
-            found.append((row, Network(label, "alone", replace(student, distillation=None))))
-        else:
-            taught = distillation_of(student.distillation, row, methods, pairing.methods)
-            name = label if taught == student.distillation else f"{label}_{_name(row)}"
-            found.append((row, Network(name, "distilled", replace(student, distillation=taught), teacher)))
-    return found
-
-
-def distillation_of(own: Distillation, row: PlanRow, methods: dict[str, Any], path: Path) -> Distillation:
-    """What a student of that row learns from its teacher.
-
-    own: of the student's recipe, of which a baseline keeps warmup_steps and teacher_modality, and DistilVPR's own
-    methods every key that neither the row nor the method has. Raises RecipeError.
-    """
-    if not isinstance(methods.get(row.method), dict):
-        known = ", ".join((TEACHER, ALONE, *methods))
-        raise RecipeError(f"{path} has no method {row.method}, which the row {row.title} asks for; there are {known}")
-    values = {"method": row.method, **methods[row.method], **row.changes}
-    if values["method"] not in (*RELATIONAL, *METHODS):
-        known = ", ".join((*RELATIONAL, *METHODS))
-        raise RecipeError(f"{path}: {row.method} has method {values['method']}, expected one of {known}")
-    kept = {field.name for field in fields(Distillation)} - {"options"}
-    if values["method"] not in RELATIONAL:
-        kept = {"warmup_steps", "teacher_modality"}
-    try:
-        return Distillation.from_json({**{name: getattr(own, name) for name in kept}, **values})
-    except RecipeError as error:
-        raise RecipeError(f"{path}: row {row.title}: {error}") from error
-
-
-def _name(row: PlanRow) -> str:
-    """Of the row's networks, after their student's."""
-    values = (value for change in row.changes.values() for value in (change if isinstance(change, list) else [change]))
-    return "_".join(map(str, (row.method, *values)))
-
-
-def _read(path: Path) -> dict[str, Any]:
+def read_values(path: Path) -> dict[str, Any]:
+    """Of a file of YAML; raises RecipeError."""
     try:
         values = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:

@@ -13,6 +13,7 @@ import numpy as np
 from vpr_core.data.frames import Frames
 from vpr_core.errors import FramesError
 from vpr_core.evaluation.pairs import average_recall, evaluate_pairs
+from vpr_core.experiments.labelled import label_drives
 from vpr_core.experiments.networks import Network, describer, evaluate_network, table_rows, titles_of
 from vpr_core.experiments.town import CONDITIONS, Drives, Towns, mean_of_others, record_frames, town_drives
 from vpr_core.files import sha256_json
@@ -22,6 +23,14 @@ from vpr_core.training.teacher import hash_of_drives
 Row = dict[str, str]
 DRIVES = f"towns-{GENERATION}"
 """Which drives of made-up towns the figures are of, and the folder of them and of what is trained on them."""
+COLUMNS = (
+    "label", "recipe", "student", "seed", "modality", "method", "drives", "trained_on", "town", "condition", "steps",
+    "seconds",
+    "recall_at_1", "recall_at_5", "recall_at_1_percent", "evaluated",
+)  # fmt: skip
+OF_LABELS = ("recall_at_10", "samples_weighed")
+"""Columns that tables of networks on labels have beside these: samples_weighed is the share of the training samples
+with a weight above 0, empty where samples are not weighed."""
 PAIRS = "all pairs"
 """In the place of a condition, where every run is once the map of every other."""
 
@@ -38,6 +47,10 @@ class Source(Protocol):
 
     @property
     def trained_on(self) -> str: ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the table."""
 
     @property
     def places(self) -> list[str]:
@@ -61,8 +74,11 @@ class Source(Protocol):
     def rows(self, network: Network) -> list[dict[str, Any]]:
         """Of a network that was trained and has described what it is tested with."""
 
-    def recall(self, rows: Sequence[Row]) -> float | None:
-        """Of a network's rows one figure [%]; None where some are missing."""
+    def recall(self, rows: Sequence[Row], figure: str = "recall_at_1") -> float | None:
+        """Of a network's rows the mean of a column [%]; None where some are missing, or have no such figure."""
+
+    def by_condition(self, rows: Sequence[Row], figure: str = "recall_at_1") -> dict[str, float]:
+        """The same for each condition, over the places; without those of which some are missing."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +88,19 @@ class TownSource:
     work: Path
     train_towns: Sequence[int]
     test_towns: Sequence[int]
+    labelled: bool = False
+    """Frames have labels, and no clouds."""
     name: str = DRIVES
     says: str = "Recall@1 [%] within 10 m, the mean over the towns of the mean of the conditions other than the map's"
 
     @property
     def drives(self) -> Towns:
-        return Towns.planned(self.work / DRIVES / "frames", self.train_towns, self.test_towns)
+        frames = self.work / DRIVES / ("labelled" if self.labelled else "frames")
+        return Towns.planned(frames, self.train_towns, self.test_towns)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*COLUMNS, *OF_LABELS) if self.labelled else COLUMNS
 
     @property
     def trained_on(self) -> str:
@@ -89,7 +112,7 @@ class TownSource:
 
     @property
     def folder(self) -> Path:
-        return self.work / DRIVES / f"trained_on_{self.trained_on}"
+        return self.work / DRIVES / f"{'labelled_' if self.labelled else ''}trained_on_{self.trained_on}"
 
     @property
     def options(self) -> str:
@@ -100,6 +123,8 @@ class TownSource:
         folder = self.work / DRIVES
         drives = town_drives(folder / "bags", self.train_towns, self.test_towns)
         record_frames(drives, folder / "frames", workers=workers)
+        if self.labelled:
+            label_drives(drives, folder / "frames", folder / "labelled", workers=workers)
 
     def rows(self, network: Network) -> list[dict[str, Any]]:
         return [
@@ -109,13 +134,25 @@ class TownSource:
             for row in table_rows(evaluations, network.recipe.modality, network.recipe.seed, town)
         ]
 
-    def recall(self, rows: Sequence[Row]) -> float | None:
-        found: dict[str, dict[str, float]] = {place: {} for place in self.places}
-        for row in rows:
-            found[row["town"]][row["condition"]] = float(row["recall_at_1"])
+    def recall(self, rows: Sequence[Row], figure: str = "recall_at_1") -> float | None:
+        found = _by_place(self.places, rows, figure)
         if not all(set(CONDITIONS) <= of_town.keys() for of_town in found.values()):
             return None
         return 100 * float(np.mean([mean_of_others(of_town) for of_town in found.values()]))
+
+    def by_condition(self, rows: Sequence[Row], figure: str = "recall_at_1") -> dict[str, float]:
+        found = list(_by_place(self.places, rows, figure).values())
+        names = [name for name in found[0] if all(name in of_town for of_town in found)]
+        return {name: 100 * float(np.mean([of_town[name] for of_town in found])) for name in names}
+
+
+def _by_place(places: Sequence[str], rows: Sequence[Row], figure: str) -> dict[str, dict[str, float]]:
+    """A figure by place and condition."""
+    found: dict[str, dict[str, float]] = {place: {} for place in places}
+    for row in rows:
+        if row.get(figure):
+            found[row["town"]][row["condition"]] = float(row[figure])
+    return found
 
 
 @dataclass(frozen=True)
@@ -142,6 +179,10 @@ class RunSource:
     @property
     def drives(self) -> Drives:
         return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return COLUMNS
 
     @cached_property
     def trained_on(self) -> str:
@@ -178,8 +219,11 @@ class RunSource:
             rows.append({**average, **known, "condition": PAIRS})
         return rows
 
-    def recall(self, rows: Sequence[Row]) -> float | None:
-        return next((100 * float(row["recall_at_1"]) for row in rows if row["condition"] == PAIRS), None)
+    def recall(self, rows: Sequence[Row], figure: str = "recall_at_1") -> float | None:
+        return self.by_condition(rows, figure).get(PAIRS)
+
+    def by_condition(self, rows: Sequence[Row], figure: str = "recall_at_1") -> dict[str, float]:
+        return {row["condition"]: 100 * float(row[figure]) for row in rows if row.get(figure)}
 
 
 def _hash_of(folders: Sequence[Path]) -> str:

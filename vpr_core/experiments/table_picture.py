@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from vpr_core.errors import RecipeError
 from vpr_core.evaluation.figures import rendered
+from vpr_core.experiments.cells import Cell
 from vpr_core.experiments.paper import Entry, groups_of
-from vpr_core.experiments.plans import ALONE, Cell, Plan
+from vpr_core.experiments.plans import ALONE, TEACHER, Plan
 from vpr_core.experiments.sources import Row, Source
 from vpr_core.files import write_atomic
 
@@ -52,13 +53,16 @@ def gains_of(entries: Sequence[Entry]) -> Gains:
     alone = next((entry for entry in entries if entry.row.method == ALONE), None)
     gains: Gains = {}
     for entry in entries:
-        if alone is None or not entry.is_student or entry is alone:
+        if alone is None or entry.row.method == TEACHER or entry is alone:
             continue
-        seeds = [seed for seed in entry.ours if seed in alone.ours]
-        if seeds:
-            ours = np.array([entry.ours[seed] - alone.ours[seed] for seed in seeds])
-            papers = {name: np.array([value - alone.paper[name]]) for name, value in entry.paper.items()
-                      if name in alone.paper}  # fmt: skip
+        own, without = entry.of(), alone.of()
+        if seeds := [seed for seed in own if seed in without]:
+            ours = np.array([own[seed] - without[seed] for seed in seeds])
+            papers = {
+                name: np.array([value - of_alone])
+                for name in entry.paper
+                if (value := entry.recall_of(name)) is not None and (of_alone := alone.recall_of(name)) is not None
+            }
             gains[entry.name] = {"ours": ours, **papers}
     return gains
 

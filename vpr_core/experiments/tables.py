@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from vpr_core.errors import FramesError
+from vpr_core.evaluation.evaluate import rounded
+from vpr_core.experiments.cells import Cell
 from vpr_core.experiments.networks import TITLES, Network, cores, train_networks
-from vpr_core.experiments.plans import Cell
-from vpr_core.experiments.sources import Row, Source
+from vpr_core.experiments.sources import COLUMNS, Row, Source
 from vpr_core.training.checkpoint import load_checkpoint
 from vpr_core.training.network_input import EMBEDDING
-
-COLUMNS = (
-    "label", "recipe", "student", "seed", "modality", "method", "drives", "trained_on", "town", "condition", "steps",
-    "seconds",
-    "recall_at_1", "recall_at_5", "recall_at_1_percent", "evaluated",
-)  # fmt: skip
+from vpr_core.training.weigh import load_sample_weights
 
 
 def run_tables(
@@ -37,7 +33,7 @@ def run_tables(
     The source's folder may be thrown away, at the price of the time. Rows of other drives stay in `out` and are not
     used. Raises FramesError where `out` is another table.
     """
-    there = {_place_in_table(row) for row in read_rows(out)}
+    there = {_place_in_table(row) for row in read_rows(out, source.columns)}
     networks: dict[tuple[str, ...], Network] = {}
     for cell in cells:  # networks of one recipe are one network, whatever cells they stand in
         networks.setdefault(_place(cell.network, source), cell.network)
@@ -48,10 +44,10 @@ def run_tables(
 
     def finished(network: Network) -> None:
         rows = _rows(network, source) if network in missing else []
-        _append(out, [row for row in rows if _place_in_table(row) not in there])
+        _append(out, [row for row in rows if _place_in_table(row) not in there], source.columns)
 
     train_networks(
-        _with_teachers(missing),
+        _with_those_before(missing),
         source.folder,
         source.drives,
         device=device,
@@ -61,14 +57,14 @@ def run_tables(
     )
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, columns: Sequence[str] = COLUMNS) -> list[Row]:
     """The rows of a table; raises FramesError where the file has other columns."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise FramesError(f"{path} has columns {reader.fieldnames}, expected {list(COLUMNS)}: choose another --out")
+        if tuple(reader.fieldnames or ()) != tuple(columns):
+            raise FramesError(f"{path} has columns {reader.fieldnames}, expected {list(columns)}: choose another --out")
         return list(reader)
 
 
@@ -98,10 +94,11 @@ def _place_in_table(row: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(row[name]) for name in ("recipe", "seed", "drives", "trained_on", "town"))
 
 
-def _with_teachers(networks: Sequence[Network]) -> list[Network]:
-    """The networks, and before them the teachers that are finished in the table but needed again."""
-    teachers = [network.teacher for network in networks if network.teacher]
-    return list({network.name: network for network in (*teachers, *networks)}.values())
+def _with_those_before(networks: Sequence[Network]) -> list[Network]:
+    """The networks, and before them those that they learn from, which may be finished in the table."""
+    before = [each for network in networks for each in network.after]
+    first = _with_those_before(before) if before else []
+    return list({network.name: network for network in (*first, *networks)}.values())
 
 
 def _rows(network: Network, source: Source) -> list[dict[str, Any]]:
@@ -115,15 +112,18 @@ def _rows(network: Network, source: Source) -> list[dict[str, Any]]:
         "steps": card["steps"],
         "seconds": card["seconds"],
     }
+    if network.weighing and network.teacher:
+        weights = load_sample_weights(network.weighing.path(source.folder, network.teacher)).weights
+        known["samples_weighed"] = rounded(float((weights > 0).mean()))
     return [{**row, **known} for row in source.rows(network)]
 
 
-def _append(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def _append(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     """In one write, so that a kill leaves all rows of a network or none."""
     if not rows:
         return
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         writer.writeheader()

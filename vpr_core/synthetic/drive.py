@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from vpr_core.synthetic.camera import Camera, jpeg, photograph, pixel_passage
 from vpr_core.synthetic.conditions import Condition, condition_named, sun_at
 from vpr_core.synthetic.gnss import Gnss, fixes, town_origin
 from vpr_core.synthetic.labels import label_image
+from vpr_core.synthetic.leaves import Passage
 from vpr_core.synthetic.lidar import Lidar, scan
 from vpr_core.synthetic.routes import checked_route
 from vpr_core.synthetic.scene import Scene
@@ -118,6 +119,16 @@ def record_drive(
     return drive.out
 
 
+def labels_at(drive: Drive, stamps_ns: Iterable[int]) -> Iterator[np.ndarray]:
+    """What each pixel of the drive's camera shows at these stamps, uint8 [height, width] as `label_image` has it.
+
+    With the drive's own image_size these are the labels that its bag has, or would have had. Raises as `record_drive`.
+    """
+    vehicle = _Vehicle(drive, Town(drive.town, drive.style), _checked(drive))
+    for stamp_ns in stamps_ns:
+        yield vehicle.labels((stamp_ns - drive.epoch_ns) / 1e9)
+
+
 def _checked(drive: Drive) -> Condition:
     """The condition of a drive; raises VprError where the drive asks for what there is not."""
     checked_route(drive.route)
@@ -128,16 +139,29 @@ def _checked(drive: Drive) -> Condition:
     return condition_named(drive.condition)
 
 
-class _Recorder:
-    """The vehicle with its sensors, writing as it goes."""
+class _Vehicle:
+    """On its way through what stands and moves there, with a camera."""
 
-    def __init__(self, drive: Drive, town: Town, condition: Condition, bag: BagWriter) -> None:
-        self._drive, self._bag = drive, bag
+    def __init__(self, drive: Drive, town: Town, condition: Condition) -> None:
+        self._drive = drive
         self._condition = _of_the_day(condition, drive.rng(6))
-        self._camera, self._lidar, self._gnss = Camera(*drive.image_size), Lidar(columns=drive.lidar_columns), Gnss()
+        self._camera = Camera(*drive.image_size)
         line_m = _shortened(town.route(drive.route), drive.max_length_m)
         self.trajectory: Trajectory = follow(line_m, drive.rng(3, of_condition=False))
         self._scene: Scene = town.scene(drive.seed, self.trajectory)
+
+    def labels(self, time_s: float, passage: Passage | None = None) -> np.ndarray:
+        """`label_image` at that time; passage: as there."""
+        scene, pose, pitch_rad = self._scene.at(time_s), self.trajectory.pose(time_s), self.trajectory.pitch(time_s)
+        return label_image(self._camera, scene, pose, self._condition, pitch_rad=pitch_rad, passage=passage)
+
+
+class _Recorder(_Vehicle):
+    """The vehicle with its sensors, writing as it goes."""
+
+    def __init__(self, drive: Drive, town: Town, condition: Condition, bag: BagWriter) -> None:
+        super().__init__(drive, town, condition)
+        self._bag, self._lidar, self._gnss = bag, Lidar(columns=drive.lidar_columns), Gnss()
         self._origin = town_origin(town.seed)
         self._sun_azimuth_rad = town.sun_azimuth_rad + float(drive.rng(1).normal(0, 0.35))
         self._noise = drive.rng(2)
@@ -201,8 +225,8 @@ class _Recorder:
         self._bag.camera_info(CAMERA_INFO_TOPIC, stamp_ns, "camera_optical", size=size, matrix=self._camera.matrix)
         self._bag.image_jpeg(IMAGE_TOPIC, stamp_ns, "camera_optical", jpeg(image))
         if self._drive.labels:
-            labels = label_image(self._camera, scene, pose, condition, pitch_rad=pitch_rad, passage=passage)
-            self._bag.image_png(LABEL_TOPIC, stamp_ns, "camera_optical", cv2.imencode(".png", labels)[1].tobytes())
+            labels = cv2.imencode(".png", self.labels(time_s, passage))[1].tobytes()
+            self._bag.image_png(LABEL_TOPIC, stamp_ns, "camera_optical", labels)
 
     def _write_cloud(self, time_s: float, _: None) -> None:
         """A sweep; what else moves is taken to stand still during it, where it is in its middle."""

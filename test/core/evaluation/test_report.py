@@ -198,7 +198,7 @@ def test_the_report_on_a_bundle(request: pytest.FixtureRequest, frames: Path, tm
     page = Page(path)
     page.check()
     for words in ("Map and matches", "Right matches", "average precision", "PR AUC", "AUROC",
-                  "Recall by condition", "direction",
+                  "Recall by drive, direction and distance",
                   "Latency", "p50", "Drives", drive.session, bundle.hash, simple.name.replace("_", " "),
                   f"{len(drive)} {'images' if name == 'bundle' else 'clouds'} of one query drive"):  # fmt: skip
         assert words in page.text, words

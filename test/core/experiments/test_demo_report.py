@@ -40,8 +40,8 @@ def test_the_report_compares_methods_and_shows_each_student(
     )
     page = report.read_text()
     for words in ("Recall@1 by condition: lidar", "Map and matches: camera", "Wrong matches: lidar", "0.750",
-                  "Right matches: camera", "Recall by direction: camera", "Live latency", "Model: lidar",
-                  "camera: median 5.0 ms"):  # fmt: skip
+                  "Right matches: camera", "Recall by drive, direction and distance: camera", "Live latency",
+                  "Model: lidar", "camera: median 5.0 ms"):  # fmt: skip
         assert words in page, words
     assert "lidar: median" not in page  # no time was recorded
     assert (tmp_path / "overview.jpg").read_bytes()[:2] == b"\xff\xd8"

@@ -10,16 +10,18 @@ import yaml
 
 from vpr_core.cli import _values, build_parser, main
 from vpr_core.errors import RecipeError
+from vpr_core.experiments.cells import Cell, cells_of, distillation_of, entry_of
 from vpr_core.experiments.networks import Network, comparison, read_recipe
-from vpr_core.experiments.paper import read_paper
-from vpr_core.experiments.plans import Cell, Data, cells_of, choose, distillation_of, read_plan, read_plans
+from vpr_core.experiments.paper import paper_of
+from vpr_core.experiments.plans import Data, choose, data_of, read_plan, read_plans
 from vpr_core.experiments.tables import read_rows
 from vpr_core.training.objective import Distiller
 from vpr_core.training.recipe import Distillation, as_json
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "config" / "tables"
-PLANS = read_plans([FOLDER])
+PLANS = read_plans(sorted(FOLDER.glob("table*.yaml")))
+STRUCTVPR = read_plans(sorted(FOLDER.glob("structvpr_*.yaml")))
 ELEVEN = ["alone", "kd", "afd", "epc_net", "rkd", "csd", "lsd_net", "mkd", "S", "C", "SC"]
 
 
@@ -29,8 +31,7 @@ def cells(name: str, data: Data = "town", seed: int = 0) -> list[Cell]:
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.path.stem)
 def test_every_cell_has_a_figure_in_the_paper_and_recipes_for_its_data(plan: Any) -> None:
-    for table, path in plan.paper.items():
-        figures = read_paper(path)
+    for table, figures in paper_of(plan).items():
         assert {(column.title, row.title) for column in plan.columns for row in plan.rows} == set(figures), table
         data: Data = "oxford" if "Oxford" in table else "boreas"
         assert all(data in column.pairings and "town" in column.pairings for column in plan.columns)
@@ -45,6 +46,44 @@ def test_the_tables_are_all_there() -> None:
     assert [plan.path.stem for plan in PLANS] == ["table1_2", "table3", "table4", "table5", "table6"]
     assert [row.method for row in PLANS[0].rows] == [row.method for row in PLANS[1].rows] == ["teacher", *ELEVEN]
     assert len(cells("table1_2", "oxford")) == 48
+
+
+@pytest.mark.parametrize("plan", STRUCTVPR, ids=lambda plan: plan.path.stem)
+def test_structvpr_s_rows_are_those_of_the_paper(plan: Any) -> None:
+    tables = paper_of(plan)
+    assert bool(tables) == (plan.path.stem not in ("structvpr_table1", "structvpr_figure6"))
+    for figures in tables.values():
+        ours = {"RGB"} if plan.path.stem == "structvpr_table2" else set[str]()
+        assert {row.title for row in plan.rows} - ours == {row for _, row in figures}
+    for cell in cells_of([plan], "town_labels", [3]):
+        assert {network.recipe.seed for network in (cell.network, *cell.network.after)} == {3}
+        if cell.network.recipe.distillation:
+            Distiller(cell.network.recipe.distillation, 448, 480)
+
+
+def test_structvpr_s_students_have_their_weights_from_one_stage_i() -> None:
+    networks = {cell.row.method: cell.network for cell in cells_of(STRUCTVPR, "town_labels", [0])}
+    assert networks["alone"].recipe == read_recipe(ROOT / "config" / "structvpr" / "town_rgb.yaml")
+    taught = {method: network for method, network in networks.items() if network.weighing}
+    assert len({network.hash for network in taught.values()}) == len({n.name for n in taught.values()}) == len(taught)
+    for method, network in taught.items():
+        assert network.weighing and network.teacher and network.after == (network.teacher, networks["alone"])
+        branch = networks[f"seg_{method}"] if f"seg_{method}" in networks else networks["teacher"]
+        assert (network.teacher.name, network.teacher.hash) == (branch.name, branch.hash)
+    weighing = networks["D1"].weighing
+    assert weighing and (weighing.scheme, weighing.groups, weighing.n_t) == ("all", ("D1",), 10)
+    assert networks["paper"].recipe == networks["D1"].recipe == networks["three"].recipe
+    assert networks["seg_three"].recipe.label_encoding == "three"
+
+
+def test_the_data_of_plans_is_the_town_they_have_recipes_for() -> None:
+    assert (data_of(PLANS), data_of(STRUCTVPR)) == ("town", "town_labels")
+
+
+def test_plans_of_a_paper_go_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for name, plans in (("distilvpr", PLANS), ("structvpr", STRUCTVPR)):
+        assert [plan.path.name for plan in read_plans([Path(name)])] == [plan.path.name for plan in plans]
 
 
 def test_methods_differ_in_distillation_only() -> None:
@@ -117,7 +156,7 @@ def test_columns_and_methods_are_chosen_by_name() -> None:
 def test_the_command_takes_plans() -> None:
     options = _values(build_parser().parse_args(["tables", "a.yaml", "b.yaml", "--methods", "kd"])["tables"])
     assert (options["plans"], options["methods"]) == ([Path("a.yaml"), Path("b.yaml")], ["kd"])
-    assert _values(build_parser().parse_args(["tables"])["tables"])["plans"] == [Path("config/tables")]
+    assert _values(build_parser().parse_args(["tables"])["tables"])["plans"] == [Path("distilvpr")]
 
 
 def test_the_command_says_what_is_missing_and_trains_nothing(
@@ -147,7 +186,7 @@ def test_a_distillation_keeps_what_its_student_s_recipe_says() -> None:
     row = PLANS[0].rows[2]
 
     def of(method: str, entry: dict[str, Any], **changes: Any) -> Distillation:
-        return distillation_of(own, type(row)("row", method, changes), {method: entry}, Path("m.yaml"))
+        return distillation_of(own, type(row)("row", method, changes), entry, Path("m.yaml"))
 
     assert of("kd", {"weight": 4.0, "options": {"temperature": 2.0}}) == Distillation(
         method="kd", weight=4.0, warmup_steps=7, teacher_modality="lidar", options={"temperature": 2.0}
@@ -160,7 +199,7 @@ def test_a_distillation_keeps_what_its_student_s_recipe_says() -> None:
     with pytest.raises(RecipeError, match="m.yaml: nine has method nine, expected one of S,"):
         of("nine", {})
     with pytest.raises(RecipeError, match="m.yaml has no method kd, which the row row asks for; there are"):
-        distillation_of(own, type(row)("row", "kd", {}), {}, Path("m.yaml"))
+        entry_of(type(row)("row", "kd", {}), {}, Path("m.yaml"))
 
 
 @pytest.mark.parametrize(

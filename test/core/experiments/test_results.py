@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from vpr_core.errors import RecipeError
-from vpr_core.experiments.paper import PAPER_COLUMNS, groups_of, read_paper
-from vpr_core.experiments.plans import Cell, Plan, cells_of, read_plan
+from vpr_core.experiments.cells import Cell, cells_of
+from vpr_core.experiments.paper import groups_of, read_paper
+from vpr_core.experiments.plans import Plan, read_plan
 from vpr_core.experiments.results import gains, margins, summary
-from vpr_core.experiments.sources import Row, TownSource
+from vpr_core.experiments.sources import COLUMNS, Row, TownSource
 from vpr_core.experiments.table_picture import gains_of, write_picture
 from vpr_core.experiments.table_report import order_sentence, report
-from vpr_core.experiments.tables import COLUMNS
 from vpr_core.experiments.town import CONDITIONS, OPPOSITE
 
 ROOT = Path(__file__).parents[3]
@@ -71,10 +71,10 @@ def measured(plan: Plan, recall: dict[str, list[float]]) -> dict[Cell, list[Row]
 def test_ours_stand_beside_the_paper_s(plan: Plan) -> None:
     rows = measured(plan, {"alone": [0.5, 0.6], "S": [0.7, 0.7], "C": [0.6, 0.6], "SC": [0.4]})
     (entries,) = groups_of(plan, rows, SOURCE).values()
-    ours = {entry.row.method: (round(entry.mean, 6), len(entry.ours)) for entry in entries if entry.ours}
+    ours = {entry.row.method: (round(entry.mean(), 6), len(entry.ours)) for entry in entries if entry.ours}
     assert ours == {"alone": (60, 2), "S": (75, 2), "C": (65, 2), "SC": (45, 1)}
-    assert entries[0].spread == pytest.approx(10 / 2**0.5)
-    assert entries[0].paper == {"Table 4, Boreas": 59.3}
+    assert entries[0].spread() == pytest.approx(10 / 2**0.5)
+    assert entries[0].paper == {"Table 4, Boreas": {"recall_at_1": 59.3}}
     text = report([plan], rows, SOURCE)
     lines = {line.split("  ")[0]: line.split()[-7:] for line in text.splitlines() if "of 2" in line}
     assert lines["L_tt-ss (3)"] == ["of", "2", "75.0", "0.0", "61.3", "1", "3"]
@@ -85,6 +85,55 @@ def test_ours_stand_beside_the_paper_s(plan: Plan) -> None:
         f"What is missing: vpr-distill tables {plan.path} --columns camera_from_lidar --methods tt_ts SC --seeds 0 1"
         in text
     )
+
+
+def test_several_figures_and_data_sets_stand_side_by_side() -> None:
+    plan = read_plan(ROOT / "config" / "tables" / "structvpr_table5.yaml")
+    source, recall = TownSource(Path("runs"), [1], [2, 4], labelled=True), {"alone": [0.5, 0.7], "D1": [0.8, 0.8]}
+    rows: dict[Cell, list[Row]] = {
+        cell: [
+            dict.fromkeys(source.columns, "")
+            | {"town": str(town), "condition": condition, "method": "student alone"}
+            | {f"recall_at_{k}": str(values[cell.network.recipe.seed] + k / 100) for k in (1, 5, 10)}
+            | ({"samples_weighed": "0.04"} if cell.row.method == "D1" else {})
+            for town in source.test_towns
+            for condition in (*CONDITIONS, OPPOSITE)
+        ]
+        if (values := recall.get(cell.row.method))
+        else []
+        for cell in cells_of([plan], "town_labels", [0, 1])
+    }
+    lines = {line.split("  ")[0]: line.split("  ") for line in report([plan], rows, source).splitlines()}
+    cells = {row: [cell.strip() for cell in line if cell] for row, line in lines.items()}
+    assert cells["row"][:7] == ["row", "seeds", "ours", "spread", "R@5", "R@10", "samples"]
+    assert cells["None"] == [
+        "None", "2 of 2", "61.0", "14.1", "65.0", "70.0", "-", "75.8 / 85.3 / 87.3", "55.1 / 71.9 / 76.4", "0.0", "2",
+        "8", "8",
+    ]  # fmt: skip
+    assert cells["D1 {x<=N_t<y}"][2:7] == ["81.0", "0.0", "85.0", "90.0", "4.0"]
+    assert cells["All"][1:7] == ["0 of 2", "-", "-", "-", "-", "-"]
+
+
+def test_conditions_stand_in_the_place_of_data_sets() -> None:
+    plan = read_plan(ROOT / "config" / "tables" / "structvpr_table2.yaml")
+    source, others = TownSource(Path("runs"), [1], [2], labelled=True), {"dusk": "0.5", "noon": "0.9"}
+    rows: dict[Cell, list[Row]] = {
+        cell: [
+            {
+                "town": "2",
+                "condition": condition,
+                "method": "student alone",
+                "recall_at_1": others.get(condition, "0.3"),
+            }
+            for condition in (*CONDITIONS, OPPOSITE)
+        ]
+        for cell in cells_of([plan], "town_labels", [0])
+    }
+    text = report([plan], rows, source)
+    (heads, *cells) = text.split("R@1 by condition of the queries, the map at noon\n")[1].splitlines()[:3]
+    assert heads.split() == ["row", *CONDITIONS, OPPOSITE]
+    assert cells[0].split() == ["RGB", "90.0", "50.0", *["30.0"] * 6] and cells[1].startswith("StructVPR (A)")
+    assert "SFRS" in text and "its table it is 24.8" in text
 
 
 def test_the_order_is_said_plainly() -> None:
@@ -114,9 +163,14 @@ def test_the_picture_shows_gains_over_the_same_seeds(plan: Plan, tmp_path: Path)
 
 def test_tables_of_the_paper_are_read_and_others_refused(tmp_path: Path) -> None:
     paths = sorted((ROOT / "tables" / "paper").glob("distilvpr_table*.csv"))
-    assert [len(read_paper(path)) for path in paths] == [48, 48, 48, 5, 21, 6]
-    assert read_paper(paths[1])["MinkLoc++ -> MinkLoc++2D", "DistilVPR-SC"] == 67.2
-    assert {path.read_text().splitlines()[0] for path in paths} == {",".join(PAPER_COLUMNS)}
+    tables = [table for path in paths for table in read_paper(path).values()]
+    assert list(map(len, tables)) == [48, 48, 48, 5, 21, 6]
+    assert tables[1]["MinkLoc++ -> MinkLoc++2D", "DistilVPR-SC"] == {"recall_at_1": 67.2}
+    groups = read_paper(ROOT / "tables" / "paper" / "structvpr_table5.csv")
+    assert {name: len(table) for name, table in groups.items()} == {"MSLS val": 10, "MSLS challenge": 10}
+    assert groups["MSLS val"]["", "D4 {x>N_t}"] == {
+        "recall_at_1": 71.6, "recall_at_5": 83.7, "recall_at_10": 85.1, "samples_weighed": 30.45
+    }  # fmt: skip
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     with pytest.raises(RecipeError, match="no table of a paper"):
         read_paper(tmp_path / "bad.csv")

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from vpr_core.errors import FramesError
-from vpr_core.experiments.plans import cells_of, read_plan
+from vpr_core.experiments.cells import cells_of
+from vpr_core.experiments.plans import read_plan
 from vpr_core.experiments.sources import DRIVES, PAIRS, Row, RunSource, TownSource
 from vpr_core.experiments.tables import read_rows, rows_of, run_tables
 from vpr_core.experiments.town import CONDITIONS, OPPOSITE, Towns, town_drives

@@ -21,7 +21,7 @@ from vpr_core.data.pointcloud import cloud_from_message
 from vpr_core.errors import BagError, VprError
 from vpr_core.geodesy import enu_from_wgs84
 from vpr_core.synthetic.camera import Camera
-from vpr_core.synthetic.drive import Drive, record_drive, record_drives
+from vpr_core.synthetic.drive import Drive, labels_at, record_drive, record_drives
 from vpr_core.synthetic.gnss import town_origin
 from vpr_core.synthetic.lidar import POINT
 from vpr_core.synthetic.surface import Label
@@ -147,6 +147,13 @@ def test_labels_show_what_the_pictures_show(recorded: dict[str, list[Any]]) -> N
         assert road > 0.1 and sky > 0.02 and (label == Label.BUILDING).mean() > 0.05
         blueness = shown[..., 0].astype(float) - shown[..., 2]
         assert blueness[label == Label.SKY].mean() > blueness[label == Label.ROAD].mean()
+
+
+def test_labels_can_be_drawn_without_recording(recorded: dict[str, list[Any]], noon_bag: Path) -> None:
+    messages = recorded["/camera/labels/compressed"]
+    drive = Drive(noon_bag, 4, "noon", "loop", 1, 40.0)
+    for message, drawn in zip(messages, labels_at(drive, map(stamp_ns, messages)), strict=True):
+        assert (cv2.imdecode(message.data, cv2.IMREAD_UNCHANGED) == drawn).mean() > 0.999  # stamps are rounded
 
 
 def test_fixes_wander_around_the_true_way_as_far_as_they_say(town: Town, tmp_path: Path) -> None:
