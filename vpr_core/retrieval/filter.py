@@ -131,7 +131,7 @@ class PlaceFilter:
             self._predict()
             self._weigh(ratio)
             self._moved, self._is_first = Motion(), False
-        return self._estimate(ratio, motion is not None or self._moved_ns == stamp_ns, is_step, stamp_ns)
+        return self._estimate(ratio, motion is not None, is_step, stamp_ns)
 
     def _checked(self, similarities: np.ndarray, motion: Pose | None) -> np.ndarray:
         similarities = np.asarray(similarities, dtype=np.float64)
@@ -184,13 +184,12 @@ class PlaceFilter:
         self._states, self._off_map = self._states / total, self._off_map / total
 
     def _estimate(self, ratio: np.ndarray, has_motion: bool, is_step: bool, stamp_ns: int) -> Estimate:
-        best, probability, near = self._best()
-        rest = np.where(near, 0.0, self._states)
-        second = int(rest.argmax())
-        second_probability = float(rest[self._near(second)].sum())
+        best, near = self._best()
+        probability = min(float(self._states[near].sum()), 1.0)
+        second, around = self._beside(near)
+        second_probability = float(self._states[around].sum())
         place_id = best % self._places
-        against = -self.observation_model.off_map_log_ratio
-        supported = bool(ratio[np.flatnonzero(near) % self._places].max() >= against)
+        supported = bool(ratio[np.flatnonzero(near) % self._places].max() >= 0)
         return Estimate(
             stamp_ns=stamp_ns,
             belief=self._states.reshape(-1, self._places).sum(axis=0),
@@ -212,11 +211,18 @@ class PlaceFilter:
         x, y, z, w = pose.quaternion_xyzw
         return Pose(pose.position_m, (y, -x, w, -z))  # half a turn about the vehicle's own z
 
-    def _best(self) -> tuple[int, float, np.ndarray]:
-        """The likeliest state, the belief in and around it, and which states [S] are around it."""
+    def _best(self) -> tuple[int, np.ndarray]:
+        """The likeliest state of the likeliest surroundings, and which states [S] these are."""
         best = int(self._states.argmax())
         near = self._near(best)
-        return best, min(float(self._states[near].sum()), 1.0), near
+        second, around = self._beside(near)
+        # A peak may be lower than another and stand on more.
+        return (second, self._near(second)) if self._states[around].sum() > self._states[near].sum() else (best, near)
+
+    def _beside(self, near: np.ndarray) -> tuple[int, np.ndarray]:
+        """The likeliest state that is not near, and which states [S] around it are not either."""
+        second = int(np.where(near, 0.0, self._states).argmax())
+        return second, self._near(second) & ~near
 
     def _near(self, state: int) -> np.ndarray:
         off = self._graph.poses - self._graph.poses[state]

@@ -29,7 +29,7 @@ class MotionModel:
 
     position_sigma_m: float = 1.0
     """Standard deviation of the way between vehicle and place; half the places' spacing where that is more [m]."""
-    odometry_sigma_per_m: float = 0.05
+    odometry_sigma_per_m: float = 0.1
     """Standard deviation of odometry's drift along the way, of each metre travelled [m/m]."""
     heading_sigma_rad: float = 0.15
     """Standard deviation of the heading after a step without a turn [rad]."""
@@ -39,7 +39,7 @@ class MotionModel:
     """Chance a metre that the vehicle leaves the map where its way does not tell, as by a street beside the map's."""
     enter_per_m: float = 2e-3
     """Chance a metre that a vehicle off the map comes onto it, at any place."""
-    jump_per_m: float = 1e-4
+    jump_per_m: float = 5e-4
     """Chance a metre that the vehicle is put down at any other place."""
 
 

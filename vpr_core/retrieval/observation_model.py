@@ -34,7 +34,7 @@ class ObservationModel:
     """What the best of the wrong places reaches of that where none is right: somewhere it looks alike [nats]."""
     evidence_m: float = 10.0
     """Travel after which a look is taken as independent of the last [m]; nearer looks count in proportion."""
-    max_log_ratio: float = 10.0
+    max_log_ratio: float = 20.0
     """No single look is believed more than this, nor less than minus this [nats]."""
 
     def log_ratio(self, similarities: np.ndarray) -> np.ndarray:
