@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
+from vpr_core.data.frames import Frames
 from vpr_core.data.poses import compose, inverse
+from vpr_core.errors import FramesError
+from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.filter import Estimate, PlaceFilter
+from vpr_core.retrieval.mapping import describe
 from vpr_core.retrieval.observation_model import ObservationModel, fit_observation_model
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Pose
@@ -119,3 +124,30 @@ def _apart(place_map: PlaceMap, poses: list[Pose]) -> tuple[np.ndarray, np.ndarr
 
 def _motions(poses: list[Pose]) -> list[Pose]:
     return [Pose((0.0, 0.0, 0.0)), *(compose(inverse(a), b) for a, b in zip(poses, poses[1:], strict=False))]
+
+
+def fit_filter_of_drive(
+    bundle: str | Path,
+    place_map: str | Path,
+    frames: str | Path,
+    *,
+    target_precision: float = 0.99,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> tuple[Path, ObservationModel]:
+    """Fit on a frames folder and store the model with the map; returns its file too.
+
+    Raises BundleError, MapError, FramesError (no poses, or in another frame than the map's) and InputError.
+    """
+    loaded, drive = Bundle.load(bundle, device), Frames.load(frames)
+    places = PlaceMap.load(place_map, loaded.hash, loaded.modality)
+    poses = [frame.pose for frame in drive.frames if frame.pose]
+    if len(poses) < len(drive) or drive.map_frame != places.map_frame:
+        raise FramesError(
+            f"{frames} has poses for {len(poses)} of {len(drive)} frames, in {drive.map_frame or 'no frame'}; expected "
+            f"all, in {places.map_frame or 'a frame, which the map lacks too'}: ingest it with --pose_topic"
+        )
+    similarities = describe(loaded, drive) @ places.descriptors.T
+    model = fit_filter(places, similarities, poses, [frame.stamp_ns for frame in drive.frames],
+                       target_precision=target_precision, progress=progress)  # fmt: skip
+    return model.save(place_map), model

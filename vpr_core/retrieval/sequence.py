@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vpr_core.data.poses import compose, inverse
+from vpr_core.data.poses import Track, compose, inverse
 from vpr_core.retrieval.filter import Estimate, PlaceFilter
 from vpr_core.retrieval.observation_model import ObservationModel
 from vpr_core.retrieval.recognizer import PlaceRecognizer
@@ -54,3 +55,28 @@ class SequenceRecognizer:
         """Forget what was seen and where odometry was."""
         self.places.reset()
         self._last = None
+
+
+def follower(sequence: SequenceRecognizer, odometry: Track) -> Callable[[Recognition], dict[str, Any]]:
+    """Takes the answers of a drive in their order and gives the filter's as JSON values (see `estimate_to_record`)."""
+
+    def follow(recognition: Recognition) -> dict[str, Any]:
+        pose = odometry.at(recognition.stamp_ns)
+        return estimate_to_record(sequence.follow(recognition, None if isinstance(pose, str) else pose))
+
+    return follow
+
+
+def estimate_to_record(estimate: Estimate) -> dict[str, Any]:
+    """{"place_id": int, "probability": float, "p_off_map": float, "accepted": bool, "reason": str,
+    "runner_up": int, "runner_up_probability": float, "position": [x_m, y_m, z_m]}"""
+    return {
+        "place_id": estimate.place_id,
+        "probability": round(estimate.probability, 6),
+        "p_off_map": round(estimate.p_off_map, 6),
+        "accepted": estimate.accepted,
+        "reason": estimate.reason.value,
+        "runner_up": estimate.runner_up,
+        "runner_up_probability": round(estimate.runner_up_probability, 6),
+        "position": list(estimate.pose.position_m),
+    }
