@@ -14,7 +14,7 @@ def define(command: ArgumentParser) -> None:
     """Train a network of one sensor alone on drives by triplets, or one on the classes of pixels."""
     add_training_options(command)
     add_weights(command)
-    add_modality(command, "camera", "lidar", "labels")
+    add_modality(command, "camera", "lidar", "labels", "segmented")
     command.add_argument(
         "--distillation",
         type=dict | None,

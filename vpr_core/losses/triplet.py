@@ -11,7 +11,7 @@ from torch.nn import functional
 from vpr_core.losses.manifolds import in_full_precision
 from vpr_core.losses.metric import TripletResult
 
-__all__ = ["Triplets", "pair_triplets", "triplet_margin"]
+__all__ = ["Triplets", "all_triplets", "pair_triplets", "triplet_margin"]
 
 
 class Triplets(NamedTuple):
@@ -41,18 +41,34 @@ def pair_triplets(embeddings: Tensor, negatives_mask: Tensor) -> Triplets:
     return Triplets(queries, queries + 1, nearness.argmax(dim=1)[queries // 2])
 
 
+def all_triplets(negatives_mask: Tensor) -> Triplets:
+    """Of a batch in which rows 2i and 2i + 1 show one place: each of the two, the other, and every negative.
+
+    negatives_mask [N, N] bool, N even, row = query. Raises ValueError where the shape does not fit.
+    """
+    if negatives_mask.ndim != 2 or len(negatives_mask) % 2 or negatives_mask.shape[0] != negatives_mask.shape[1]:
+        raise ValueError(f"negatives_mask is {list(negatives_mask.shape)}, expected an even number of rows [N, N]")
+    queries, negatives = negatives_mask.nonzero(as_tuple=True)
+    return Triplets(queries, queries ^ 1, negatives)
+
+
 @in_full_precision
-def triplet_margin(embeddings: Tensor, triplets: Triplets, margin: float = 0.1) -> TripletResult:
+def triplet_margin(
+    embeddings: Tensor, triplets: Triplets, margin: float = 0.1, of_violating: bool = False
+) -> TripletResult:
     """StructVPR Eq. (3). mean relu(d(q, p) - d(q, n) + margin), d Euclidean on rows of unit length.
 
-    embeddings [N, D], brought to unit length here. Inferred, for the paper's text says no more than triplet margin
-    loss: the distance, the unit length, the margin, and the mean over all triplets.
+    embeddings [N, D], brought to unit length here. of_violating: the mean is over the triplets that violate the margin,
+    so that the few among very many are not lost. Inferred, for the paper's text says no more than triplet margin loss:
+    the distance, the unit length, the margin, and the mean.
     """
-    query, positive, negative = (functional.normalize(embeddings)[rows] for rows in triplets)
+    unit = functional.normalize(embeddings)
+    query, positive, negative = (unit[rows] for rows in triplets)
     violations = functional.relu(_distance(query, positive) - _distance(query, negative) + margin)
+    num_nonzero = int(violations.count_nonzero())
     # An empty sum still hangs on the graph, so a batch without triplets gives a zero gradient, not an error.
-    loss = violations.sum() / max(len(violations), 1)
-    return TripletResult(loss, len(violations), int(violations.count_nonzero()))
+    loss = violations.sum() / max(num_nonzero if of_violating else len(violations), 1)
+    return TripletResult(loss, len(violations), num_nonzero)
 
 
 def _distance(first: Tensor, second: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from vpr_core.models.backbones import minkfpn
 from vpr_core.models.encoder import build_image_encoder
 from vpr_core.models.minkloc import CloudBranch, MinkLocMultimodal, lidar_student
 from vpr_core.models.structvpr import rgb_branch, segmentation_branch
+from vpr_core.models.structvpr_comparison import concat_features, concat_input, multi_task
 
 __all__ = ["MODELS", "build_model"]
 
@@ -23,7 +24,8 @@ def build_model(name: str, **options: object) -> nn.Module:
     "camera": images [B, 3, H, W] -> [B, D], see `build_image_encoder`; "lidar": a SparseTensor of B clouds -> [B, D],
     see `lidar_student`; "teacher": both -> a dictionary of descriptors, see `MinkLocMultimodal`. "adafusion",
     "adafusion_camera", "adafusion_lidar": the same for AdaFusion, whose clouds are grids [B, 1, X, Y, Z].
-    "structvpr_rgb": images -> [B, 448]; "structvpr_segmentation": label maps [B, C, H, W] -> [B, 480].
+    "structvpr_rgb": images -> [B, 448]; "structvpr_segmentation": label maps [B, C, H, W] -> [B, 480]; and what they
+    are compared with, see `structvpr_comparison`.
     Raises RecipeError for an unknown name, an unknown option, or options that do not fit together.
     """
     if name not in MODELS:
@@ -61,4 +63,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "adafusion_lidar": adafusion_lidar,
     "structvpr_rgb": rgb_branch,
     "structvpr_segmentation": segmentation_branch,
+    "structvpr_multi_task": multi_task,
+    "structvpr_concat_feat": concat_features,
+    "structvpr_concat_input": concat_input,
 }

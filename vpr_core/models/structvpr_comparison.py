@@ -23,7 +23,19 @@ from vpr_core.models.structvpr import (
     segmentation_branch,
 )
 
-__all__ = ["ConcatFeatures", "ConcatInput", "MultiTask", "Tasks", "concat_features", "concat_input", "multi_task"]
+__all__ = [
+    "SCORES_STRIDE",
+    "ConcatFeatures",
+    "ConcatInput",
+    "MultiTask",
+    "Tasks",
+    "concat_features",
+    "concat_input",
+    "multi_task",
+]
+
+SCORES_STRIDE = 8
+"""Pixels of the image to a place of the multi-task network's segmentation, along either side."""
 
 
 class ConcatFeatures(nn.Module):
@@ -75,7 +87,7 @@ class Tasks(NamedTuple):
     descriptors: Tensor
     """[B, 448]."""
     scores: Tensor
-    """[B, C, H/8, W/8]: of each group at each place, before the softmax."""
+    """[B, C, H/8, W/8], upwards rounded: of each group at each place, before the softmax."""
 
 
 class MultiTask(nn.Module):
@@ -99,8 +111,14 @@ class MultiTask(nn.Module):
         )
         self.dim = rgb.dim
 
-    def forward(self, images: Tensor) -> Tensor:
-        """images [B, 3, H, W] in [0, 1] -> descriptors [B, 448], all that a robot needs of it."""
+    def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
+        """images [B, 3, H, W] in [0, 1] -> descriptors [B, 448], all that a robot needs of it.
+
+        In training both, as {"embedding": descriptors, "segmentation": scores}.
+        """
+        if self.training:
+            tasks = self.both(images)
+            return {"embedding": tasks.descriptors, "segmentation": tasks.scores}
         descriptors: Tensor = self.rgb(images)
         return descriptors
 

@@ -15,6 +15,7 @@ from vpr_core.errors import RecipeError
 from vpr_core.training.network_input import NetworkInput
 from vpr_core.training.processes import Processes
 from vpr_core.training.recipe import Recipe, as_json
+from vpr_core.training.structvpr import SegmentationTargets
 from vpr_core.training.teacher import TeacherDescriptors, hash_of_drives, teacher_descriptors
 from vpr_core.training.validate import Validation
 from vpr_core.training.weigh import SampleWeights, load_sample_weights
@@ -31,6 +32,7 @@ class Material:
     examiner: Validation | None
     teacher: TeacherDescriptors | None
     sample_weights: SampleWeights | None
+    targets: SegmentationTargets | None
     group: Processes
 
     @classmethod
@@ -53,7 +55,8 @@ class Material:
         examiner = Validation.load(validation, network_input, drives) if looks else None
         weights = _weights_for(recipe, drives, sample_weights) if sample_weights else None
         descriptors = _learnt_from(teacher, drives, cache, recipe, group) if teacher else None
-        return cls(recipe, drives, Samples(drives), network_input, examiner, descriptors, weights, group)
+        targets = SegmentationTargets.of_recipe(recipe, drives, network_input.image_size)
+        return cls(recipe, drives, Samples(drives), network_input, examiner, descriptors, weights, targets, group)
 
     def sampler(self) -> PairSampler:
         """Raises RecipeError where too few frames show a place of another."""

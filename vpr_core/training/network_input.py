@@ -24,6 +24,9 @@ EMBEDDING = "embedding"
 HEADS = (EMBEDDING, "cloud_embedding", "image_embedding")
 """Descriptors that a network gives: a teacher all of them, a student the first."""
 
+SEGMENTATION = "segmentation"
+"""What a multi-task network gives beside its descriptors."""
+
 Inputs: TypeAlias = list[Tensor | list[Tensor]]
 """Images [B, 3, H, W], label maps [B, C, H, W], grids, or the occupied voxels [M_i, 3] of each cloud: what a batch is
 before it is on a device.
@@ -44,15 +47,16 @@ class NetworkInput:
     grid: CloudGrid | None = None
     """What a network of dense grids takes of a cloud."""
     labels: LabelMaps | None = None
-    """How label images are taken, in place of images."""
+    """How label images are taken: in place of images, or beside them."""
 
     @classmethod
     def of_recipe(cls, recipe: Recipe, drives: Sequence[Frames]) -> NetworkInput:
         """The input for training on these drives; raises RecipeError where they do not have it."""
-        labels = LabelMaps(recipe.class_table, recipe.label_encoding) if recipe.modality == "labels" else None
+        takes_labels = recipe.modality in ("labels", "segmented")
+        labels = LabelMaps(recipe.class_table, recipe.label_encoding) if takes_labels else None
         check_sensors(recipe.modality, drives, labels)
         image_size = image_size_of(drives, recipe.image_height) if recipe.modality != "lidar" else None
-        if recipe.modality in ("camera", "labels"):
+        if recipe.modality == "camera" or takes_labels:
             return cls(recipe.modality, image_size, labels=labels)
         if recipe.architecture == "adafusion":
             return cls(recipe.modality, image_size, grid=recipe.grid)
@@ -70,7 +74,7 @@ class NetworkInput:
         """{"image_size": [w, h]} for a camera, {"voxel_size_m", "max_range_m"} for a LiDAR, all of it for both.
 
         For a network of dense grids {"grid"} stands in place of the LiDAR's two; one on labels has image_size,
-        class_table and label_encoding.
+        class_table and label_encoding, with images beside them or without.
         """
         image = {"image_size": list(self.image_size)} if self.image_size else {}
         cloud = {"voxel_size_m": self.voxel_size_m, "max_range_m": self.max_range_m} if self.voxel_size_m else {}
@@ -92,11 +96,11 @@ class NetworkInput:
     ) -> Inputs:
         """What `arguments_of` makes the network's arguments of, on the CPU. Label maps are not augmented."""
         inputs: list[Tensor | list[Tensor]] = []
-        if self.labels and self.image_size:
-            inputs.append(self.labels.read(samples, indices, self.image_size))
-        elif self.image_size:
+        if self.image_size and self.modality != "labels":
             images = torch.from_numpy(samples.images(indices, self.image_size)).permute(0, 3, 1, 2).float() / 255
             inputs.append(augmentation.images(images) if augmentation else images)
+        if self.image_size and self.labels:
+            inputs.append(self.labels.read(samples, indices, self.image_size))
         if self.voxel_size_m or self.grid:
             clouds = samples.clouds(indices, self.max_range_m)
             inputs.append(self._clouds(augmentation.clouds(clouds) if augmentation else clouds))
@@ -130,10 +134,14 @@ class Augmentation:
 
 
 def heads(model: nn.Module, arguments: tuple[Tensor | SparseTensor, ...], normalize: bool) -> dict[str, Tensor]:
-    """The network's descriptors [B, D] by name of HEADS, unit-length where `normalize`."""
+    """The network's descriptors [B, D] by name of HEADS, unit-length where `normalize`.
+
+    In training a multi-task network gives its scores as well, [B, C * H * W], by the name SEGMENTATION.
+    """
     output = model(*arguments)
     named = output if isinstance(output, dict) else {EMBEDDING: output}
-    return {name: functional.normalize(rows) if normalize else rows for name, rows in named.items()}
+    unit = [name for name in named if normalize and name != SEGMENTATION]
+    return {name: functional.normalize(rows) if name in unit else rows.flatten(1) for name, rows in named.items()}
 
 
 def check_sensors(modality: Modality, drives: Sequence[Frames], labels: LabelMaps | None = None) -> None:
@@ -142,11 +150,11 @@ def check_sensors(modality: Modality, drives: Sequence[Frames], labels: LabelMap
         labels.check(drives)
     for drive in drives:
         for sensor, needed_by, other in (("image", "camera", "lidar"), ("cloud", "lidar", "camera")):
-            if modality not in (needed_by, "fused"):
+            if modality not in (needed_by, "fused") and (modality, sensor) != ("segmented", "image"):
                 continue
             lacking = sum(getattr(frame, sensor) is None for frame in drive.frames)
             if lacking:
-                otherwise = "" if modality == "fused" else f", or train with --modality {other}"
+                otherwise = "" if modality in ("fused", "segmented") else f", or train with --modality {other}"
                 raise RecipeError(
                     f"{lacking} of {len(drive)} frames of {drive.folder} have no {sensor}, which a network of modality "
                     f"{modality} needs: ingest the bag with --{sensor}_topic{otherwise}"

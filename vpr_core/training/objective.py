@@ -12,7 +12,7 @@ from vpr_core.losses.baselines import BaselineLoss
 from vpr_core.losses.feature import FeatureDistillation
 from vpr_core.losses.metric import TripletResult, batch_hard_triplet
 from vpr_core.losses.relational import DistilVPRLoss
-from vpr_core.losses.triplet import pair_triplets, triplet_margin
+from vpr_core.losses.triplet import all_triplets, pair_triplets, triplet_margin
 from vpr_core.training.network_input import EMBEDDING, HEADS
 from vpr_core.training.recipe import RELATIONAL, STRUCTVPR, Distillation, Recipe
 
@@ -61,6 +61,8 @@ def task_loss(descriptors: dict[str, Tensor], masks: PairMasks, recipe: Recipe) 
 def _triplet_loss(rows: Tensor, masks: PairMasks, recipe: Recipe) -> TripletResult:
     if recipe.mining == "pairs":
         return triplet_margin(rows, pair_triplets(rows, masks.negative), recipe.margin)
+    if recipe.mining == "all":
+        return triplet_margin(rows, all_triplets(masks.negative), recipe.margin, of_violating=True)
     return batch_hard_triplet(rows, masks.positive, masks.negative, recipe.margin)
 
 

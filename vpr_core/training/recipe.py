@@ -12,8 +12,10 @@ from vpr_core.models.structvpr import Normalize
 from vpr_core.models.voxel_grid import CloudGrid
 from vpr_core.training.structvpr import Mining, check_recipe
 
-Modality = Literal["camera", "lidar", "fused", "labels"]
-Architecture = Literal["minkloc", "adafusion", "structvpr"]
+Modality = Literal["camera", "lidar", "fused", "labels", "segmented"]
+Architecture = Literal[
+    "minkloc", "adafusion", "structvpr", "structvpr_multi_task", "structvpr_concat_feat", "structvpr_concat_input"
+]
 Manifold = Literal["euc", "cos", "hyp"]
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 _MODALITIES = ", ".join(get_args(Modality))
@@ -94,9 +96,11 @@ class Recipe:
     """How a network is trained by triplets, as MinkLoc++, DistilVPR and StructVPR train.
 
     Args:
-        modality: camera, lidar, fused for a teacher of both, or labels for one of the classes of pixels.
-        architecture: minkloc; adafusion, which takes clouds as dense grids and is trained from random weights; or
-            structvpr, whose branches are camera and labels.
+        modality: camera, lidar, fused for a teacher of both, labels for one of the classes of pixels, or segmented for
+            one of images and these classes.
+        architecture: minkloc; adafusion, which takes clouds as dense grids and is trained from random weights;
+            structvpr, whose branches are camera and labels; or what its Table 4 compares them with:
+            structvpr_multi_task of a camera, structvpr_concat_feat and structvpr_concat_input of segmented images.
         class_table: of labels, ade20k_150, cityscapes_19 or a CSV file with id, name, group.
         label_encoding: what labels become, see vpr_core.structvpr.slme: paper, unweighted, three, inverse, unclustered.
         normalize_levels: of structvpr, what has unit length: levels and then the whole, global the whole alone, none.
@@ -130,9 +134,11 @@ class Recipe:
             thirds of the run.
         weight_decay: of Adam.
         margin: of the triplet.
-        mining: batch_hard, each frame's farthest positive and nearest negative of the batch; or pairs, a frame, the one
-            drawn with it and the nearest negative of the batch, on rows of unit length, as StructVPR compares them.
+        mining: batch_hard, each frame's farthest positive and nearest negative of the batch; pairs, a frame, the one
+            drawn with it and the nearest negative of the batch, on rows of unit length, as StructVPR compares them; or
+            all, with every negative of the batch instead, from which random weights learn what the nearest hide.
         task_weights: of the triplet loss on the descriptor, on a teacher's cloud half and on its image half.
+        segmentation_weight: of structvpr_multi_task's cross-entropy beside the triplet loss.
         positive_m: frames this near show the same place [m].
         negative_m: frames farther apart than this are different places [m].
         augment: colour jitter and erased rectangles in images, cloud_augmentation in clouds.
@@ -184,6 +190,7 @@ class Recipe:
     label_encoding: str = "paper"
     normalize_levels: Normalize = "levels"
     mining: Mining = "batch_hard"
+    segmentation_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.batch_size < 4 or self.batch_size % 2:
@@ -288,7 +295,7 @@ _SINCE = {
     for name in (
         *("architecture", "width_factor", "attention_gradient", "grid"),
         *("batch_limit", "batch_growth", "batch_grows_below", "split_batch", "precision", "epochs", "decay_at"),
-        *("class_table", "label_encoding", "normalize_levels", "mining"),
+        *("class_table", "label_encoding", "normalize_levels", "mining", "segmentation_weight"),
     )
 }
 

@@ -171,7 +171,7 @@ def parameter_groups(model: nn.Module, distiller: Distiller | None, recipe: Reci
     extra = list(distiller.parameters()) if distiller else []
     if recipe.modality == "lidar":
         return [{"params": [*model.parameters(), *extra], "lr": recipe.cloud_learning_rate}]
-    if recipe.modality in ("camera", "labels"):
+    if recipe.modality != "fused":
         return [{"params": [*model.parameters(), *extra], "lr": recipe.learning_rate}]
     clouds: list[nn.Parameter] = model.cloud_parameters()  # type: ignore[operator]  # every fused network has it
     of_clouds = {id(parameter) for parameter in clouds}

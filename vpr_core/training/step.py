@@ -11,9 +11,10 @@ from torch import Tensor
 from vpr_core.data import places
 from vpr_core.training.backpropagation import Descriptors, Objective, backpropagate, parts_of
 from vpr_core.training.material import Material
-from vpr_core.training.network_input import EMBEDDING, Augmentation, Inputs, arguments_of, heads
+from vpr_core.training.network_input import EMBEDDING, SEGMENTATION, Augmentation, Inputs, arguments_of, heads
 from vpr_core.training.objective import PairMasks, Violations, gradient_norms, task_loss
 from vpr_core.training.run import Run
+from vpr_core.training.structvpr import segmentation_loss
 
 HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -58,12 +59,17 @@ class Losses:
         self._teacher = material.teacher.rows[indices].to(device) if material.teacher and learns else None
         weighed = material.sample_weights
         self._weights = torch.from_numpy(weighed.of_pairs(indices)).to(device) if weighed and learns else None
+        self._segments = material.targets.read(material.samples, indices).to(device) if material.targets else None
 
     def __call__(self, descriptors: Descriptors) -> Tensor:
         """descriptors [N, D] of the whole batch by head -> the loss, in the scale that the run's precision needs."""
         loss, self.figures, self.violations = task_loss(descriptors, self._masks, self._run.recipe)
         if self._run.recipe.batch_limit:
             self.figures["batch_size"] = float(len(descriptors[EMBEDDING]))
+        if self._segments is not None:
+            segmented = segmentation_loss(descriptors[SEGMENTATION], self._segments)
+            loss = loss + self._run.recipe.segmentation_weight * segmented
+            self.figures["segmentation"] = float(segmented.detach())
         if self._run.distiller and self._teacher is not None:
             student = descriptors[EMBEDDING]
             taught, terms = self._run.distiller(student, self._teacher, self._masks, self._weights)

@@ -1,4 +1,4 @@
-"""What StructVPR's networks ask of a recipe and of drives: label maps beside images."""
+"""What StructVPR's networks, and those of its Table 4, ask of a recipe and of drives: label maps beside images."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vpr_core.data.frames import Frames
 from vpr_core.data.samples import Samples
 from vpr_core.errors import RecipeError
 from vpr_core.models.structvpr import Normalize
+from vpr_core.models.structvpr_comparison import SCORES_STRIDE
 from vpr_core.structvpr.slme import ENCODINGS, num_channels, weighted_one_hot
 
 if TYPE_CHECKING:
     from vpr_core.training.recipe import Recipe
 
-Mining = Literal["batch_hard", "pairs"]
+ARCHITECTURES: dict[str, tuple[str, ...]] = {
+    "structvpr": ("camera", "labels"),
+    "structvpr_multi_task": ("camera",),
+    "structvpr_concat_feat": ("segmented",),
+    "structvpr_concat_input": ("segmented",),
+}
+"""The modalities that each is for."""
+Mining = Literal["batch_hard", "pairs", "all"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,37 @@ class LabelMaps:
                 )
 
 
+@dataclass(frozen=True)
+class SegmentationTargets:
+    """What a network is to say of the segmentation beside its descriptors."""
+
+    labels: LabelMaps
+    size: tuple[int, int]
+    """Width and height of the network's scores."""
+
+    @classmethod
+    def of_recipe(
+        cls, recipe: Recipe, drives: Sequence[Frames], image_size: tuple[int, int] | None
+    ) -> SegmentationTargets | None:
+        """Those of a multi-task network, none of another; raises RecipeError where a drive has no fitting labels."""
+        if recipe.architecture != "structvpr_multi_task" or image_size is None:
+            return None
+        labels = LabelMaps(recipe.class_table, recipe.label_encoding)
+        labels.check(drives)
+        width, height = (-(-side // SCORES_STRIDE) for side in image_size)
+        return cls(labels, (width, height))
+
+    def read(self, samples: Samples, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """int64 [B, H, W]: the channel of each place's group, -1 where the class is to be ignored."""
+        maps = self.labels.read(samples, indices, self.size)
+        return torch.where(maps.any(dim=1), maps.argmax(dim=1), -1)
+
+
+def segmentation_loss(scores: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of scores [B, C * H * W] with groups [B, H, W]; places of -1 do not count. Inferred."""
+    return functional.cross_entropy(scores.view(len(targets), -1, *targets.shape[1:]), targets, ignore_index=-1)
+
+
 def check_recipe(recipe: Recipe) -> None:
     """Raise RecipeError where the keys of StructVPR are unknown or do not fit the others."""
     named: tuple[tuple[str, str, Sequence[str]], ...] = (
@@ -69,22 +109,35 @@ def check_recipe(recipe: Recipe) -> None:
     for name, value, known in named:
         if value not in known:
             raise RecipeError(f"{name} is {value!r}, expected one of {', '.join(known)}")
-    is_structvpr = recipe.architecture == "structvpr"
-    if is_structvpr and recipe.modality not in ("camera", "labels"):
-        raise RecipeError(f"architecture structvpr is for modality camera or labels, the recipe has {recipe.modality}")
-    if recipe.modality == "labels" and not is_structvpr:
-        raise RecipeError(f"modality labels is for architecture structvpr, the recipe has {recipe.architecture}")
-    if is_structvpr and recipe.dim is not None:
-        raise RecipeError(f"dim is {recipe.dim}: the width of architecture structvpr is that of its levels, leave it")
-    if recipe.modality == "labels" and recipe.distillation:
+    modalities = ARCHITECTURES.get(recipe.architecture)
+    if modalities and recipe.modality not in modalities:
+        expected = " or ".join(modalities)
+        raise RecipeError(
+            f"architecture {recipe.architecture} is for modality {expected}, the recipe has {recipe.modality}"
+        )
+    if recipe.modality in ("labels", "segmented") and not modalities:
+        fitting = " or ".join(name for name, known in ARCHITECTURES.items() if recipe.modality in known)
+        raise RecipeError(
+            f"modality {recipe.modality} is for architecture {fitting}, the recipe has {recipe.architecture}"
+        )
+    if modalities and recipe.dim is not None:
+        raise RecipeError(
+            f"dim is {recipe.dim}: the width of architecture {recipe.architecture} is that of its levels, leave it"
+        )
+    if recipe.modality in ("labels", "segmented") and recipe.distillation:
         raise RecipeError("a network on labels is a teacher: distillation is for modality camera or lidar")
+    if recipe.segmentation_weight < 0:
+        raise RecipeError(f"segmentation_weight is {recipe.segmentation_weight:g}, expected 0 or more")
 
 
 def structvpr_spec(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
     """As `train.model_spec`; raises RecipeError for an unknown class table."""
+    options: dict[str, Any] = {"normalize": recipe.normalize_levels}
     if recipe.modality == "labels":
-        channels = num_channels(recipe.class_table, recipe.label_encoding)
-        options = {"in_channels": channels, "normalize": recipe.normalize_levels}
+        options["in_channels"] = num_channels(recipe.class_table, recipe.label_encoding)
         return {"name": "structvpr_segmentation", "options": options}, {}
-    options = {"pretrained": False, "normalize": recipe.normalize_levels}
-    return {"name": "structvpr_rgb", "options": options}, {"pretrained": recipe.pretrained}
+    options["pretrained"] = False
+    if recipe.architecture == "structvpr":
+        return {"name": "structvpr_rgb", "options": options}, {"pretrained": recipe.pretrained}
+    options["label_channels"] = num_channels(recipe.class_table, recipe.label_encoding)
+    return {"name": recipe.architecture, "options": options}, {"pretrained": recipe.pretrained}

@@ -21,7 +21,7 @@ from vpr_core.training.recipe import Recipe
 from vpr_core.training.run import STATE, Run, read_state
 from vpr_core.training.scalars import Scalars
 from vpr_core.training.step import take_step
-from vpr_core.training.structvpr import structvpr_spec
+from vpr_core.training.structvpr import ARCHITECTURES, structvpr_spec
 from vpr_core.training.weights import start_from
 
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -108,7 +108,7 @@ def model_spec(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
     """{"name", "options"} of `build_model` for a trained network, and the options that differ before training."""
     if recipe.architecture == "adafusion":
         return _adafusion_spec(recipe), {}
-    if recipe.architecture == "structvpr":
+    if recipe.architecture in ARCHITECTURES:
         return structvpr_spec(recipe)
     cloud = {"planes": list(recipe.planes), "layers": list(recipe.layers), "num_top_down": recipe.num_top_down}
     if recipe.modality == "lidar":

@@ -13,6 +13,7 @@ from vpr_core.errors import BundleError, RecipeError
 from vpr_core.files import sha256_bytes
 from vpr_core.models.minkloc import load_published
 from vpr_core.training.recipe import Recipe
+from vpr_core.training.structvpr import ARCHITECTURES
 
 BACKBONE = "resnet"
 """The image backbone of MinkLoc++'s and DistilVPR's published networks."""
@@ -24,8 +25,10 @@ def start_from(path: Path, model: nn.Module, recipe: Recipe) -> dict[str, Any]:
     Raises RecipeError where the recipe's image backbone is not the published one, and BundleError where the file is no
     state dict or one of another network.
     """
-    if recipe.architecture == "structvpr":
-        raise RecipeError("published weights are of MinkLoc++ and AdaFusion, the recipe has architecture structvpr")
+    if recipe.architecture in ARCHITECTURES:
+        raise RecipeError(
+            f"published weights are of MinkLoc++ and AdaFusion, the recipe has architecture {recipe.architecture}"
+        )
     has_backbone = recipe.architecture == "minkloc" and recipe.modality != "lidar"
     if has_backbone and recipe.backbone != BACKBONE:
         raise RecipeError(

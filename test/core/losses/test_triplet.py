@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vpr_core.losses.triplet import Triplets, pair_triplets, triplet_margin
+from vpr_core.losses.triplet import Triplets, all_triplets, pair_triplets, triplet_margin
 
 
 def batch(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -68,3 +68,21 @@ def test_what_does_not_fit_is_refused() -> None:
         pair_triplets(rows[:9], negative[:9, :9])
     with pytest.raises(ValueError, match="even number of rows"):
         pair_triplets(rows, negative[:8])
+
+
+def test_all_triplets_are_every_pair_with_every_negative() -> None:
+    rows, negative = batch(3)
+    found = [tuple(map(int, triplet)) for triplet in zip(*all_triplets(negative), strict=True)]
+    assert found == [(q, q ^ 1, n) for q in range(10) for n in range(10) if negative[q, n]]
+    unit = rows / rows.norm(dim=1, keepdim=True)
+    terms = [float((unit[q] - unit[p]).norm() - (unit[q] - unit[n]).norm()) + 0.1 for q, p, n in found]
+    violating = [term for term in terms if term > 0]
+    loss, num_triplets, num_nonzero = triplet_margin(rows, all_triplets(negative), of_violating=True)
+    assert 0 < len(violating) < len(terms) and (num_triplets, num_nonzero) == (len(terms), len(violating))
+    assert float(loss) == pytest.approx(sum(violating) / len(violating))
+    rows.requires_grad_()
+    nothing = triplet_margin(rows, all_triplets(torch.zeros_like(negative)), of_violating=True).loss
+    nothing.backward()
+    assert float(nothing.detach()) == 0 and rows.grad is not None and not rows.grad.any()
+    with pytest.raises(ValueError, match="even number of rows"):
+        all_triplets(negative[:9, :9])

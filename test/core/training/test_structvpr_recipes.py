@@ -28,8 +28,9 @@ def parsed(name: str, command: str = "train") -> Recipe:
 def test_every_recipe_is_of_a_branch_as_wide_as_the_paper_s(name: str) -> None:
     recipe = parsed(name)
     spec, _ = model_spec(recipe)
-    assert recipe.architecture == "structvpr" and recipe.margin == 0.1
-    assert build_model(spec["name"], **spec["options"]).dim == {"camera": 448, "labels": 480}[recipe.modality]
+    assert recipe.architecture.startswith("structvpr") and recipe.margin == 0.1
+    width = {"camera": 448, "labels": 480, "segmented": 928 if name.endswith("concat_feat") else 448}[recipe.modality]
+    assert build_model(spec["name"], **spec["options"]).dim == width
 
 
 @pytest.mark.parametrize("where", ["town", "paper"])
@@ -37,6 +38,15 @@ def test_both_branches_are_trained_alike(where: str) -> None:
     rgb, segmentation = (as_json(parsed(f"{where}_{branch}")) for branch in ("rgb", "segmentation"))
     changed = {line.split(":")[0] for line in differences(rgb, segmentation)}
     assert changed <= {"modality", "class_table", "label_encoding", "pretrained"} and "modality" in changed
+
+
+@pytest.mark.parametrize("name", ["multi_task", "concat_feat", "concat_input"])
+def test_what_the_student_is_compared_with_is_trained_alike(name: str) -> None:
+    rgb, other = (as_json(parsed(f"town_{network}")) for network in ("rgb", name))
+    changed = {line.split(":")[0] for line in differences(rgb, other)}
+    assert {"architecture"} < changed <= {
+        "architecture", "modality", "class_table", "label_encoding", "segmentation_weight"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("where", ["town", "paper"])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vpr_core.errors import RecipeError
 from vpr_core.models.backbones.resnet import IMAGE_MEAN, IMAGE_STD, imagenet_weights
+from vpr_core.models.inverted_residual import InvertedResidual, conv_norm, maps_after
 
 __all__ = ["IMAGE_MEAN", "IMAGE_STD", "STAGE_CHANNELS", "MobileNetV2", "build"]
 
@@ -44,11 +45,11 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, num_stages: int = 4) -> None:
         super().__init__()
-        layers: list[nn.Module] = [_conv(3, 32, kernel=3, stride=2)]
+        layers: list[nn.Module] = [conv_norm(3, 32, 3, stride=2)]
         before = 32
         for expansion, channels, count, stride in _BLOCKS:
             for i in range(count):
-                layers.append(_InvertedResidual(before, channels, stride if i == 0 else 1, expansion))
+                layers.append(InvertedResidual(before, channels, stride if i == 0 else 1, expansion))
                 before = channels
         self.num_stages = num_stages
         self.features = nn.Sequential(*layers[: _STAGE_ENDS[num_stages - 1] + 1])
@@ -62,36 +63,4 @@ class MobileNetV2(nn.Module):
 
     def stages(self, image: Tensor) -> list[Tensor]:
         """The map at the end of every stage: [B, C, H/s, W/s] with C of STAGE_CHANNELS and s = 2, 4, 8, 16, 32."""
-        maps, x = [], image
-        for i, layer in enumerate(self.features):
-            x = layer(x)
-            if i in _STAGE_ENDS:
-                maps.append(x)
-        return maps
-
-
-class _InvertedResidual(nn.Module):
-    """Expand 1x1, depthwise 3x3, project 1x1 without an activation."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
-        super().__init__()
-        width = in_channels * expansion
-        self.has_shortcut = stride == 1 and in_channels == out_channels
-        self.conv = nn.Sequential(
-            *([_conv(in_channels, width, kernel=1)] if expansion != 1 else []),
-            _conv(width, width, kernel=3, stride=stride, groups=width),
-            nn.Conv2d(width, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv(x)
-        return x + y if self.has_shortcut else y
-
-
-def _conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU6(inplace=True),
-    )
+        return maps_after(self.features, _STAGE_ENDS, image)
