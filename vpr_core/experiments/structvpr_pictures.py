@@ -24,6 +24,8 @@ from vpr_core.structvpr.partition import N_T
 from vpr_core.training.network_input import EMBEDDING
 
 NAMES = ("structvpr_figure1.svg", "structvpr_figure5.png", "structvpr_figure6.svg")
+LABEL_MAPS = "structvpr_figure6"
+"""Name of the plan of Fig. 6."""
 OURS = "paper"
 """The method of the tables whose student is shown."""
 
@@ -52,12 +54,10 @@ def write_pictures(folder: Path, rows: Mapping[Cell, Sequence[Row]], source: Sou
     if trained := _trained(rows, source):
         figures[NAMES[0]] = ranks_figure([_of_samples(trained, source), _of_queries(trained, source)])
         figures[NAMES[1]] = pairs_figure(choices(trained, source))
-    plans = list(dict.fromkeys(cell.plan for cell in rows))
-    for plan in plans:
-        if plan.path.stem == "structvpr_figure6":
-            (entries,) = groups_of(plan, rows, source).values()
-            if any(entry.ours for entry in entries):
-                figures[NAMES[2]] = label_map_bars(entries)
+    if plan := next((cell.plan for cell in rows if cell.plan.path.stem == LABEL_MAPS), None):
+        (entries,) = groups_of(plan, rows, source).values()
+        if any(entry.ours for entry in entries):
+            figures[NAMES[2]] = label_map_bars(entries)
     if not figures:
         raise RecipeError(f"nothing to draw: neither networks of these plans in {source.folder}, nor rows of Fig. 6")
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,9 +73,9 @@ def _trained(rows: Mapping[Cell, Sequence[Row]], source: TownSource) -> Trained 
         weighing = cell.network.weighing
         if cell.row.method == OURS and weighing:
             found = Trained(weighing.student, cell.network)
-            drive = f"{source.drives.tests[0].database.name}.npz"
-            networks = (found.rgb, found.student, found.segmentation)
-            if all((source.folder / network.name / drive).is_file() for network in networks):
+            folders = [source.folder / network.name for network in (found.rgb, found.student, found.segmentation)]
+            described = (folder / f"{drive.name}.npz" for folder in folders for drive in source.drives.described)
+            if all(path.is_file() for path in described):
                 return found
     return None
 

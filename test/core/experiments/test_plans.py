@@ -71,7 +71,8 @@ def test_structvpr_s_students_have_their_weights_from_one_stage_i() -> None:
         branch = networks[f"seg_{method}"] if f"seg_{method}" in networks else networks["teacher"]
         assert (network.teacher.name, network.teacher.hash) == (branch.name, branch.hash)
     weighing = networks["D1"].weighing
-    assert weighing and (weighing.scheme, weighing.groups, weighing.n_t) == ("all", ("D1",), 10)
+    assert weighing and (weighing.scheme, weighing.groups, weighing.n_t) == ("all", ("D1",), 30)
+    assert {network.weighing.n_t for network in taught.values() if network.weighing} == {30}
     assert networks["paper"].recipe == networks["D1"].recipe == networks["three"].recipe
     assert networks["seg_three"].recipe.label_encoding == "three"
 
