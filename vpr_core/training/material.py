@@ -14,7 +14,7 @@ from vpr_core.data.samples import Samples
 from vpr_core.errors import RecipeError
 from vpr_core.training.network_input import NetworkInput
 from vpr_core.training.processes import Processes
-from vpr_core.training.recipe import Recipe, as_json
+from vpr_core.training.recipe import RELATIONAL, STRUCTVPR, Recipe, as_json
 from vpr_core.training.structvpr import SegmentationTargets
 from vpr_core.training.teacher import TeacherDescriptors, hash_of_drives, teacher_descriptors
 from vpr_core.training.validate import Validation
@@ -95,11 +95,10 @@ class Material:
 
 
 def _weights_for(recipe: Recipe, drives: Sequence[Frames], path: str | Path) -> SampleWeights:
-    if recipe.distillation is None or recipe.distillation.method != "structvpr":
-        raise RecipeError(
-            "sample weights are for distillation.method structvpr, the recipe has "
-            f"{recipe.distillation.method if recipe.distillation else 'none'}"
-        )
+    method = recipe.distillation.method if recipe.distillation else "none"
+    if method not in (STRUCTVPR, *RELATIONAL):
+        expected = ", ".join((STRUCTVPR, *RELATIONAL))
+        raise RecipeError(f"sample weights are for distillation.method {expected}, the recipe has {method}")
     weights = load_sample_weights(path)
     weights.check(drives, recipe)
     return weights

@@ -41,6 +41,7 @@ class Distillation:
         curvature: of the Poincaré ball.
         manifolds: of DistilVPR's terms, some of euc, cos and hyp (Table 5).
         weight_tt_ts: of each term that compares the teacher's relations with those across (Table 4); 0 leaves them out.
+        divide_by_mean: of DistilVPR's methods, sample weights are divided by their mean over the batch.
         options: of a baseline, such as temperature; of structvpr side and divide_by_mean.
         teacher_modality: the teacher that the recipe is for: fused, camera for a bigger camera network, lidar or
             labels; null takes any.
@@ -56,6 +57,7 @@ class Distillation:
     curvature: float = 0.1
     manifolds: tuple[Manifold, ...] = get_args(Manifold)
     weight_tt_ts: float = 0.0
+    divide_by_mean: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     teacher_modality: Modality | None = None
 
@@ -68,6 +70,11 @@ class Distillation:
         weights = (self.weight, self.weight_self, self.weight_cross, self.weight_tt_ts)
         if min(*weights, self.warmup_steps) < 0 or self.curvature <= 0:
             raise RecipeError("distillation: weights and warmup_steps must be 0 or more, curvature above 0")
+        if self.divide_by_mean and self.method not in RELATIONAL:
+            raise RecipeError(
+                f"distillation: divide_by_mean is for {', '.join(RELATIONAL)}; method {self.method} has it among its "
+                "options, where it has it"
+            )
         if self.options and self.method in RELATIONAL:
             raise RecipeError(f"distillation: options are for baselines, method {self.method} has its own keys")
 
@@ -88,7 +95,9 @@ class Distillation:
         return values | ({"manifolds": list(self.manifolds)} if "manifolds" in values else {})
 
 
-_DISTILLATION_SINCE = {name: getattr(Distillation, name) for name in ("teacher_modality", "manifolds", "weight_tt_ts")}
+_DISTILLATION_SINCE = {
+    name: getattr(Distillation, name) for name in ("teacher_modality", "manifolds", "weight_tt_ts", "divide_by_mean")
+}
 
 
 @dataclass(frozen=True)
