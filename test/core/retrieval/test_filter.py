@@ -193,6 +193,29 @@ def test_a_vehicle_that_leaves_the_map_s_streets_is_off_the_map_and_comes_back(r
     assert estimates[70].reason is FilterReason.OFF_MAP
 
 
+def blind_after(way: list[Pose], rng: np.random.Generator) -> list[Estimate]:
+    """The estimates along the part of a way behind the first 100 m, where what is seen says nothing."""
+    mapped = map_of(street(400.0))
+    rows = seen_at(mapped, way[:50], rng) + [np.full(200, 0.6)] * (len(way) - 50)
+    return drive(PlaceFilter(mapped, MODEL), rows, way)[50:]
+
+
+def test_odometry_alone_carries_the_belief_without_smearing_it(rng: np.random.Generator) -> None:
+    for step_m in (2.0, 1.3, 5.0):
+        way = street(100.0) + [Pose.from_xy_yaw(100.0 + x, 0.0, 0.0) for x in np.arange(0.0, 80.0, step_m)]
+        estimates = blind_after(way, rng)
+        assert max(away_m(estimate, pose) for estimate, pose in zip(estimates, way[50:], strict=True)) < 6.0
+        assert estimates[-1].probability > 0.85 and estimates[-1].p_off_map < 0.1
+
+
+def test_a_vehicle_that_turns_off_a_straight_street_little_by_little_has_left_it(rng: np.random.Generator) -> None:
+    way = street(100.0)
+    for _ in range(14):
+        way.append(compose(way[-1], Pose.from_xy_yaw(2.0, 0.0, 0.12)))
+    estimates = blind_after(way, rng)
+    assert estimates[0].p_off_map < 0.1 and estimates[-1].reason is FilterReason.OFF_MAP
+
+
 def facades(mapped: PlaceMap, way: list[Pose], landmark_m: float, rng: np.random.Generator) -> list[np.ndarray]:
     """Houses that repeat every 10 m all along two streets, and one thing that stands once."""
     at = np.array([place.pose.position_m[:2] for place in mapped.places if place.pose])
