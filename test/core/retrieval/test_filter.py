@@ -295,10 +295,11 @@ def test_a_first_frame_without_odometry_is_a_look_and_no_answer(rng: np.random.G
 def test_evidence_is_counted_by_the_metre_not_by_the_frame(rng: np.random.Generator) -> None:
     mapped = map_of(street(400.0))
     ends = []
-    for spacing_m in (0.25, 2.0):
-        way = [Pose.from_xy_yaw(x, 0.0, 0.0) for x in np.arange(100.0, 106.1, spacing_m)]
+    for spacing_m in (0.25, 2.0, 4.0):
+        way = [Pose.from_xy_yaw(x, 0.0, 0.0) for x in np.arange(100.0, 108.1, spacing_m)]
         ends.append(drive(PlaceFilter(mapped, MODEL), seen_at(mapped, way, rng, noise=0.0), way)[-1])
-    assert ends[0].probability == pytest.approx(ends[1].probability, abs=0.03)
+    odds = [end.probability / end.p_off_map for end in ends]
+    assert np.log(odds) == pytest.approx(np.full(3, np.log(odds[1])), abs=1.0)
 
 
 def test_what_cannot_be_used_is_refused_with_words(rng: np.random.Generator) -> None:
