@@ -108,7 +108,7 @@ class PlaceFilter:
         """Forget everything: the next observation is the first."""
         self._states = np.full(len(self._graph.poses), (1 - self.initial_off_map) / len(self._graph.poses))
         self._off_map = self.initial_off_map
-        self._ahead_m = np.zeros(len(self._states))
+        self._offsets = np.zeros((len(self._states), 2))
         self._moved = Motion()
         self._is_first = True
         self._stamp_ns: int | None = None
@@ -166,7 +166,7 @@ class PlaceFilter:
         motion, model = self._moved, self.motion_model
         parts = max(math.ceil(self._travelled - 1e-9), 1) if not self._is_first else 0
         for _ in range(parts):
-            self._states, self._ahead_m = self._graph.move(self._states, self._ahead_m, motion.part(parts), model)
+            self._states, self._offsets = self._graph.move(self._states, self._offsets, motion.part(parts), model)
         off_map = 1.0 - float(self._states.sum())
         rates = (model.leave_per_m, model.jump_per_m, model.enter_per_m)
         leaves, jumps, enters = (1 - math.exp(-rate * motion.distance_m) for rate in rates)

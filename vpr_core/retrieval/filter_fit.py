@@ -25,9 +25,10 @@ WRONG_M = 20.0
 HIDDEN_M = 50.0
 """A pair of query and place up to RIGHT_M apart is right, beyond WRONG_M wrong; an answer within RADIUS_M is right.
 Places within HIDDEN_M show the same street."""
-CHOICES = tuple(product((0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), (5.0, 10.0, 15.0, 20.0)))
+CHOICES = tuple(product((0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), (10.0, 15.0, 20.0, 30.0)))
 """Of `off_map_log_ratio` and `evidence_m`, as many as are tried."""
-_NEARLY = 0.95
+_NEARLY = 0.9
+_LIKELY = 0.5
 
 Progress = Callable[[int], object]
 """Called with the number of CHOICES just tried."""
@@ -51,8 +52,7 @@ def fit_filter(
     wrong places does, is chosen by what the filter would accept: once along the drive, and twice with the places
     around the vehicle hidden, as if its street were not in the map: as it drove, and mirrored. A wrong estimate costs
     as much as so many right ones gain as the target precision allows. Since a few hundred frames show few mistakes, it
-    counts from a tenth of the target's certainty already, and of the choices that accept nearly as many the most
-    cautious is taken.
+    counts where it is only likelier than not, and of the choices that accept nearly as many the most cautious is taken.
     Raises MapError where the drive does not touch the map, or the map has no poses.
     """
     distance_m, turn_rad = _apart(place_map, poses)
@@ -69,12 +69,12 @@ def fit_filter(
         for shown, right, mirrored in trials:
             places = PlaceFilter(place_map, candidate, any_heading=any_heading, min_probability=target_precision)
             for row, motion, stamp_ns, here in zip(shown, motions, stamps_ns, right, strict=True):
-                found.count(places.update(row, _mirrored(motion) if mirrored else motion, stamp_ns), here, doubtful)
+                found.count(places.update(row, _mirrored(motion) if mirrored else motion, stamp_ns), here)
         if progress:
             progress(1)
         return found
 
-    cost, doubtful = target_precision / (1 - target_precision), 1 - 10 * (1 - target_precision)
+    cost = target_precision / (1 - target_precision)
     candidates = [
         judged(replace(model, off_map_log_ratio=ratio, evidence_m=evidence_m)) for ratio, evidence_m in CHOICES
     ]
@@ -85,17 +85,17 @@ def fit_filter(
 
 @dataclass
 class _Judged:
-    """What a model made the filter do: estimates that were accepted and right, and those that were wrong."""
+    """What a model made the filter do: estimates that were accepted and right, and those that were likely and wrong."""
 
     model: ObservationModel
     accepted: int = 0
     wrong: int = 0
 
-    def count(self, estimate: Estimate, right: np.ndarray, doubtful: float) -> None:
-        """right: bool [N] the places that would be right; doubtful: the probability from which a wrong one counts."""
+    def count(self, estimate: Estimate, right: np.ndarray) -> None:
+        """right: bool [N] the places that would be right."""
         is_right = bool(right[estimate.place_id])
         self.accepted += is_right and estimate.accepted
-        self.wrong += not is_right and estimate.probability >= doubtful
+        self.wrong += not is_right and estimate.probability >= _LIKELY
 
 
 def _trials(

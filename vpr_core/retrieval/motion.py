@@ -29,18 +29,25 @@ class MotionModel:
 
     position_sigma_m: float = 1.0
     """Standard deviation of the way between vehicle and place; half the places' spacing where that is more [m]."""
-    odometry_sigma_per_m: float = 0.1
+    heading_sigma_rad: float = 0.25
+    """Standard deviation between the headings of vehicle and place [rad]."""
+    drift_per_m: float = 0.1
     """Standard deviation of odometry's drift along the way, of each metre travelled [m/m]."""
-    heading_sigma_rad: float = 0.15
-    """Standard deviation of the heading after a step without a turn [rad]."""
-    heading_sigma_per_rad: float = 0.2
-    """What each radian turned adds to it [rad/rad]."""
+    drift_rad_per_m: float = 0.02
+    """Standard deviation of its heading, of each metre travelled [rad/m]."""
+    drift_rad_per_rad: float = 0.1
+    """Standard deviation of its heading, of each radian turned [rad/rad]."""
     leave_per_m: float = 1e-4
     """Chance a metre that the vehicle leaves the map where its way does not tell, as by a street beside the map's."""
     enter_per_m: float = 2e-3
     """Chance a metre that a vehicle off the map comes onto it, at any place."""
     jump_per_m: float = 5e-4
     """Chance a metre that the vehicle is put down at any other place."""
+
+    def drift(self, motion: Motion) -> np.ndarray:
+        """Standard deviations [m], [rad] of what odometry adds in this motion."""
+        turned = self.drift_rad_per_rad * abs(motion.turn_rad)
+        return np.array([self.drift_per_m * motion.distance_m, self.drift_rad_per_m * motion.distance_m + turned])
 
 
 @dataclass(frozen=True)
@@ -117,32 +124,41 @@ class PlaceGraph:
         return cls(poses, sources, starts, targets, _between(poses[sources], poses[targets]), step_m, spacing_m)
 
     def move(
-        self, belief: np.ndarray, ahead_m: np.ndarray, motion: Motion, model: MotionModel
+        self, belief: np.ndarray, offsets: np.ndarray, motion: Motion, model: MotionModel
     ) -> tuple[np.ndarray, np.ndarray]:
         """The belief [S] after one increment up to `step_m`; what no edge explains is missing from its sum.
 
-        ahead_m: [S] how far in front of its place the vehicle is, in the mean of what is believed of each state. It
-        is returned too: without it, each step would smear the belief over as much as the places' spacing.
+        offsets: [S, 2] how far ahead of its place [m] and turned from it [rad] the vehicle is, in the mean of what is
+        believed of each state. They are returned too: without them, each step would smear the belief over as much as
+        the places' spacing, and a vehicle could turn off a straight street little by little.
         """
-        attached_m = max(model.position_sigma_m, self.spacing_m / 2)
-        drift_m = model.odometry_sigma_per_m * motion.distance_m
-        sigma_m = math.hypot(attached_m, drift_m)
-        sigma_rad = model.heading_sigma_rad + model.heading_sigma_per_rad * abs(motion.turn_rad)
-        off = np.array([motion.x_m, motion.y_m, motion.turn_rad], np.float32) - self.steps
-        off[:, 0] += ahead_m.astype(np.float32)[self.sources]
-        off[:, 2] -= 2 * np.pi * np.round(off[:, 2] / (2 * np.pi))
+        attached = np.array([max(model.position_sigma_m, self.spacing_m / 2), model.heading_sigma_rad])
+        drift = model.drift(motion)
+        sigma_m, sigma_rad = np.hypot(attached, drift)
+        off = self._off(offsets, motion)
         scaled = off * np.array([1 / sigma_m, 1 / sigma_m, 1 / sigma_rad], np.float32)
         weights = np.exp(-0.5 * np.einsum("ec,ec->e", scaled, scaled))
         explained = np.minimum(np.maximum.reduceat(weights, self.starts) * math.exp(_UNEXPLAINED**2 / 2), 1.0)
         carried = belief * explained / np.maximum(np.add.reduceat(weights, self.starts), 1e-30)
         mass = carried[self.sources] * weights
-        # Of what is off between odometry and the edge, drift has its share, and the rest is the place ahead of which
-        # the vehicle is.
-        kept = (attached_m / sigma_m) ** 2
-        turn = self.steps[:, 2]
-        left = mass * kept * (np.cos(turn) * off[:, 0] + np.sin(turn) * off[:, 1])
         moved = np.bincount(self.targets, mass, len(belief))
-        return moved, np.bincount(self.targets, left, len(belief)) / np.maximum(moved, 1e-30)
+        cos, sin = np.cos(self.steps[:, 2]), np.sin(self.steps[:, 2])
+        ahead = np.bincount(self.targets, mass * (cos * off[:, 0] + sin * off[:, 1]), len(belief))
+        turned = np.bincount(self.targets, mass * off[:, 2], len(belief))
+        # Drift has its share in what is off between odometry and the edges; the rest is where the vehicle is.
+        kept = (attached / np.array([sigma_m, sigma_rad])) ** 2
+        return moved, np.stack([ahead, turned], axis=1) * kept / np.maximum(moved, 1e-30)[:, None]
+
+    def _off(self, offsets: np.ndarray, motion: Motion) -> np.ndarray:
+        """float32 [E, 3] from each target to the vehicle, x, y [m] and turn [rad] in the frame of the source."""
+        ahead_m, turned = offsets.T.astype(np.float32)
+        cos, sin = np.cos(turned), np.sin(turned)
+        x_m = ahead_m + cos * motion.x_m - sin * motion.y_m
+        y_m = sin * motion.x_m + cos * motion.y_m
+        vehicle = np.stack([x_m, y_m, turned + motion.turn_rad], axis=1).astype(np.float32)
+        off = vehicle[self.sources] - self.steps
+        off[:, 2] -= 2 * np.pi * np.round(off[:, 2] / (2 * np.pi))
+        return off
 
 
 def _planar(pose: Pose) -> tuple[float, float, float]:

@@ -193,6 +193,29 @@ def test_a_vehicle_that_leaves_the_map_s_streets_is_off_the_map_and_comes_back(r
     assert estimates[70].reason is FilterReason.OFF_MAP
 
 
+def blind_after(way: list[Pose], rng: np.random.Generator) -> list[Estimate]:
+    """The estimates along the part of a way behind the first 100 m, where what is seen says nothing."""
+    mapped = map_of(street(400.0))
+    rows = seen_at(mapped, way[:50], rng) + [np.full(200, 0.6)] * (len(way) - 50)
+    return drive(PlaceFilter(mapped, MODEL), rows, way)[50:]
+
+
+def test_odometry_alone_carries_the_belief_without_smearing_it(rng: np.random.Generator) -> None:
+    for step_m in (2.0, 1.3, 5.0):
+        way = street(100.0) + [Pose.from_xy_yaw(100.0 + x, 0.0, 0.0) for x in np.arange(0.0, 80.0, step_m)]
+        estimates = blind_after(way, rng)
+        assert max(away_m(estimate, pose) for estimate, pose in zip(estimates, way[50:], strict=True)) < 6.0
+        assert estimates[-1].probability > 0.85 and estimates[-1].p_off_map < 0.1
+
+
+def test_a_vehicle_that_turns_off_a_straight_street_little_by_little_has_left_it(rng: np.random.Generator) -> None:
+    way = street(100.0)
+    for _ in range(14):
+        way.append(compose(way[-1], Pose.from_xy_yaw(2.0, 0.0, 0.12)))
+    estimates = blind_after(way, rng)
+    assert estimates[0].p_off_map < 0.1 and estimates[-1].reason is FilterReason.OFF_MAP
+
+
 def facades(mapped: PlaceMap, way: list[Pose], landmark_m: float, rng: np.random.Generator) -> list[np.ndarray]:
     """Houses that repeat every 10 m all along two streets, and one thing that stands once."""
     at = np.array([place.pose.position_m[:2] for place in mapped.places if place.pose])
@@ -272,10 +295,11 @@ def test_a_first_frame_without_odometry_is_a_look_and_no_answer(rng: np.random.G
 def test_evidence_is_counted_by_the_metre_not_by_the_frame(rng: np.random.Generator) -> None:
     mapped = map_of(street(400.0))
     ends = []
-    for spacing_m in (0.25, 2.0):
-        way = [Pose.from_xy_yaw(x, 0.0, 0.0) for x in np.arange(100.0, 106.1, spacing_m)]
+    for spacing_m in (0.25, 2.0, 4.0):
+        way = [Pose.from_xy_yaw(x, 0.0, 0.0) for x in np.arange(100.0, 108.1, spacing_m)]
         ends.append(drive(PlaceFilter(mapped, MODEL), seen_at(mapped, way, rng, noise=0.0), way)[-1])
-    assert ends[0].probability == pytest.approx(ends[1].probability, abs=0.03)
+    odds = [end.probability / end.p_off_map for end in ends]
+    assert np.log(odds) == pytest.approx(np.full(3, np.log(odds[1])), abs=1.0)
 
 
 def test_what_cannot_be_used_is_refused_with_words(rng: np.random.Generator) -> None:
