@@ -10,6 +10,7 @@ from vpr_core.data.cloud_augmentation import CloudAugmentation
 from vpr_core.errors import RecipeError
 from vpr_core.models.structvpr import Normalize
 from vpr_core.models.voxel_grid import CloudGrid
+from vpr_core.training.positives import Positives, check_positives
 from vpr_core.training.structvpr import Mining, check_recipe
 
 Modality = Literal["camera", "lidar", "fused", "labels"]
@@ -132,6 +133,12 @@ class Recipe:
         margin: of the triplet.
         mining: batch_hard, each frame's farthest positive and nearest negative of the batch; or pairs, a frame, the one
             drawn with it and the nearest negative of the batch, on rows of unit length, as StructVPR compares them.
+        positives: frames drawn with a frame, of those within positive_m: distance, any; field_of_view, the one whose
+            view overlaps most, as StructVPR has it for MSLS; weak, the one that is nearest by descriptors, as NetVLAD
+            mines them, chosen again in every epoch. The last two are for mining pairs.
+        fov_deg: of field_of_view, how wide a camera sees [deg], and
+        fov_reach_m: how far [m].
+        fov_overlap: the share of a view that its positive has to see at the least.
         task_weights: of the triplet loss on the descriptor, on a teacher's cloud half and on its image half.
         positive_m: frames this near show the same place [m].
         negative_m: frames farther apart than this are different places [m].
@@ -184,6 +191,10 @@ class Recipe:
     label_encoding: str = "paper"
     normalize_levels: Normalize = "levels"
     mining: Mining = "batch_hard"
+    positives: Positives = "distance"
+    fov_deg: float = 90.0
+    fov_reach_m: float = 50.0
+    fov_overlap: float = 0.5
 
     def __post_init__(self) -> None:
         if self.batch_size < 4 or self.batch_size % 2:
@@ -213,6 +224,7 @@ class Recipe:
                 f"{self.architecture} and {self.modality}"
             )
         check_recipe(self)
+        check_positives(self)
 
     def _check_length(self) -> None:
         if self.steps < 0 or (self.epochs is not None and self.epochs < 0):
@@ -289,6 +301,7 @@ _SINCE = {
         *("architecture", "width_factor", "attention_gradient", "grid"),
         *("batch_limit", "batch_growth", "batch_grows_below", "split_batch", "precision", "epochs", "decay_at"),
         *("class_table", "label_encoding", "normalize_levels", "mining"),
+        *("positives", "fov_deg", "fov_reach_m", "fov_overlap"),
     )
 }
 
