@@ -21,7 +21,7 @@ def check_positives(recipe: Recipe) -> None:
     """Raise RecipeError where the keys of positives are unknown or make no sense."""
     if recipe.positives not in get_args(Positives):
         raise RecipeError(f"positives is {recipe.positives!r}, expected one of {', '.join(get_args(Positives))}")
-    if recipe.positives != "distance" and recipe.mining != "pairs":
+    if recipe.positives != "distance" and recipe.mining == "batch_hard":
         raise RecipeError(
             f"positives {recipe.positives} are frames that are drawn, and mining {recipe.mining} takes any of the "
             "batch: set mining pairs"

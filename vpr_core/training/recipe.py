@@ -133,15 +133,15 @@ class Recipe:
         margin: of the triplet.
         mining: batch_hard, each frame's farthest positive and nearest negative of the batch; or pairs, a frame, the one
             drawn with it and the nearest negative of the batch, on rows of unit length, as StructVPR compares them.
-        positives: frames drawn with a frame, of those within positive_m: distance, any; field_of_view, the one whose
-            view overlaps most, as StructVPR has it for MSLS; weak, the one that is nearest by descriptors, as NetVLAD
-            mines them, chosen again in every epoch. The last two are for mining pairs.
-        fov_deg: of field_of_view, how wide a camera sees [deg], and
-        fov_reach_m: how far [m].
-        fov_overlap: the share of a view that its positive has to see at the least.
         task_weights: of the triplet loss on the descriptor, on a teacher's cloud half and on its image half.
         positive_m: frames this near show the same place [m].
         negative_m: frames farther apart than this are different places [m].
+        positives: frames drawn with a frame, of those within positive_m: distance, any; field_of_view, the one whose
+            view overlaps most, as StructVPR has it for MSLS; weak, the one that is nearest by descriptors, as NetVLAD
+            mines them, chosen again in every epoch. The last two are not for mining batch_hard.
+        fov_deg: of field_of_view, how wide a camera sees [deg], and
+        fov_reach_m: how far [m].
+        fov_overlap: the share of a view that its positive has to see at the least.
         augment: colour jitter and erased rectangles in images, cloud_augmentation in clouds.
         cloud_augmentation: how much clouds are changed.
         validate_every: epochs (steps, where epochs is null) between two looks at the validation drives, of which the
@@ -182,6 +182,10 @@ class Recipe:
     task_weights: tuple[float, float, float] = (0.5, 0.5, 0.0)
     positive_m: float = 10.0
     negative_m: float = 50.0
+    positives: Positives = "distance"
+    fov_deg: float = 90.0
+    fov_reach_m: float = 50.0
+    fov_overlap: float = 0.5
     augment: bool = True
     cloud_augmentation: CloudAugmentation = CloudAugmentation()
     validate_every: int = 0
@@ -191,10 +195,6 @@ class Recipe:
     label_encoding: str = "paper"
     normalize_levels: Normalize = "levels"
     mining: Mining = "batch_hard"
-    positives: Positives = "distance"
-    fov_deg: float = 90.0
-    fov_reach_m: float = 50.0
-    fov_overlap: float = 0.5
 
     def __post_init__(self) -> None:
         if self.batch_size < 4 or self.batch_size % 2:
@@ -299,9 +299,9 @@ _SINCE = {
     name: getattr(Recipe, name)
     for name in (
         *("architecture", "width_factor", "attention_gradient", "grid"),
+        *("positives", "fov_deg", "fov_reach_m", "fov_overlap"),
         *("batch_limit", "batch_growth", "batch_grows_below", "split_batch", "precision", "epochs", "decay_at"),
         *("class_table", "label_encoding", "normalize_levels", "mining"),
-        *("positives", "fov_deg", "fov_reach_m", "fov_overlap"),
     )
 }
 
