@@ -142,6 +142,8 @@ def _steps(run: Run, material: Material, diagnose_every: int) -> Iterator[dict[s
     augmentation = _augmentation(run) if run.recipe.augment else None
     while not run.finished:
         started = time.monotonic()
+        if run.recipe.positives == "weak" and run.sampler.begins:
+            run.sampler.choose(material.weak_positives(run.model))
         diagnose = diagnose_every > 0 and run.step % diagnose_every == 0
         figures = take_step(run, material, augmentation, diagnose)
         if material.examiner and run.is_looked_at:

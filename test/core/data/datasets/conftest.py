@@ -240,9 +240,8 @@ def make_pittsburgh() -> MakeRoot:
 
 
 def write_struct(
-    path: Path, database: Sequence[str], database_m: np.ndarray, queries: Sequence[str], queries_m: np.ndarray,
-    **other: object,
-) -> None:  # fmt: skip
+    path: Path, database: Sequence[str], database_m: np.ndarray, queries: Sequence[str], queries_m: np.ndarray
+) -> None:
     """NetVLAD's dbStruct, its names in columns of cells as MATLAB writes them."""
     struct = {
         "whichSet": path.stem.rpartition("_")[2],
@@ -255,11 +254,8 @@ def write_struct(
         "posDistThr": 25.0,
         "posDistSqThr": 625.0,
         "nonTrivPosDistSqThr": 100.0,
-        **other,
     }
-    savemat(
-        path, {"dbStruct": {name: value for name, value in struct.items() if value is not None}}, do_compression=True
-    )
+    savemat(path, {"dbStruct": struct}, do_compression=True)
 
 
 @pytest.fixture(scope="session")
