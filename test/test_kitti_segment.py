@@ -216,6 +216,6 @@ def test_the_student_recognises_the_drive(
     assert min(match["similarity"] for match in own) > 0.999
     first = [record["matches"][0]["place_id"] for record in found["queries"]]
     beside = np.mean([place in (i, i + 1) for i, place in enumerate(first)])
-    figures.append(f"KITTI drive 0001, StructVPR student of a few steps on {table} labels: {beside:.2f} of {len(first)} "
-                   f"images between two places of {PLACES} recognised as one of them")  # fmt: skip
+    figures.append(f"KITTI drive 0001, StructVPR student of a few steps on {table} labels: {beside:.2f} of "
+                   f"{len(first)} images between two places of {PLACES} recognised as one of them")  # fmt: skip
     assert len(first) == PLACES - 1 and beside > 2 * 2 / PLACES
