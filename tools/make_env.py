@@ -39,7 +39,10 @@ ADVICE = (
      "them all; elsewhere source a ROS 2 before `make env`"),
 )  # fmt: skip
 
-LOADED = ("cv2", "faiss", "numpy", "onnx", "onnxruntime", "pyarrow", "rclpy", "small_gicp", "torch")
+LOADED = (
+    *("PIL", "cv2", "faiss", "numpy", "onnx", "onnxruntime", "pyarrow", "rclpy", "safetensors", "small_gicp"),
+    *("tokenizers", "torch", "transformers"),
+)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from vpr_core.commands import (
     distill,
     evaluate,
     export,
+    fit_filter,
     ingest,
     map,
     prepare,
@@ -48,6 +49,7 @@ COMMANDS = {
     "distill": distill,
     "export": export,
     "map": map,
+    "fit-filter": fit_filter,
     "query": query,
     "evaluate": evaluate,
     "salience": salience,
@@ -69,6 +71,7 @@ Each command reads folders and leaves a folder that the next one checks:
   distill        frames, a teacher's checkpoint      -> checkpoint
   export         checkpoint, frames                  -> bundle
   map            bundle, frames                      -> place map
+  fit-filter     bundle, place map, frames           -> how far `query --filter` believes what it sees
   query          bundle, place map, bag              -> matches (JSON lines)
   evaluate       bundle, database and query frames   -> recall
   salience       checkpoints, frames                 -> where a descriptor looks

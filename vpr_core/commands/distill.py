@@ -12,7 +12,11 @@ from vpr_core.training.recipe import Distillation, Recipe
 
 
 def define(command: ArgumentParser) -> None:
-    """Train a camera or LiDAR network on drives with a teacher's help."""
+    """Train a camera or LiDAR network on drives with a teacher's help.
+
+    The teacher is any network that `train-teacher` or `train` wrote. A student trusts it alike on every sample, or with
+    --sample_weights by how well it does on each, which `weigh` tells of this teacher and the student trained alone.
+    """
     command.add_argument("--teacher", type=Path, required=True, help="checkpoint folder of the teacher")
     command.add_argument(
         "--cache", type=Path, default=None, help="folder to keep the teacher's descriptors in; its own by default"
@@ -21,7 +25,8 @@ def define(command: ArgumentParser) -> None:
         "--sample_weights",
         type=Path,
         default=None,
-        help="file of `weigh` on the same frames, for distillation.method structvpr; without it all count alike",
+        help="file of `weigh` on the same frames: how much each sample's distillation counts, for distillation.method "
+        "structvpr, S, C and SC; without it all count alike",
     )
     command.add_argument(
         "--diagnose_every", type=int, default=10, help="steps between two measurements of both losses' gradients"

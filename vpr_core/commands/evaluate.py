@@ -55,6 +55,10 @@ def define(command: ArgumentParser) -> None:
         "ones, as PointNetVLAD and MinkLoc++ do; the same for descriptors of unit length, which then have one row",
     )  # fmt: skip
     command.add_argument("--radius_m", type=PositiveFloat, default=10.0, help="a match within this distance is right")
+    command.add_argument(
+        "--max_heading_deg", type=PositiveFloat, default=None,
+        help="and only where the headings differ by no more than this, as in MSLS with 40; any heading by default",
+    )  # fmt: skip
     command.add_argument("--out", type=file_ending(".json", ".csv"), default=None, help="also write the tables to this")
     command.add_argument(
         "--pr",
@@ -70,6 +74,11 @@ def define(command: ArgumentParser) -> None:
         "--save_descriptors", type=file_ending(".npz"), default=None,
         help="also write the descriptors of the bundle, or else of the first checkpoint, as --descriptors reads them",
     )  # fmt: skip
+    command.add_argument(
+        "--submission", type=file_ending(".csv", ".txt"), default=None,
+        help="in place of figures write the file of the MSLS challenge, a query's key and those of the ranked places a "
+        "line, by the first method given; needs no poses (docs/datasets.md)",
+    )  # fmt: skip
     add_device(command)
 
 
@@ -80,19 +89,23 @@ def run(options: dict[str, Any]) -> None:
     from vpr_core.retrieval.bundle import Bundle
 
     _check(options)
-    for name in ("out", "pr", "report", "save_descriptors"):
+    for name in ("out", "pr", "report", "save_descriptors", "submission"):
         check_output_file(Path(options[name]) if options[name] else None, f"--{name}")
     drives = _drives(options)
     if options["save_descriptors"]:
         by_array(drives.database, drives.queries)
     bundle = raw(Bundle.load(options["bundle"], options["device"])) if options["bundle"] else None
     timed = TimedBundle(bundle, options["device"]) if bundle and options["report"] else None
-    methods, lists = _methods(options, drives, bundle=bundle, timed=timed), _ranked(options, drives)
+    methods = _methods(options, drives, bundle=bundle, timed=timed)
+    if options["submission"]:
+        print(_submitted(Path(options["submission"]), methods, options, drives))
+        return
+    lists = _ranked(options, drives)
     read_first = sorted(methods, key=lambda method: not method.is_read)  # what does not fit shows before the long part
     by_name = {method.name: _evaluated(method, drives, options) for method in read_first}
     compared = [by_name[method.name] for method in methods]
     found = [evaluation for one in compared for evaluation in one.evaluations] + lists
-    _print(found, drives, options["radius_m"])
+    _print(found, drives)
     _say_what_is_alike(compared, options["metric"])
     if options["save_descriptors"]:
         print(save_described(Path(options["save_descriptors"]), compared[0].described(drives)))
@@ -109,6 +122,9 @@ def _check(options: dict[str, Any]) -> None:
         raise VprError("nothing to evaluate: give --bundle, --checkpoints, --descriptors or --ranked")
     if options["save_descriptors"] and not (options["bundle"] or options["checkpoints"]):
         raise VprError("--save_descriptors writes those of a --bundle or of --checkpoints; neither is given")
+    others = [name for name in ("out", "pr", "report", "save_descriptors") if options[name]]
+    if options["submission"] and others:
+        raise VprError(f"--submission stands in place of figures: give it without --{others[0]}")
     named = [named_path(text)[0] for name in ("checkpoints", "descriptors", "ranked") for text in options[name]]
     named += ["bundle", "thumbnail", "scan_context"] if options["bundle"] else []
     if twice := [name for name in named if named.count(name) > 1]:
@@ -166,7 +182,7 @@ def _evaluated(method: Method, drives: Drives, options: dict[str, Any]) -> Compa
     metrics = METRICS if options["metric"] == "both" else (options["metric"],)
     frames = sum({drive.folder: len(drive) for drive in drives.all}.values())
     with tqdm(total=frames, desc=method.name, unit="frame", disable=method.is_read) as bar:
-        return evaluate_method(method, drives, options["radius_m"], metrics, bar.update)
+        return evaluate_method(method, drives, options["radius_m"], metrics, bar.update, options["max_heading_deg"])
 
 
 def _ranked(options: dict[str, Any], drives: Drives) -> list[Evaluation]:
@@ -176,18 +192,35 @@ def _ranked(options: dict[str, Any], drives: Drives) -> list[Evaluation]:
     return [
         evaluation
         for name, path in map(named_path, options["ranked"])
-        for evaluation in evaluate_ranked(name, load_ranked(path), drives, options["radius_m"])
+        for evaluation in evaluate_ranked(
+            name, load_ranked(path), drives, options["radius_m"], options["max_heading_deg"]
+        )
     ]
 
 
-def _print(found: Sequence[Evaluation], drives: Drives, radius_m: float) -> None:
+def _submitted(out: Path, methods: Sequence[Method], options: dict[str, Any], drives: Drives) -> str:
+    """Write the ranked lists of the first method, and say so."""
+    from vpr_core.evaluation.ranked import load_ranked
+    from vpr_core.evaluation.submission import ranked_by, ranked_in, write_submission
+
+    if methods:
+        name, metric = methods[0].name, "euclidean" if options["metric"] == "euclidean" else "cosine"
+        with tqdm(total=sum(map(len, drives.all)), desc=name, unit="frame", disable=methods[0].is_read) as bar:
+            lists = ranked_by(methods[0], drives, metric, bar.update)
+    else:
+        name, path = named_path(options["ranked"][0])
+        lists = ranked_in(load_ranked(path), drives)
+    return f"{write_submission(out, drives, lists)}: {sum(map(len, lists))} queries ranked by {name}"
+
+
+def _print(found: Sequence[Evaluation], drives: Drives) -> None:
     from vpr_core.evaluation.results import direction_text, figures_text, tables
 
     of_all = tables(found, drives)
     print(figures_text(of_all))
     print(
-        f"a match within {radius_m:g} m is right; a query without one is skipped in recall, a negative in precision; "
-        "docs/metrics.md defines every figure"
+        f"a match within {found[0].limits_text()} is right; a query without one is skipped in recall, a "
+        "negative in precision; docs/metrics.md defines every figure"
     )
     if left_out := max((average["pairs_left_out"] for average in of_all.get("averages", [])), default=0):
         print(f"{left_out} pairs without any query that has a true match are left out of the averages")

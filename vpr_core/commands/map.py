@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from tqdm import tqdm
 
+from vpr_core.commands.clouds import add_clouds, add_to_map, cloud_options
 from vpr_core.commands.options import add_device, check_output_folder
 
 
@@ -16,6 +17,7 @@ def define(command: ArgumentParser) -> None:
     command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
     command.add_argument("--frames", type=Path, required=True, help="frames folder of the drive to be recognised")
     command.add_argument("--out", type=Path, required=True, help="place map folder to write")
+    add_clouds(command)
     add_device(command)
 
 
@@ -23,7 +25,10 @@ def run(options: dict[str, Any]) -> None:
     from vpr_core.data.frames import Frames
     from vpr_core.retrieval.mapping import build_map
 
+    clouds = cloud_options(options)
     check_output_folder(options["out"])
     with tqdm(total=len(Frames.load(options["frames"])), desc="map", unit="frame") as bar:
         places = build_map(**options, progress=bar.update)
     print(f"{options['out']}: {len(places)} places, map {places.hash}, model {places.model_hash}")
+    if clouds:
+        add_to_map(options["out"], options["frames"], len(places), clouds)

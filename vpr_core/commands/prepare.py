@@ -13,7 +13,7 @@ from vpr_core.commands.options import check_output_folder
 from vpr_core.errors import FramesError
 
 if TYPE_CHECKING:
-    from vpr_core.data.prepare import Plan
+    from vpr_core.data.plan import Plan, Run
 
 
 def define(command: ArgumentParser) -> None:
@@ -45,7 +45,8 @@ def run(options: dict[str, Any]) -> None:
     from tqdm import tqdm
 
     from vpr_core.data.datasets import dataset
-    from vpr_core.data.prepare import counts, files_to_do, write_plan
+    from vpr_core.data.plan import counts
+    from vpr_core.data.prepare import files_to_do, write_plan
 
     name = options["dataset"]
     chosen, module = vars(options[name]), dataset(name)
@@ -54,11 +55,11 @@ def run(options: dict[str, Any]) -> None:
     check_output_folder(out)
     plan = module.plan(root, wanted)
     _tell(plan, root, chosen["allow_missing"])
-    found = counts(plan, wanted.positive_m, wanted.radius_m)
+    found = counts(plan, wanted.positive_m, wanted.radius_m, getattr(wanted, "max_heading_deg", None))
     about = {"dataset": name, "options": _plain(asdict(wanted)), "counts": found}
     with tqdm(total=files_to_do(plan), desc=name, unit="frame") as bar:
         write_plan(plan, out, f"vpr-distill prepare {name}", about, chosen["overwrite"], bar.update)
-    for line in _summary(out, found, wanted):
+    for line in _summary(plan, out, found, wanted):
         print(line)
 
 
@@ -74,17 +75,26 @@ def _tell(plan: Plan, root: Path, allow_missing: bool) -> None:
         raise FramesError(f"{root} has no run that could be prepared. {plan.where}")
 
 
-def _summary(out: Path, found: dict[str, Any], wanted: Any) -> list[str]:
+def _summary(plan: Plan, out: Path, found: dict[str, Any], wanted: Any) -> list[str]:
     train, test = found["train"], found["test"]
+    heading = getattr(wanted, "max_heading_deg", None)
+    near = f"within {wanted.radius_m:g} m" + (f" and {heading:g} degrees" if heading else "")
+    limits = f"--radius_m {wanted.radius_m:g}" + (f" --max_heading_deg {heading:g}" if heading else "")
+    pairs = "ordered pairs" if plan.pairs is None else "pairs of a database and queries"
     return [
         f"{out}/train: {train['runs']} runs, {train['frames']} frames, {train['with_positive']} of them with another "
         f"within {wanted.positive_m:g} m",
-        f"{out}/test: {test['runs']} runs, {test['frames']} frames, {test['queries']} queries; {test['pairs']} ordered "
-        f"pairs, in which {test['evaluated']} queries have a place within {wanted.radius_m:g} m and {test['skipped']} "
-        "are skipped",
-        f"train with --positive_m {wanted.positive_m:g} --negative_m {wanted.negative_m:g}, evaluate --runs "
-        f"{out}/test/* with --radius_m {wanted.radius_m:g}",
+        f"{out}/test: {test['runs']} runs, {test['frames']} frames, {test['queries']} queries; {test['pairs']} "
+        f"{pairs}, in which {test['evaluated']} queries have a place {near} and {test['skipped']} are skipped",
+        f"train with --positive_m {wanted.positive_m:g} --negative_m {wanted.negative_m:g}"
+        + (f", evaluate --runs {out}/test/* with {limits}" if plan.pairs is None else ""),
+        *(_evaluation(f"{out}/test", *pair, limits) for pair in (plan.evaluated if plan.pairs is not None else [])),
     ]
+
+
+def _evaluation(test: str, database: Run, queries: Run, limits: str) -> str:
+    drives = f"evaluate --database {test}/{database.name} --queries {test}/{queries.name}"
+    return f"{drives} {limits}" if queries.poses else f"{drives} --submission FILE.csv, which has no poses"
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -33,20 +33,32 @@ def define(command: ArgumentParser) -> None:
     command.add_argument(
         "--min_similarity", type=Similarity, default=None, help="accept a match from here up; the bundle's by default"
     )
+    command.add_argument(
+        "--filter", type=bool, default=False, help="also answer along odometry, as `filtered`; see `fit-filter`"
+    )
+    command.add_argument(
+        "--pose_topic", type=str, default=None, help="odometry for --filter, a topic or tf:odom>base_link"
+    )
     add_device(command)
 
 
 def run(options: dict[str, Any]) -> None:
     from vpr_core.files import write_atomic
-    from vpr_core.retrieval.query import query_bag
+    from vpr_core.retrieval.query import odometry_of, query_bag
     from vpr_core.retrieval.recognizer import PlaceRecognizer
+    from vpr_core.retrieval.sequence import SequenceRecognizer, follower
 
     out, bag = options.pop("out"), options.pop("bag")
     check_output_file(out)
     topics = {"camera": options.pop("image_topic"), "lidar": options.pop("cloud_topic")}
-    recognizer = PlaceRecognizer.load(options.pop("bundle"), options.pop("map"), **options)
+    place_map, filtered, pose_topic = (options.pop(name) for name in ("map", "filter", "pose_topic"))
+    recognizer = PlaceRecognizer.load(options.pop("bundle"), place_map, **options)
     drops: Counter[str] = Counter()
-    records = list(query_bag(recognizer, bag, topics[recognizer.modality], drops, progress_bar))
+    topic, follow = topics[recognizer.modality], None
+    if filtered:
+        sequence = SequenceRecognizer.of(recognizer, place_map)
+        follow = follower(sequence, odometry_of(bag, recognizer.modality, topic, pose_topic, progress_bar))
+    records = list(query_bag(recognizer, bag, topic, drops, progress_bar, follow))
     text = "".join(json.dumps(record) + "\n" for record in records)
     if out is None:
         sys.stdout.write(text)
@@ -56,6 +68,8 @@ def run(options: dict[str, Any]) -> None:
     accepted = sum(record["accepted"] for record in records)
     what = {"camera": "images", "lidar": "clouds"}[recognizer.modality]
     summary = f"{len(records)} {what}, {accepted} accepted, {sum(drops.values())} dropped"
+    if filtered:
+        summary += f"; filtered {sum(record['filtered']['accepted'] for record in records)} accepted"
     print(f"{out or 'query'}: {summary}", file=told)
     for reason, count in drops.most_common():
         print(f"  dropped {count} x {reason}", file=told)

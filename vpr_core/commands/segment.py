@@ -20,6 +20,12 @@ def define(command: ArgumentParser) -> None:
     It writes labels/000000.png ... into each frames folder, one class a pixel, and labels/labels.json that tells the
     network, its revision and its classes. A run that was killed goes on where it stood when it is started again.
     Drives whose bag has a label topic need no network: `ingest` takes that one.
+
+    The network is one with a score for every class of every pixel (SegFormer, UPerNet, BEiT, DPT, MobileViT, ...) and
+    an image processor. What it calls its classes tells their table; for other classes than ADE20K's and Cityscapes'
+    write a CSV file with a line for each: id from 0 on, name, and group, one of vegetation, dynamic objects, sky,
+    ground, buildings, other objects. Without a network, save one elsewhere into a folder, network and image processor
+    by their save_pretrained(FOLDER), and name that folder.
     """
     command.add_argument("--frames", type=Path, nargs="+", required=True, help="frames folders to label, in place")
     command.add_argument(
@@ -33,7 +39,7 @@ def define(command: ArgumentParser) -> None:
         "--table",
         type=str,
         default=None,
-        help="class table of the labels: ade20k_150, cityscapes_19 or a CSV file with id, name, group; "
+        help="class table of the labels: ade20k_150, cityscapes_19 or a CSV file with columns id, name, group; "
         "by default the one with the network's classes",
     )
     command.add_argument("--overwrite", action="store_true", help="replace the labels of another network")
@@ -60,4 +66,8 @@ def run(options: dict[str, Any]) -> None:
         )
         labels = drive.card["labels"]
         print(f"{folder}: {len(drive)} label images by {labels['model']} ({labels['revision']}), "
-              f"class table {labels['table'] or 'unknown: name one with --table'}")  # fmt: skip
+              f"class table {labels['table'] or _unknown(labels['classes'])}")  # fmt: skip
+
+
+def _unknown(classes: list[str]) -> str:
+    return f"unknown for its {len(classes)} classes ({', '.join(classes[:3])}, ...): name one with --table"

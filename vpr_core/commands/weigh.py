@@ -16,14 +16,19 @@ def define(command: ArgumentParser) -> None:
     """Weigh each training sample by what two trained networks make of it. StructVPR distils by these weights.
 
     A sample is a frame and another of its place. x is the place of that other frame in the list of the teacher, which
-    sees labels, y in that of the student. D1 = {x <= N_t < y} are the samples of which the student learns most, D2 =
-    {x <= y <= N_t}, D3 = {y < x <= N_t}, D4 = {x > N_t} those that the teacher does not master. Each group's share of
-    the samples and of the weight is printed. `distill --sample_weights` takes the file.
+    sees labels, or whatever else it was trained on; y in that of the student. D1 = {x <= N_t < y} are the samples of
+    which the student learns most, D2 = {x <= y <= N_t}, D3 = {y < x <= N_t}, D4 = {x > N_t} those that the teacher does
+    not master. Each group's share of the samples and of the weight is printed. `distill --sample_weights` takes the
+    file.
     """
-    command.add_argument("--rgb", type=Path, required=True, help="checkpoint folder of the RGB branch, or any student")
     command.add_argument(
-        "--segmentation", type=Path, required=True, help="checkpoint folder of the segmentation branch, or any teacher"
-    )
+        "--rgb", "--student", type=Path, required=True,
+        help="checkpoint folder of the RGB branch, or of any student trained alone",
+    )  # fmt: skip
+    command.add_argument(
+        "--segmentation", "--teacher", type=Path, required=True,
+        help="checkpoint folder of the segmentation branch, or of any teacher, such as one of camera and LiDAR",
+    )  # fmt: skip
     command.add_argument(
         "--frames", type=Path, nargs="+", required=True, help="frames folders to train on, in the order of `distill`"
     )

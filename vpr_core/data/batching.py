@@ -47,6 +47,7 @@ class PairSampler:
         if sum(len(found) > 0 for found in positives) < smallest:
             raise ValueError(f"fewer than {smallest} frames have a positive")
         self._positives, self._smallest, self.batch_size = positives, smallest, batch_size
+        self._chosen = False
         self._rng = np.random.default_rng(seed)
         self._begin_epoch(0)
 
@@ -65,6 +66,11 @@ class PairSampler:
         return self._position >= len(self._epoch)
 
     @property
+    def begins(self) -> bool:
+        """Whether the next batch is the first of an epoch."""
+        return self._position == 0 or self.at_end
+
+    @property
     def epoch_length(self) -> int:
         """Batches in this epoch; another has a few more or less."""
         return len(self._epoch)
@@ -74,14 +80,31 @@ class PairSampler:
         """Batches of this epoch that have not been given."""
         return max(len(self._epoch) - self._position, 0)
 
+    def choose(self, positives: list[np.ndarray]) -> None:
+        """Draw from these positives from now on: this epoch anew where none of its batches was given, or else the next.
+
+        They are part of the stored state.
+        """
+        self._positives, self._chosen = positives, True
+        if not self._position:
+            self._rng.bit_generator.state = self._epoch_began
+            self._begin_epoch(0)
+
     def state_dict(self) -> dict[str, Any]:
         """The random state from which this epoch was drawn, how many of its batches have been given, and their size."""
-        return {"random": json.dumps(self._epoch_began), "position": self._position, "batch_size": self.batch_size}
+        state = {"random": json.dumps(self._epoch_began), "position": self._position, "batch_size": self.batch_size}
+        chosen = {"positives": json.dumps([found.tolist() for found in self._positives])} if self._chosen else {}
+        return state | chosen
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         # What is drawn does not depend on the size. One that has grown at an epoch's end leaves that epoch with fewer
         # batches than were given, so that it is at its end again.
         self.batch_size = state["batch_size"]
+        if "positives" in state:
+            self._positives, self._chosen = (
+                [np.array(found, np.int64) for found in json.loads(state["positives"])],
+                True,
+            )
         self._rng.bit_generator.state = json.loads(state["random"])
         self._begin_epoch(state["position"])
 

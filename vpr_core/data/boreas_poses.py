@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from vpr_core.data.dataset_parts import finite, read_table
 from vpr_core.data.poses import compose, inverse
 from vpr_core.errors import FramesError
 from vpr_core.types import Pose
 
 T_APPLANIX_BASE = Pose((0.0, 0.0, 0.0), (0.0, 0.0, 0.5**0.5, 0.5**0.5))
 """The Applanix looks along its y axis, and its x axis points to the right."""
-_POSE = ("GPSTime", "easting", "northing", "altitude", "roll", "pitch", "heading")
+_POSE = dict.fromkeys(("GPSTime", "easting", "northing", "altitude", "roll", "pitch", "heading"), "a number")
 
 
 def read_poses(folder: Path, sensor: str, interval: int = 1) -> dict[int, Pose]:
@@ -24,17 +24,8 @@ def read_poses(folder: Path, sensor: str, interval: int = 1) -> dict[int, Pose]:
     Raises FramesError where it does not parse.
     """
     path, T_sensor_base = folder / "applanix" / f"{sensor}_poses.csv", _T_sensor_base(folder, sensor)
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if not {*_POSE} <= {*(reader.fieldnames or ())}:
-            raise FramesError(f"{path} has columns {reader.fieldnames}, expected {', '.join(_POSE)}")
-        try:
-            rows = sorted((int(row[_POSE[0]]), [float(row[name]) for name in _POSE[1:]]) for row in reader)
-            if not np.isfinite([values for _, values in rows]).all():
-                raise ValueError("a number is not finite")
-        except (TypeError, ValueError) as error:
-            raise FramesError(f"{path} does not parse ({error}): expected numbers in {', '.join(_POSE)}") from error
-    return {stamp: compose(_T_enu_sensor(*values), T_sensor_base) for stamp, values in rows[::interval]}
+    rows = read_table(path, _POSE, lambda row: (int(row["GPSTime"]), [finite(row[name]) for name in [*_POSE][1:]]))
+    return {stamp: compose(_T_enu_sensor(*values), T_sensor_base) for stamp, values in sorted(rows)[::interval]}
 
 
 def _T_enu_sensor(x_m: float, y_m: float, z_m: float, roll: float, pitch: float, heading: float) -> Pose:

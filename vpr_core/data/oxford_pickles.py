@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from vpr_core.data.oxford_submaps import Submap
 from vpr_core.data.plain_pickle import load_plain
 from vpr_core.errors import FramesError
 
@@ -23,16 +24,6 @@ TRAINING, VALIDATION = "training_queries_baseline.pickle", "test_queries_baselin
 DATABASE, QUERY = "oxford_evaluation_database.pickle", "oxford_evaluation_query.pickle"
 IMAGES = "lidar2image_ndx.pickle"
 _TUPLE = "TrainingTuple"
-
-
-class Submap(NamedTuple):
-    """A submap of a run, by its stamp [us]."""
-
-    stamp: int
-    northing: float | None
-    """None where a training tuple does not say it."""
-    easting: float | None
-    query: bool = True
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,26 @@ def within(database_m: np.ndarray, queries_m: np.ndarray, radius_m: float) -> li
     return [np.sort(np.asarray(indices, dtype=np.int64)) for indices in found]
 
 
+def count_within(database_m: np.ndarray, queries_m: np.ndarray, radius_m: float) -> np.ndarray:
+    """int64 [M]: how many `within` would find, without listing them."""
+    if not len(database_m) or not len(queries_m):
+        return np.zeros(len(queries_m), np.int64)
+    return cKDTree(database_m[:, :2]).query_ball_point(queries_m[:, :2], radius_m, return_length=True)
+
+
+def facing(
+    found: list[np.ndarray], database_rad: np.ndarray, queries_rad: np.ndarray, limit_rad: float
+) -> list[np.ndarray]:
+    """Of the rows that `within` found for each query those whose heading differs by no more than the limit.
+
+    database_rad [N], queries_rad [M]: headings about z, of any number of turns.
+    """
+    difference = [np.angle(np.exp(1j * (database_rad[rows] - heading)))
+                  for rows, heading in zip(found, queries_rad, strict=True)]  # fmt: skip
+    # The rounding of a quaternion must not decide at the limit itself.
+    return [rows[np.abs(away) <= limit_rad + 1e-9] for rows, away in zip(found, difference, strict=True)]
+
+
 def positives(positions_m: np.ndarray, radius_m: float) -> list[np.ndarray]:
     """For each frame the other frames within `radius_m` (10 m in PointNetVLAD and MinkLoc++)."""
     return [found[found != index] for index, found in enumerate(within(positions_m, positions_m, radius_m))]

@@ -36,6 +36,12 @@ class Samples:
         apart = np.array([_AREAS_APART_M, 0.0, 0.0])
         return np.concatenate([drive.positions_m + areas.index(drive.area) * apart for drive in self._drives])
 
+    @cached_property
+    def yaws_rad(self) -> np.ndarray:
+        """[N] heading of each frame in its map frame; raises FramesError where a drive has no poses."""
+        _ = self.positions_m
+        return np.array([pose.yaw_rad for drive, index in self._where if (pose := drive.frames[index].pose)])
+
     def images(self, indices: Sequence[int] | np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
         """RGB uint8 [B, H, W, 3] of width and height `image_size` [px]."""
         width, height = image_size

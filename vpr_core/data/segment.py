@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -22,6 +22,9 @@ from vpr_core.data.frames import Frames, write_index
 from vpr_core.errors import FramesError, InputError, VprError
 from vpr_core.files import folder_in_the_making, sha256_bytes, sha256_json, write_atomic, write_json
 from vpr_core.structvpr.slme import IGNORED, class_table, table_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Segmenter", "load_segmenter", "segment"]
 
@@ -39,7 +42,7 @@ class Segmenter:
     name: str
     """On the Hub, or the name of its folder."""
     revision: str
-    """Commit on the Hub, or "sha256:" and the start of the hash of the folder's weights."""
+    """Commit on the Hub, or "sha256:" and the start of the hash of the folder's weights and settings."""
     classes: tuple[str, ...]
     label: Callable[[np.ndarray], np.ndarray]
     """RGB uint8 [H, W, 3] to uint8 [H, W]."""
@@ -137,7 +140,8 @@ def load_segmenter(model: str, revision: str | None = None, device: str = "cpu")
 
     revision: commit, branch or tag on the Hub. A folder is never looked for on the network, and neither is a commit
     that was fetched before.
-    Raises VprError where `transformers` is not installed, or the network cannot be loaded or lacks weights.
+    Raises VprError where `transformers` is not installed, the network cannot be loaded, does something else or lacks
+    weights, or this machine lacks the device.
     """
     try:
         from huggingface_hub import snapshot_download
@@ -147,7 +151,10 @@ def load_segmenter(model: str, revision: str | None = None, device: str = "cpu")
         raise VprError(f"`segment` needs the package transformers ({error}): pip install transformers") from error
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    _check_device(device)
     local = Path(model).is_dir()
+    if local:
+        _check_folder(Path(model))
     try:
         # Small files first: what cannot be had is told at once, and not after many tries for each file.
         commit = None if local else Path(snapshot_download(model, revision=revision, allow_patterns="*.json")).name
@@ -167,18 +174,48 @@ def load_segmenter(model: str, revision: str | None = None, device: str = "cpu")
     )
 
 
+def _check_device(device: str) -> None:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise VprError("device is cuda, but this torch finds no GPU: install torch with CUDA, or use --device cpu")
+
+
+def _check_folder(folder: Path) -> None:
+    """What a folder lacks, in fewer words than `transformers` has for it, which looks on the Hub in its thoughts."""
+    saved = "save_pretrained(FOLDER) of the network and of its image processor write it"
+    for names, what in (
+        (("config.json",), "network"),
+        (("preprocessor_config.json", "processor_config.json"), "image processor"),
+    ):
+        if not any((folder / name).is_file() for name in names):
+            raise VprError(f"the segmentation network's folder {folder} has no {what} ({names[0]}): {saved}")
+
+
 def _load(model: str, commit: str | None) -> tuple[Any, Any]:
     """Image processor and network, of a commit on the Hub, or of a folder where there is none."""
-    from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+    from transformers import (
+        MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING,
+        AutoConfig,
+        AutoImageProcessor,
+        AutoModelForSemanticSegmentation,
+    )
 
     options = {"revision": commit} if commit else {"local_files_only": True}
-    # Without torchvision, which its faster processors need.
-    processor = AutoImageProcessor.from_pretrained(model, use_fast=False, **options)
+    config = AutoConfig.from_pretrained(model, **options)
+    made_for = ", ".join(config.architectures or ("no task",))
+    if type(config) not in MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING:
+        raise VprError(
+            f"{model!r} is a {config.model_type} network ({made_for}), which gives no score to every class of every "
+            "pixel: expected a model for semantic segmentation, such as SegFormer, UPerNet, BEiT or DPT"
+        )
+    # Its other processors need torchvision.
+    processor = AutoImageProcessor.from_pretrained(model, backend="pil", **options)
     network, loaded = AutoModelForSemanticSegmentation.from_pretrained(model, output_loading_info=True, **options)
     if absent := sorted(loaded["missing_keys"]):
         raise VprError(
             f"segmentation network {model!r} lacks weights, {absent[0]} and {len(absent) - 1} others, and would label "
-            "at random: expected a model that was trained for semantic segmentation"
+            f"at random: expected a model that was trained for semantic segmentation, this one is {made_for}"
         )
     if getattr(processor, "do_center_crop", False):
         processor.do_center_crop = False  # what is cropped would have no label
@@ -189,14 +226,32 @@ def _label(processor: Any, network: Any, image: np.ndarray) -> np.ndarray:
     """uint8 [H, W]: the class with the largest score, the scores enlarged to the size of the image."""
     import torch
     from PIL import Image
-    from torch.nn import functional
 
     given = processor(images=Image.fromarray(image), return_tensors="pt").to(network.device)
     with torch.inference_mode():
-        scores = functional.interpolate(network(**given).logits, image.shape[:2], mode="bilinear", align_corners=False)
-    return scores[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+        label = _largest(network(**given).logits, image.shape[:2])
+    return label.cpu().numpy()
+
+
+def _largest(scores: Tensor, size: tuple[int, ...]) -> Tensor:
+    """uint8 [H, W]: the class with the largest of the scores [1, C, h, w] at that size, the first of equals.
+
+    One class after the other: all at once would take 600 bytes a pixel with 150 classes, and twice the time.
+    """
+    import torch
+    from torch.nn import functional
+
+    best = torch.full(size, -torch.inf, device=scores.device)
+    label = torch.zeros(size, dtype=torch.uint8, device=scores.device)
+    for number, of_class in enumerate(scores[0].float()):
+        plane = functional.interpolate(of_class[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+        label.masked_fill_(plane > best, number)
+        torch.maximum(best, plane, out=best)
+    return label
 
 
 def _hash_of(folder: Path) -> str:
-    weights = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
-    return "sha256:" + sha256_json([sha256_bytes(path.read_bytes()) for path in weights])[:16]
+    """Of all that labels depend on: weights, and how many pixels of which scale the network is given."""
+    kinds = (".safetensors", ".bin")
+    files = sorted(path for path in folder.iterdir() if path.suffix in kinds or path.name.endswith("config.json"))
+    return "sha256:" + sha256_json([sha256_bytes(path.read_bytes()) for path in files])[:16]

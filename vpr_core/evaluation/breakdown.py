@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from vpr_core.data.frames import Frames
 from vpr_core.evaluation.evaluate import Evaluation, rounded
 from vpr_core.evaluation.precision_recall import precision_recall
+from vpr_core.evaluation.truth import headings_rad, true_places
 
 SAME_DEG, OPPOSITE_DEG = 45.0, 135.0
 """Headings that differ by at most the first are the same direction, from the second up opposite, between them across.
@@ -20,26 +20,19 @@ The first is half of a camera's usual field of view: up to there the two views s
 DIRECTIONS = ("same", "across", "opposite")
 
 
-def headings_rad(drive: Frames) -> np.ndarray:
-    """[N] heading of each frame about z, counter-clockwise from the map's x axis.
-
-    Where every frame has one and the same orientation, as where GNSS alone gave the poses, it is the heading of
-    travel between the frame's neighbours. Raises FramesError in a drive without poses.
-    """
-    positions_m = drive.positions_m
-    orientations = {frame.pose.quaternion_xyzw for frame in drive.frames if frame.pose}
-    if len(orientations) == 1 and len(drive) > 1:
-        along = np.gradient(positions_m[:, :2], axis=0)
-        return np.arctan2(along[:, 1], along[:, 0])
-    return np.array([frame.pose.yaw_rad for frame in drive.frames if frame.pose])
-
-
 def nearest_places(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
     """Of each query the place nearest to it: distance in x and y [M] in metres, and row int64 [M] of the database.
 
     For a query that is not skipped this is the nearest of its true places.
     """
-    distances_m, rows = cKDTree(evaluation.database.positions_m[:, :2]).query(evaluation.queries.positions_m[:, :2])
+    database_m, queries_m = evaluation.database.positions_m[:, :2], evaluation.queries.positions_m[:, :2]
+    distances_m, rows = cKDTree(database_m).query(queries_m)
+    if evaluation.max_heading_deg is not None:
+        truth = true_places(evaluation.database, evaluation.queries, evaluation.radius_m, evaluation.max_heading_deg)
+        for query, true in enumerate(truth):
+            if len(true):
+                away_m = np.linalg.norm(database_m[true] - queries_m[query], axis=1)
+                distances_m[query], rows[query] = away_m.min(), true[away_m.argmin()]
     return distances_m, rows.astype(np.int64)
 
 

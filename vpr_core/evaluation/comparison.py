@@ -60,23 +60,26 @@ def evaluate_method(
     radius_m: float = DEFAULT_RADIUS_M,
     metrics: Sequence[str] = ("cosine",),
     progress: Callable[[int], object] | None = None,
+    max_heading_deg: float | None = None,
 ) -> Compared:
     """Evaluate a method by every metric, describing each drive once.
 
     Of descriptors of unit length "cosine" alone is in the result, whichever was asked for: "euclidean" ranks them
     alike. A method with its own way of ranking has that alone.
-    progress: called with the number of frames just described. Raises as `evaluate` and `evaluate_pairs` do.
+    progress: called with the number of frames just described. max_heading_deg: as `true_places` has it.
+    Raises as `evaluate` and `evaluate_pairs` do.
     """
     own = [name for name in method.retrieve if name not in SEARCH]
     first, *others = own or ["cosine", *(name for name in metrics if name != "cosine")]
     asked = _Kept(method.describe, progress)
     known = _Kept(method.describe_database, progress) if method.describe_database else asked
-    found = _evaluate(method.name, (known, asked), drives, radius_m, first, method.retrieve[first])
+    limits = radius_m, max_heading_deg
+    found = _evaluate(method.name, (known, asked), drives, limits, first, method.retrieve[first])
     alike = not own and all(has_unit_length(array) for array in (*known.rows.values(), *asked.rows.values()))
     if own or alike:
         return Compared(found, asked.rows, alike)
     for metric in others:
-        found = found + _evaluate(method.name, (known, asked), drives, radius_m, metric, method.retrieve[metric])
+        found = found + _evaluate(method.name, (known, asked), drives, limits, metric, method.retrieve[metric])
     return Compared([evaluation for evaluation in found if evaluation.metric in metrics], asked.rows, alike)
 
 
@@ -97,16 +100,29 @@ class _Kept:
 
 
 def _evaluate(
-    name: str, describers: tuple[Describe, Describe], drives: Drives, radius_m: float, metric: str, retrieve: Retrieve
+    name: str,
+    describers: tuple[Describe, Describe],
+    drives: Drives,
+    limits: tuple[float, float | None],
+    metric: str,
+    retrieve: Retrieve,
 ) -> list[Evaluation]:
-    of_database, of_queries = describers
+    (of_database, of_queries), (radius_m, max_heading_deg) = describers, limits
     if drives.database is None:
-        return evaluate_pairs(name, of_queries, drives.queries, radius_m, retrieve, metric)
+        return evaluate_pairs(name, of_queries, drives.queries, radius_m, retrieve, metric, max_heading_deg)
     database = drives.database
     check_queries(database, drives.queries)  # before the long part
     known = of_database(database)
     return [
-        compare(name, (database, drive.asked), (known, of_queries(drive)[drive.queries]), radius_m, retrieve, metric)
+        compare(
+            name,
+            (database, drive.asked),
+            (known, of_queries(drive)[drive.queries]),
+            radius_m,
+            retrieve,
+            metric,
+            max_heading_deg,
+        )
         for drive in drives.queries
     ]
 
@@ -120,7 +136,13 @@ def described_method(name: str, described: Described, drives: Drives) -> Method:
     return Method(name, of_queries, describe_database=described.database, is_read=True)
 
 
-def evaluate_ranked(name: str, ranked: Ranked, drives: Drives, radius_m: float = DEFAULT_RADIUS_M) -> list[Evaluation]:
+def evaluate_ranked(
+    name: str,
+    ranked: Ranked,
+    drives: Drives,
+    radius_m: float = DEFAULT_RADIUS_M,
+    max_heading_deg: float | None = None,
+) -> list[Evaluation]:
     """Evaluate ranked lists; raises VprError where they do not fit the drives or these are pairs of runs."""
     if drives.database is None:
         raise VprError(f"{name}: ranked lists are of one database: give --database and --queries in place of --runs")
@@ -129,7 +151,15 @@ def evaluate_ranked(name: str, ranked: Ranked, drives: Drives, radius_m: float =
     rankings = [ranked(database, drive.asked, alone) for drive in drives.queries]
     nothing = np.empty((0, 0)), np.empty((0, 0))
     return [
-        compare(name, (database, drive.asked), nothing, radius_m, lambda *_, ranking=ranking: ranking, GIVEN)
+        compare(
+            name,
+            (database, drive.asked),
+            nothing,
+            radius_m,
+            lambda *_, ranking=ranking: ranking,
+            GIVEN,
+            max_heading_deg,
+        )
         for drive, ranking in zip(drives.queries, rankings, strict=True)
     ]
 

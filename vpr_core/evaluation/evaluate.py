@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 
 from vpr_core.data.frames import Frames
-from vpr_core.data.places import within
 from vpr_core.errors import FramesError
 from vpr_core.evaluation.precision_recall import PrecisionRecall, precision_recall
 from vpr_core.evaluation.recall import DEFAULT_RADIUS_M, Recall, recall_of_ranks
 from vpr_core.evaluation.search import SEARCH, Retrieve
+from vpr_core.evaluation.truth import true_places
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.mapping import describe
 
@@ -35,6 +35,8 @@ class Evaluation:
     radius_m: float
     metric: str = "cosine"
     """By what places are ranked: a key of SEARCH, or how tables call a method's own way."""
+    max_heading_deg: float | None = None
+    """How far the heading of a place may differ from the query's; None: as far as it likes."""
 
     @cached_property
     def precision_recall(self) -> PrecisionRecall:
@@ -64,8 +66,18 @@ class Evaluation:
             **{name: rounded(share) for name, share in self.shares().items()},
             "evaluated": self.result.evaluated,
             "skipped": self.result.skipped,
-            "radius_m": self.radius_m,
+            **self.limits(),
         }
+
+    def limits(self) -> dict[str, float]:
+        """How near a place is true, by column."""
+        turned = {} if self.max_heading_deg is None else {"max_heading_deg": self.max_heading_deg}
+        return {"radius_m": self.radius_m, **turned}
+
+    def limits_text(self) -> str:
+        """The same in words that follow "within"."""
+        turned = "" if self.max_heading_deg is None else f" and {self.max_heading_deg:g} degrees of heading"
+        return f"{self.radius_m:g} m{turned}"
 
 
 def mean_share(shares: Sequence[float]) -> float:
@@ -112,12 +124,13 @@ def compare(
     radius_m: float,
     retrieve: Retrieve,
     metric: str = "cosine",
+    max_heading_deg: float | None = None,
 ) -> Evaluation:
     """The evaluation of (database, queries) whose descriptors are given."""
     database, queries = drives
-    truth = within(database.positions_m, queries.positions_m, radius_m)
+    truth = true_places(database, queries, radius_m, max_heading_deg)
     result = recall_of_ranks(*retrieve(*descriptors), len(database), truth)
-    return Evaluation(method, database, queries, result, radius_m, metric)
+    return Evaluation(method, database, queries, result, radius_m, metric, max_heading_deg)
 
 
 def by_method(evaluations: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:

@@ -77,7 +77,7 @@ def summary(evaluations: Sequence[Evaluation], modality: str) -> str:
     )
     return (
         f"{queries} {looked_at} of {_counted(evaluations)} were looked up among {where}. A match is right if the place "
-        f"lies within {evaluations[0].radius_m:g} m of the query in x and y. {left_out}"
+        f"lies within {evaluations[0].limits_text()} of the query, in x and y. {left_out}"
     )
 
 

@@ -20,11 +20,13 @@ def evaluate_pairs(
     radius_m: float = DEFAULT_RADIUS_M,
     retrieve: Retrieve | None = None,
     metric: str = "cosine",
+    max_heading_deg: float | None = None,
 ) -> list[Evaluation]:
     """Every ordered pair of different runs, all frames of the first as database and the queries of the second.
 
     Each drive is described once; `Frames.queries` says which of its frames are asked for, and a drive without any is
-    a database only. `retrieve` and `metric` are those of `evaluate`. Raises FramesError as that does, where there are
+    a database only. `retrieve` and `metric` are those of `evaluate`, `max_heading_deg` is that of `true_places`.
+    Raises FramesError as that does, where there are
     fewer than two runs, one is given twice or none has queries.
     """
     folders = [drive.folder.resolve() for drive in drives]
@@ -38,7 +40,15 @@ def evaluate_pairs(
     known = [describe_drive(drive) for drive in drives]
     asked = [rows[drive.queries] for drive, rows in zip(drives, known, strict=True)]
     return [
-        compare(method, (drives[here], drives[there].asked), (known[here], asked[there]), radius_m, search, metric)
+        compare(
+            method,
+            (drives[here], drives[there].asked),
+            (known[here], asked[there]),
+            radius_m,
+            search,
+            metric,
+            max_heading_deg,
+        )
         for here, there in permutations(range(len(drives)), 2)
         if drives[there].queries.any()
     ]
@@ -61,7 +71,7 @@ def average_recall(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         **{name: rounded(mean) for name, mean in means.items()},
         "evaluated": sum(evaluation.result.evaluated for evaluation in evaluations),
         "skipped": sum(evaluation.result.skipped for evaluation in evaluations),
-        "radius_m": evaluations[0].radius_m,
+        **evaluations[0].limits(),
         "pairs": len(pairs),
         "pairs_left_out": len(evaluations) - len(pairs),
     }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vpr_core.losses.manifolds import cosine_matrix, dist_matrix, euclidean_matrix, in_full_precision, to_poincare
-from vpr_core.losses.rows import check_choice, check_positive, teacher_rows, width_adaptor
+from vpr_core.losses.rows import check_choice, check_positive, pair_weights, row_weights, teacher_rows, width_adaptor
 from vpr_core.losses.self_agent import (
     self_agent_terms,
     self_angle_loss,
@@ -70,6 +70,7 @@ def relational_loss(
     detach_cross: bool = False,
     reduction: Reduction = "mean",
     curvature: float = 0.1,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """DistilVPR Eqs. (3)-(5). Distance between two relation matrices, over all N^2 entries; a scalar.
 
@@ -77,6 +78,8 @@ def relational_loss(
     distance      between the entries of two matrices
     normalize     rows to unit length first
     detach_cross  no gradient through ts, as in the published code; with "tt-ts" none is left
+    weights       [N], StructVPR Sec. 3.5: how much each row's sample counts. The entry (i, j) counts sqrt(w_i w_j), see
+                  `rows.pair_weights`; the mean is over N^2 entries all the same
 
     Raises ValueError where the rows do not pair up or a name is unknown; of the three, only "tt-ss" takes a teacher
     of another width.
@@ -88,7 +91,10 @@ def relational_loss(
     if normalize:
         rows = {agent: functional.normalize(row, dim=-1) for agent, row in rows.items()}
     first, second = (_relation(rows, pair, manifold, curvature, detach_cross) for pair in agents.split("-"))
-    return _COMPARE[distance](second, first, reduction=reduction)
+    if weights is None:
+        return _COMPARE[distance](second, first, reduction=reduction)
+    entries = pair_weights(row_weights(student, weights)) * _COMPARE[distance](second, first, reduction="none")
+    return entries.mean() if reduction == "mean" else entries.sum()
 
 
 def _relation(rows: dict[str, Tensor], pair: str, manifold: Manifold, curvature: float, detach_cross: bool) -> Tensor:
@@ -99,10 +105,11 @@ def _relation(rows: dict[str, Tensor], pair: str, manifold: Manifold, curvature:
 class DistilVPRLoss(nn.Module):
     """DistilVPR Eqs. (7), (8), (10), (11), (16)-(22) without L_task: weight_self * L_KD-S + weight_cross * L_KD-C.
 
-    Called with student [N, D] and teacher [N, E]; returns the weighted sum and its unweighted terms, scalars that keep
-    their graph: `self_distance self_angle self_geodesic cross_euc cross_cos cross_hyp` in mode "code" and
-    `self_euc self_cos self_hyp cross_euc cross_cos cross_hyp` in mode "paper", only those of the variant and manifolds;
-    with weight_tt_ts `tt_ts_euc tt_ts_cos tt_ts_hyp` too.
+    Called with student [N, D], teacher [N, E] and, where samples count differently (StructVPR Sec. 3.5), the weights
+    [N] of the samples that the rows are of, see `rows.pair_weights`. Returns the weighted sum and its unweighted terms,
+    scalars that keep their graph: `self_distance self_angle self_geodesic cross_euc cross_cos cross_hyp` in mode "code"
+    and `self_euc self_cos self_hyp cross_euc cross_cos cross_hyp` in mode "paper", only those of the variant and
+    manifolds; with weight_tt_ts `tt_ts_euc tt_ts_cos tt_ts_hyp` too.
 
     variant              "S" self terms, "C" cross terms, "SC" both
     mode                 "code" as the training script was published, "paper" as Eqs. (3)-(22) are printed
@@ -112,6 +119,7 @@ class DistilVPRLoss(nn.Module):
     distance, reduction  of mode "paper", which names neither; mode "code" has fixed ones
     student_dim, teacher_dim  where they differ, a learned linear map takes the student's rows to the teacher's width
                          for the cross terms; self terms need none
+    divide_by_mean       samples' weights are divided by their mean over the batch, so that their scale does not matter
 
     Raises ValueError for an option that is none of these, and where rows do not pair up.
     """
@@ -130,6 +138,7 @@ class DistilVPRLoss(nn.Module):
         student_dim: int | None = None,
         teacher_dim: int | None = None,
         weight_tt_ts: float = 0.0,
+        divide_by_mean: bool = False,
     ) -> None:
         super().__init__()
         check_choice("variant", variant, Literal["S", "C", "SC"])
@@ -145,39 +154,55 @@ class DistilVPRLoss(nn.Module):
         self.variant, self.mode, self.curvature, self.angle = variant, mode, curvature, angle
         self.weight_self, self.weight_cross, self.weight_tt_ts = weight_self, weight_cross, weight_tt_ts
         self.manifolds, self.reduction, self.distance = tuple(manifolds), reduction, distance
+        self.divide_by_mean = divide_by_mean
         across = "C" in variant or weight_tt_ts > 0
         self.adaptor = width_adaptor(student_dim, teacher_dim) if across else nn.Identity()
 
     @in_full_precision
-    def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        self_terms = self._self_terms(student, teacher) if "S" in self.variant else {}
+    def forward(
+        self, student: Tensor, teacher: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        if weights is not None:
+            weights = row_weights(student, weights, self.divide_by_mean)
+        self_terms = self._self_terms(student, teacher, weights) if "S" in self.variant else {}
         adapted = self.adaptor(student)
-        cross_terms = self._cross_terms(adapted, teacher, "ts-ss") if "C" in self.variant else {}
-        tt_ts_terms = self._cross_terms(adapted, teacher, "tt-ts") if self.weight_tt_ts > 0 else {}
+        cross_terms = self._cross_terms(adapted, teacher, "ts-ss", weights) if "C" in self.variant else {}
+        tt_ts_terms = self._cross_terms(adapted, teacher, "tt-ts", weights) if self.weight_tt_ts > 0 else {}
         weighted = ((self.weight_self, self_terms), (self.weight_cross, cross_terms), (self.weight_tt_ts, tt_ts_terms))
         loss = student.new_zeros(())
         for weight, terms in weighted:
             loss = loss + weight * sum(terms.values(), student.new_zeros(()))
         return loss, self_terms | cross_terms | tt_ts_terms
 
-    def _self_terms(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+    def _self_terms(self, student: Tensor, teacher: Tensor, weights: Tensor | None) -> dict[str, Tensor]:
         if self.mode == "paper":
-            return {f"self_{m}": self._paper_term(student, teacher, m, "tt-ss") for m in self.manifolds}
-        return self_agent_terms(student, teacher, self.manifolds, self.angle, self.curvature)
+            return {f"self_{m}": self._paper_term(student, teacher, m, "tt-ss", weights) for m in self.manifolds}
+        return self_agent_terms(student, teacher, self.manifolds, self.angle, self.curvature, weights)
 
-    def _cross_terms(self, student: Tensor, teacher: Tensor, agents: Agents) -> dict[str, Tensor]:
+    def _cross_terms(
+        self, student: Tensor, teacher: Tensor, agents: Agents, weights: Tensor | None
+    ) -> dict[str, Tensor]:
         name = {"ts-ss": "cross", "tt-ts": "tt_ts"}[agents]
         if self.mode == "paper":
-            return {f"{name}_{m}": self._paper_term(student, teacher, m, agents) for m in self.manifolds}
+            return {f"{name}_{m}": self._paper_term(student, teacher, m, agents, weights) for m in self.manifolds}
         detach = agents == "ts-ss"
         return {
             f"{name}_{m}": relational_loss(
-                student, teacher, m, agents, normalize=True, detach_cross=detach, curvature=self.curvature
+                student,
+                teacher,
+                m,
+                agents,
+                normalize=True,
+                detach_cross=detach,
+                curvature=self.curvature,
+                weights=weights,
             )
             for m in self.manifolds
         }
 
-    def _paper_term(self, student: Tensor, teacher: Tensor, manifold: Manifold, agents: Agents) -> Tensor:
+    def _paper_term(
+        self, student: Tensor, teacher: Tensor, manifold: Manifold, agents: Agents, weights: Tensor | None
+    ) -> Tensor:
         return relational_loss(
             student,
             teacher,
@@ -186,4 +211,5 @@ class DistilVPRLoss(nn.Module):
             distance=self.distance,
             reduction=self.reduction,
             curvature=self.curvature,
+            weights=weights,
         )

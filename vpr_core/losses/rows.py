@@ -34,6 +34,30 @@ def check_positive(name: str, value: float) -> None:
         raise ValueError(f"{name} is {value}, expected a number above 0")
 
 
+def row_weights(rows: Tensor, weights: Tensor, divide_by_mean: bool = False) -> Tensor:
+    """The weights [N] of a batch's rows as constants in their precision.
+
+    divide_by_mean: divided by their mean, so that their scale does not matter; all 0 stay 0.
+    Raises ValueError unless there is one of 0 or more for each row.
+    """
+    if weights.shape != rows.shape[:1] or weights.requires_grad or not bool((weights >= 0).all()):
+        raise ValueError(f"weights are {list(weights.shape)}, expected constants [{len(rows)}] of 0 or more")
+    weights = weights.to(rows)
+    return weights / weights.mean().clamp_min(torch.finfo(weights.dtype).tiny) if divide_by_mean else weights
+
+
+def pair_weights(weights: Tensor) -> Tensor:
+    """The weight [N, N] of the relation between rows i and j of weights [N]: sqrt(w_i w_j).
+
+    StructVPR (Sec. 3.5) weighs the one descriptor of a sample, DistilVPR's relations have two, and in angles three. Of
+    their weights it is the geometric mean: like the product it leaves out every relation with a sample of weight 0,
+    which the teacher does not master and where an arithmetic mean would still teach half of it; unlike the product it
+    has the scale of one weight, as that of a query and the positive drawn with it.
+    """
+    roots = weights.sqrt()
+    return roots[:, None] * roots
+
+
 def check_masks(rows: Tensor, positives_mask: Tensor, negatives_mask: Tensor) -> None:
     """Raise ValueError unless rows are [N, D] and the masks of their pairs bool [N, N]."""
     if rows.ndim != 2:

@@ -11,13 +11,18 @@ from typing import Any
 from vpr_core.data.bag import BagReader
 from vpr_core.data.images import image_from_message
 from vpr_core.data.pointcloud import cloud_from_message
+from vpr_core.data.poses import Track
+from vpr_core.data.scan import scan
 from vpr_core.data.stamps import header_stamp_ns
-from vpr_core.data.topics import CLOUD_TYPES, IMAGE_TYPES, NONE, choose_topics
+from vpr_core.data.topics import CLOUD_TYPES, IMAGE_TYPES, NONE, Topics, choose_topics
 from vpr_core.errors import BagError, InputError
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.records import recognition_to_record
+from vpr_core.types import Recognition
 
 Progress = Callable[[str, int], Any]
+Follow = Callable[[Recognition], dict[str, Any]]
+"""Takes each answer in turn and gives what its record holds under `filtered`."""
 
 
 def query_bag(
@@ -26,15 +31,17 @@ def query_bag(
     topic: str | None = None,
     drops: Counter[str] | None = None,
     progress: Progress | None = None,
+    follow: Follow | None = None,
 ) -> Iterator[dict[str, Any]]:
     """A record (see `records`) for every image or cloud of a bag, as the recognizer's modality is.
 
     topic: None finds it by its type; it must then be the only one. Messages that cannot be used are left out and
-    counted in `drops` by reason. Raises BagError.
+    counted in `drops` by reason. follow: such as `sequence.follower` makes. Raises BagError.
     """
     drops = Counter() if drops is None else drops
     with BagReader(bag) as reader:
-        topic = _topic(reader, recognizer.modality, topic)
+        topics = _topics(reader, recognizer.modality, topic, NONE)
+        topic = topics.image or topics.cloud or ""
         to_array = image_from_message if recognizer.modality == "camera" else cloud_from_message
         bar = progress("query", reader.count([topic])) if progress else None
         for message in reader.raw_messages([topic]):
@@ -47,20 +54,40 @@ def query_bag(
             except (InputError, BagError) as error:
                 drops[str(error)] += 1
                 continue
-            yield recognition_to_record(
+            record = recognition_to_record(
                 recognition,
                 map_hash=recognizer.map_hash,
                 model_hash=recognizer.model_hash,
                 processing_ms=round((time.perf_counter() - started) * 1e3, 3),
             )
+            yield {**record, "filtered": follow(recognition)} if follow else record
         if bar:
             bar.close()
 
 
-def _topic(reader: BagReader, modality: str, given: str | None) -> str:
+def odometry_of(
+    bag: str | Path,
+    modality: str,
+    topic: str | None = None,
+    pose_topic: str | None = None,
+    progress: Progress | None = None,
+) -> Track:
+    """The bag's odometry by time: T_odom_base of `pose_topic`, a topic or "tf:PARENT>CHILD"; None finds the only one.
+
+    modality, topic: the sensor that is asked about. Raises BagError where there is no odometry, or no telling which.
+    """
+    with BagReader(bag) as reader:
+        pose = _topics(reader, modality, topic, pose_topic).pose
+        if pose is None:
+            raise BagError(f"{reader.path} has no odometry, along which a filter could follow the vehicle")
+        track = scan(reader, Topics(None, None, pose), progress).track
+    assert track
+    return track
+
+
+def _topics(reader: BagReader, modality: str, given: str | None, pose: str | None) -> Topics:
     types = IMAGE_TYPES if modality == "camera" else CLOUD_TYPES
     if given is None and not set(types) & set(reader.topics.values()):
         raise BagError(f"{reader.path} has no topic of {' or '.join(types)}, which a {modality} bundle needs")
     image, cloud = (given, NONE) if modality == "camera" else (NONE, given)
-    topics = choose_topics(reader, image, cloud, NONE)
-    return topics.image or topics.cloud or ""
+    return choose_topics(reader, image, cloud, pose)

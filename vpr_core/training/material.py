@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vpr_core.data import places
+import numpy as np
+from torch import nn
+
 from vpr_core.data.batching import PairSampler
 from vpr_core.data.frames import Frames
 from vpr_core.data.samples import Samples
 from vpr_core.errors import RecipeError
-from vpr_core.training.network_input import NetworkInput
+from vpr_core.training.network_input import EMBEDDING, NetworkInput
+from vpr_core.training.positives import drawn_positives, weak_positives
 from vpr_core.training.processes import Processes
-from vpr_core.training.recipe import Recipe, as_json
+from vpr_core.training.recipe import RELATIONAL, STRUCTVPR, Recipe, as_json
 from vpr_core.training.structvpr import SegmentationTargets
 from vpr_core.training.teacher import TeacherDescriptors, hash_of_drives, teacher_descriptors
-from vpr_core.training.validate import Validation
+from vpr_core.training.validate import Validation, describe_samples
 from vpr_core.training.weigh import SampleWeights, load_sample_weights
 
 
@@ -61,7 +64,7 @@ class Material:
     def sampler(self) -> PairSampler:
         """Raises RecipeError where too few frames show a place of another."""
         recipe, smallest = self.recipe, max(4, self.group.count)
-        positives = places.positives(self.samples.positions_m, recipe.positive_m)
+        positives = drawn_positives(self.samples, recipe)
         if sum(len(found) > 0 for found in positives) < smallest:
             raise RecipeError(
                 f"of {len(positives)} frames fewer than {smallest} have another within {recipe.positive_m:g} m: "
@@ -73,6 +76,16 @@ class Material:
                 "start fewer"
             )
         return PairSampler(positives, recipe.batch_size, recipe.seed, smallest)
+
+    def weak_positives(self, model: nn.Module) -> list[np.ndarray]:
+        """`positives.weak_positives` by the network as it is, which describes every frame for it."""
+        model.eval()
+
+        def choose() -> list[np.ndarray]:
+            rows = describe_samples(model, self.network_input, self.samples)[EMBEDDING]
+            return weak_positives(drawn_positives(self.samples, self.recipe), rows)
+
+        return self.group.from_first(choose)
 
     def identity(self, weights: str | None) -> dict[str, Any]:
         """What two starts must have in common to be one run; weights: hash of those that it starts from."""
@@ -95,11 +108,10 @@ class Material:
 
 
 def _weights_for(recipe: Recipe, drives: Sequence[Frames], path: str | Path) -> SampleWeights:
-    if recipe.distillation is None or recipe.distillation.method != "structvpr":
-        raise RecipeError(
-            "sample weights are for distillation.method structvpr, the recipe has "
-            f"{recipe.distillation.method if recipe.distillation else 'none'}"
-        )
+    method = recipe.distillation.method if recipe.distillation else "none"
+    if method not in (STRUCTVPR, *RELATIONAL):
+        expected = ", ".join((STRUCTVPR, *RELATIONAL))
+        raise RecipeError(f"sample weights are for distillation.method {expected}, the recipe has {method}")
     weights = load_sample_weights(path)
     weights.check(drives, recipe)
     return weights

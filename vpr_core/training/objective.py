@@ -80,14 +80,15 @@ class Distiller(nn.Module):
     ) -> tuple[Tensor, dict[str, float]]:
         """student [N, D], teacher [N, E] -> the weighted loss; and each of its terms without any weight.
 
-        sample_weights [N / 2], of structvpr: how much each pair of rows 2i and 2i + 1 counts.
+        sample_weights [N / 2], of structvpr and DistilVPR's methods: how much the sample counts that rows 2i and 2i + 1
+        are, a frame and its positive.
         """
         if isinstance(self.loss, FeatureDistillation):
             loss, terms = _of_triplets(self.loss, student, teacher, masks, sample_weights)
         elif isinstance(self.loss, BaselineLoss):
             loss, terms = self.loss(student, teacher, masks.positive, masks.negative)
         else:
-            loss, terms = self.loss(student, teacher)
+            loss, terms = _of_relations(self.loss, student, teacher, sample_weights)
         loss = self.weight * loss
         figures = {"distillation": float(loss.detach())}
         return loss, figures | {name: float(term.detach()) for name, term in terms.items()}
@@ -104,6 +105,16 @@ def _of_triplets(
     weights = None if sample_weights is None else sample_weights[triplets.queries // 2]
     total, terms = loss(student[rows], teacher[rows], weights)
     return total, terms if weights is None else terms | {"sample_weight": weights.mean()}
+
+
+def _of_relations(
+    loss: nn.Module, student: Tensor, teacher: Tensor, sample_weights: Tensor | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """DistilVPR's loss, in which both rows of a sample have its weight."""
+    if sample_weights is None:
+        return loss(student, teacher)
+    total, terms = loss(student, teacher, sample_weights.repeat_interleave(2))
+    return total, terms | {"sample_weight": sample_weights.mean()}
 
 
 def gradient_norms(task: Tensor, distillation: Tensor, descriptors: Tensor) -> dict[str, float]:
@@ -137,6 +148,7 @@ def _distillation_loss(recipe: Distillation, student_dim: int, teacher_dim: int)
                 angle=recipe.angle,
                 student_dim=student_dim,
                 teacher_dim=teacher_dim,
+                divide_by_mean=recipe.divide_by_mean,
             )
     except ValueError as error:
         names = ", ".join(RELATIONAL)

@@ -10,6 +10,7 @@ from vpr_core.data.cloud_augmentation import CloudAugmentation
 from vpr_core.errors import RecipeError
 from vpr_core.models.structvpr import Normalize
 from vpr_core.models.voxel_grid import CloudGrid
+from vpr_core.training.positives import Positives, check_positives
 from vpr_core.training.structvpr import Mining, check_recipe
 
 Modality = Literal["camera", "lidar", "fused", "labels", "segmented"]
@@ -41,6 +42,7 @@ class Distillation:
         curvature: of the Poincaré ball.
         manifolds: of DistilVPR's terms, some of euc, cos and hyp (Table 5).
         weight_tt_ts: of each term that compares the teacher's relations with those across (Table 4); 0 leaves them out.
+        divide_by_mean: of DistilVPR's methods, sample weights are divided by their mean over the batch.
         options: of a baseline, such as temperature; of structvpr side and divide_by_mean.
         teacher_modality: the teacher that the recipe is for: fused, camera for a bigger camera network, lidar or
             labels; null takes any.
@@ -56,6 +58,7 @@ class Distillation:
     curvature: float = 0.1
     manifolds: tuple[Manifold, ...] = get_args(Manifold)
     weight_tt_ts: float = 0.0
+    divide_by_mean: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     teacher_modality: Modality | None = None
 
@@ -68,6 +71,11 @@ class Distillation:
         weights = (self.weight, self.weight_self, self.weight_cross, self.weight_tt_ts)
         if min(*weights, self.warmup_steps) < 0 or self.curvature <= 0:
             raise RecipeError("distillation: weights and warmup_steps must be 0 or more, curvature above 0")
+        if self.divide_by_mean and self.method not in RELATIONAL:
+            raise RecipeError(
+                f"distillation: divide_by_mean is for {', '.join(RELATIONAL)}; method {self.method} has it among its "
+                "options, where it has it"
+            )
         if self.options and self.method in RELATIONAL:
             raise RecipeError(f"distillation: options are for baselines, method {self.method} has its own keys")
 
@@ -88,7 +96,9 @@ class Distillation:
         return values | ({"manifolds": list(self.manifolds)} if "manifolds" in values else {})
 
 
-_DISTILLATION_SINCE = {name: getattr(Distillation, name) for name in ("teacher_modality", "manifolds", "weight_tt_ts")}
+_DISTILLATION_SINCE = {
+    name: getattr(Distillation, name) for name in ("teacher_modality", "manifolds", "weight_tt_ts", "divide_by_mean")
+}
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,12 @@ class Recipe:
         segmentation_weight: of structvpr_multi_task's cross-entropy beside the triplet loss.
         positive_m: frames this near show the same place [m].
         negative_m: frames farther apart than this are different places [m].
+        positives: frames drawn with a frame, of those within positive_m: distance, any; field_of_view, the one whose
+            view overlaps most, as StructVPR has it for MSLS; weak, the one that is nearest by descriptors, as NetVLAD
+            mines them, chosen again in every epoch. The last two are not for mining batch_hard.
+        fov_deg: of field_of_view, how wide a camera sees [deg], and
+        fov_reach_m: how far [m].
+        fov_overlap: the share of a view that its positive has to see at the least.
         augment: colour jitter and erased rectangles in images, cloud_augmentation in clouds.
         cloud_augmentation: how much clouds are changed.
         validate_every: epochs (steps, where epochs is null) between two looks at the validation drives, of which the
@@ -181,6 +197,10 @@ class Recipe:
     task_weights: tuple[float, float, float] = (0.5, 0.5, 0.0)
     positive_m: float = 10.0
     negative_m: float = 50.0
+    positives: Positives = "distance"
+    fov_deg: float = 90.0
+    fov_reach_m: float = 50.0
+    fov_overlap: float = 0.5
     augment: bool = True
     cloud_augmentation: CloudAugmentation = CloudAugmentation()
     validate_every: int = 0
@@ -220,6 +240,7 @@ class Recipe:
                 f"{self.architecture} and {self.modality}"
             )
         check_recipe(self)
+        check_positives(self)
 
     def _check_length(self) -> None:
         if self.steps < 0 or (self.epochs is not None and self.epochs < 0):
@@ -294,6 +315,7 @@ _SINCE = {
     name: getattr(Recipe, name)
     for name in (
         *("architecture", "width_factor", "attention_gradient", "grid"),
+        *("positives", "fov_deg", "fov_reach_m", "fov_overlap"),
         *("batch_limit", "batch_growth", "batch_grows_below", "split_batch", "precision", "epochs", "decay_at"),
         *("class_table", "label_encoding", "normalize_levels", "mining", "segmentation_weight"),
     )

@@ -16,7 +16,7 @@ from vpr_core.data.samples import Samples
 from vpr_core.errors import RecipeError
 from vpr_core.models.structvpr import Normalize
 from vpr_core.models.structvpr_comparison import SCORES_STRIDE
-from vpr_core.structvpr.slme import ENCODINGS, num_channels, weighted_one_hot
+from vpr_core.structvpr.slme import ENCODINGS, class_table, num_channels, weighted_one_hot
 
 if TYPE_CHECKING:
     from vpr_core.training.recipe import Recipe
@@ -60,12 +60,22 @@ class LabelMaps:
                     f"labels needs: label them with `vpr-distill segment --frames {drive.folder}`, or ingest the bag "
                     "with --label_topic"
                 )
-            table = drive.card.get("labels", {}).get("table")
-            if table not in (None, self.class_table):
-                raise RecipeError(
-                    f"the labels of {drive.folder} are of class table {table}, the network's of {self.class_table}: "
-                    f"train it with --class_table {table}, or label the frames again"
-                )
+            self._check_classes(drive)
+
+    def _check_classes(self, drive: Frames) -> None:
+        told, own = drive.card.get("labels", {}), class_table(self.class_table)
+        table, classes = told.get("table"), told.get("classes", own.classes)
+        if table not in (None, own.name):
+            raise RecipeError(
+                f"the labels of {drive.folder} are of class table {table}, the network's of {self.class_table}: "
+                f"train it with --class_table {table}, or label the frames again"
+            )
+        if len(classes) != len(own.classes):
+            raise RecipeError(
+                f"the labels of {drive.folder} are of {len(classes)} classes ({', '.join(classes[:3])}, ...), class "
+                f"table {self.class_table} has {len(own.classes)}: write a CSV file of theirs with id, name, group, "
+                "name it to `vpr-distill segment --table`, and train with it as --class_table"
+            )
 
 
 @dataclass(frozen=True)

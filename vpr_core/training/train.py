@@ -57,7 +57,7 @@ def train_encoder(
     teacher: checkpoint folder of the network to learn from, where the recipe has `distillation`; cache: folder for
         its descriptors, see `teacher_descriptors`.
     sample_weights: file of `weigh` on the same drives, how much each sample's distillation counts where the method is
-        structvpr; without it all count alike.
+        structvpr or one of DistilVPR's; without it all count alike.
     save_every: steps between two states written to `out`, from which the same call goes on after a kill; 0: none.
     save_within_s: a state is also written at the end of a step where so much time has passed since the latest [s].
     diagnose_every: steps between two measurements of `gradient_norms` of a student with a teacher; 0: none.
@@ -142,6 +142,8 @@ def _steps(run: Run, material: Material, diagnose_every: int) -> Iterator[dict[s
     augmentation = _augmentation(run) if run.recipe.augment else None
     while not run.finished:
         started = time.monotonic()
+        if run.recipe.positives == "weak" and run.sampler.begins:
+            run.sampler.choose(material.weak_positives(run.model))
         diagnose = diagnose_every > 0 and run.step % diagnose_every == 0
         figures = take_step(run, material, augmentation, diagnose)
         if material.examiner and run.is_looked_at:

@@ -49,3 +49,25 @@ def test_another_size_counts_from_the_next_epoch_on() -> None:
     next(sampler)
     sampler.batch_size = 12
     assert sampler.left == 2 and [len(next(sampler)) for _ in range(4)] == [8, 4, 12, 8]
+
+
+def test_chosen_positives_hold_at_once_at_the_beginning_and_else_from_the_next_epoch_on() -> None:
+    all_of_ten = [np.array([other for other in range(index // 10 * 10, index // 10 * 10 + 10) if other != index])
+                  for index in range(20)]  # fmt: skip
+    sampler = PairSampler(all_of_ten, 8, seed=3)
+    assert sampler.begins
+    sampler.choose(PAIRS)
+    first = next(sampler)
+    np.testing.assert_array_equal(first[1::2], first[::2] ^ 1)
+    assert not sampler.begins
+    stored = json.loads(json.dumps(sampler.state_dict()))
+    sampler.choose(all_of_ten)
+    rest = np.concatenate([next(sampler) for _ in range(2)])
+    np.testing.assert_array_equal(rest[1::2], rest[::2] ^ 1)
+    assert sampler.begins
+    following = np.concatenate([next(sampler) for _ in range(2)])
+    assert (following[1::2] != following[::2] ^ 1).any()
+    other = PairSampler(all_of_ten, 8, seed=7)
+    other.load_state_dict(stored)
+    np.testing.assert_array_equal(np.concatenate([next(other) for _ in range(2)]), rest)
+    assert "positives" not in PairSampler(PAIRS, 8, seed=3).state_dict(), "states of other recipes stay as they are"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,27 @@ def test_another_network_replaces_labels_only_when_told(drive: Path) -> None:
     labelled = segment(drive, other, overwrite=True)
     np.testing.assert_array_equal(labelled.label(3), by_brightness(255 - labelled.image(3)))
     assert labelled.card["labels"]["model"] == "dark"
+
+
+def test_half_of_one_network_s_labels_is_never_completed_by_another(drive: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_IN, str(drive), "5"])
+    assert killed.returncode == -signal.SIGKILL and (drive / ".labels.partial" / "000004.png").exists()
+    labelled = segment(drive, segmenter(lambda image: by_brightness(255 - image), "dark"))
+    for index in range(len(labelled)):
+        np.testing.assert_array_equal(labelled.label(index), by_brightness(255 - labelled.image(index)))
+
+
+def test_an_image_that_was_cut_off_is_named_and_nothing_is_left(drive: Path) -> None:
+    frames = Frames.load(drive)
+    name = "images/000005.jpg"
+    cv2.imwrite(str(drive / name), frames.image(5))
+    (drive / name).write_bytes((drive / name).read_bytes()[:-40])
+    write_index(drive, [replace(frame, image=name) if frame.index == 5 else frame for frame in frames.frames],
+                {key: value for key, value in frames.card.items() if key != "schema"})  # fmt: skip
+    before = contents(drive)
+    with pytest.raises(FramesError, match=f"{drive / name} is damaged .JPEG was cut off after .*vpr-distill ingest"):
+        segment(drive, segmenter())
+    assert contents(drive) == before
 
 
 def test_recorded_labels_are_never_replaced(drive: Path) -> None:
@@ -243,7 +265,7 @@ def test_the_command_labels_with_a_network_of_a_folder(
     assert capsys.readouterr().out == told.out and contents(drive) == done
 
 
-def test_a_network_s_folder_is_told_by_its_weights(tiny_segformer: Path, tmp_path: Path) -> None:
+def test_a_network_s_folder_is_told_by_its_weights_and_settings(tiny_segformer: Path, tmp_path: Path) -> None:
     first = load_segmenter(str(tiny_segformer))
     assert first.name == "tiny" and first.classes[2] == "sky" and first.revision.startswith("sha256:")
     other = shutil.copytree(tiny_segformer, tmp_path / "other")
@@ -252,17 +274,54 @@ def test_a_network_s_folder_is_told_by_its_weights(tiny_segformer: Path, tmp_pat
     weights[-1] ^= 1
     (other / "model.safetensors").write_bytes(weights)
     assert load_segmenter(str(other)).revision != first.revision
+    larger = shutil.copytree(tiny_segformer, tmp_path / "larger")
+    settings = json.loads((larger / "preprocessor_config.json").read_text())
+    (larger / "preprocessor_config.json").write_text(json.dumps({**settings, "size": {"height": 96, "width": 96}}))
+    assert load_segmenter(str(larger)).revision != first.revision
+
+
+def test_the_largest_score_wins_and_of_equals_the_first() -> None:
+    torch = pytest.importorskip("torch")
+    from torch.nn import functional
+
+    from vpr_core.data.segment import _largest
+
+    scores = torch.randn(1, 150, 6, 9, generator=torch.Generator().manual_seed(0))
+    enlarged = functional.interpolate(scores, (37, 50), mode="bilinear", align_corners=False)[0]
+    label = _largest(scores, (37, 50))
+    assert label.dtype == torch.uint8 and torch.equal(label.long(), enlarged.argmax(dim=0))
+    twice = torch.cat([scores[:, :75], scores[:, :75]], dim=1)
+    assert torch.equal(_largest(twice, (37, 50)), _largest(scores[:, :75], (37, 50)))
 
 
 def test_what_is_no_network_is_told(tiny_segformer: Path, tmp_path: Path) -> None:
+    def copied(name: str) -> Path:
+        return Path(shutil.copytree(tiny_segformer, tmp_path / name))
+
     (tmp_path / "empty").mkdir()
-    (tmp_path / "bert").mkdir()
-    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
-    broken = Path(shutil.copytree(tiny_segformer, tmp_path / "broken"))
-    (broken / "model.safetensors").write_bytes((tiny_segformer / "model.safetensors").read_bytes()[:300])
-    for folder in (tmp_path / "empty", tmp_path / "bert", broken):
-        with pytest.raises(VprError, match=f"segmentation network '{folder}' cannot be loaded .* or a folder that"):
-            load_segmenter(str(folder))
+    copied("bare").joinpath("preprocessor_config.json").unlink()
+    copied("hollow").joinpath("model.safetensors").unlink()
+    copied("broken").joinpath("model.safetensors").write_bytes((tiny_segformer / "model.safetensors").read_bytes()[:9])
+    copied("garbled").joinpath("config.json").write_text("{")
+    copied("classifier").joinpath("config.json").write_text(
+        '{"model_type": "vit", "architectures": ["ViTForImageClassification"]}'
+    )
+    cannot = "segmentation network '{}' cannot be loaded .* or a folder that holds one"
+    for name, told in {
+        "empty": r"network's folder {} has no network \(config.json\): save_pretrained\(FOLDER\) of",
+        "bare": r"network's folder {} has no image processor \(preprocessor_config.json\): save_pretrained",
+        "hollow": cannot,
+        "broken": cannot,
+        "garbled": cannot,
+        "classifier": r"'{}' is a vit network \(ViTForImageClassification\), .*: expected a model for semantic",
+    }.items():
+        with pytest.raises(VprError, match=told.format(tmp_path / name)) as caught:
+            load_segmenter(str(tmp_path / name))
+        assert "\n" not in str(caught.value)
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        with pytest.raises(VprError, match="device is cuda, but this torch finds no GPU: .* --device cpu"):
+            load_segmenter(str(tiny_segformer), device="cuda")
 
 
 def test_a_network_that_was_not_trained_to_segment_is_refused(tiny_segformer: Path, tmp_path: Path) -> None:
@@ -272,7 +331,8 @@ def test_a_network_that_was_not_trained_to_segment_is_refused(tiny_segformer: Pa
     config = transformers.SegformerConfig.from_pretrained(tiny_segformer)
     folder = Path(shutil.copytree(tiny_segformer, tmp_path / "encoder"))
     transformers.SegformerForImageClassification(config).save_pretrained(folder)
-    with pytest.raises(VprError, match=r"lacks weights, decode_head\.\S+ and \d+ others, and would label at random"):
+    told = r"lacks weights, decode_head\.\S+ and \d+ others, and would label at random: .* SegformerForImageClass"
+    with pytest.raises(VprError, match=told):
         load_segmenter(str(folder))
 
 
@@ -302,7 +362,8 @@ def test_without_transformers_the_command_says_what_to_install(drive: Path) -> N
 def test_the_command_s_help_teaches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     told = run("--help").stdout
-    for words in ("--model", "nvidia/segformer-b2-finetuned-ade-512-512", "labels/labels.json", "on where it stood"):
+    for words in ("--model", "nvidia/segformer-b2-finetuned-ade-512-512", "labels/labels.json", "on where it stood",
+                  "save_pretrained(FOLDER)", "dynamic objects"):  # fmt: skip
         assert words in told
 
 

@@ -12,7 +12,6 @@ from vpr_core.evaluation.breakdown import (
     Share,
     direction_rows,
     directions,
-    headings_rad,
     pooled,
     pooled_direction_rows,
     recall_by_direction,
@@ -20,6 +19,7 @@ from vpr_core.evaluation.breakdown import (
     recall_of_all,
 )
 from vpr_core.evaluation.evaluate import Evaluation, evaluate
+from vpr_core.evaluation.truth import headings_rad
 
 MakeDrive = Callable[..., Frames]
 Angles = Callable[..., Callable[[Frames], np.ndarray]]

@@ -106,6 +106,11 @@ def test_what_drives_lack_is_told(
     card: dict[str, Any] = {**drive.card, "labels": {"table": "ade20k_150"}}
     with pytest.raises(RecipeError, match="are of class table ade20k_150, .* --class_table ade20k_150"):
         NetworkInput.of_recipe(recipe, [replace(drive, card=card)])
+    card["labels"] = {"table": None, "classes": ["road", "wall", "sky", "tree"]}
+    with pytest.raises(RecipeError, match="of 4 classes .road, wall, sky, .* has 19: write a CSV file"):
+        NetworkInput.of_recipe(recipe, [replace(drive, card=card)])
+    card["labels"] = {"table": "three", "classes": ["road", "wall", "sky"]}
+    NetworkInput.of_recipe(replace(recipe, class_table=str(three)), [replace(drive, card=card)])
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_weights_that_do_not_fit_are_refused(
     refused("does not exist: expected the file that `vpr-distill weigh` writes", file=tmp_path / "absent.npz")
     (tmp_path / "broken.npz").write_bytes(sample_weights.read_bytes()[:200])
     refused("holds no sample weights", file=tmp_path / "broken.npz")
-    refused("are for distillation.method structvpr, the recipe has SC", student_recipe(method="SC"))
+    refused("for distillation.method structvpr, S, C, SC, the recipe has kd", student_recipe(method="kd"))
     refused("structvpr has no option 'T'; it has side, divide_by_mean", student_recipe(options={"T": 1}))
     refused("side is 'both', expected student or teacher", student_recipe(options={"side": "both"}))
     for changed, message in (({"positive_m": 0.5}, "no frame has another within 0.5 m"), ({"n_t": 0}, "n_t is 0")):

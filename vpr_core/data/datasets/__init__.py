@@ -4,10 +4,10 @@ To add one, write `NAME.py` here, whose docstring says in its first line what it
 with three names:
 
     Options                  a frozen dataclass of plain values with the published ones as defaults, where they are
-                             known, and an `Args:` docstring; `sensors`, `positive_m`, `negative_m` and `radius_m` are
-                             among them
+                             known, and an `Args:` docstring; `positive_m`, `negative_m` and `radius_m` are among them,
+                             and `sensors` and `max_heading_deg` where they have a sense
     WHERE                    what to download from where, in a sentence or two
-    plan(root, options)      looks at the folder `root`, writes nothing and returns a `vpr_core.data.prepare.Plan`: the
+    plan(root, options)      looks at the folder `root`, writes nothing and returns a `vpr_core.data.plan.Plan`: the
                              runs to train on and to test on, frame by frame, and what is missing. It raises
                              FramesError with WHERE where the folder has nothing of the data set
 

@@ -20,20 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vpr_core.data.dataset_parts import Boxes, check_drive_options, nearest, scaled_pictures, stamped_files
 from vpr_core.data.frames import raw_cloud
-from vpr_core.data.prepare import (
-    Boxes,
-    Conversion,
-    Item,
-    Missing,
-    Plan,
-    Run,
-    Sensor,
-    check_options,
-    nearest,
-    scaled_pictures,
-    stamped_files,
-)
+from vpr_core.data.plan import Conversion, Item, Missing, Plan, Run, Sensor
 from vpr_core.errors import FramesError, InputError
 from vpr_core.types import Pose
 
@@ -84,7 +73,7 @@ class Options:
     radius_m: float = 25.0
 
     def __post_init__(self) -> None:
-        check_options(self, interval=1, keyframe_m=0, image_height=16, voxel_m=0, points=0)
+        check_drive_options(self, interval=1, keyframe_m=0, voxel_m=0, points=0)
 
 
 def plan(root: Path, options: Options) -> Plan:
@@ -124,8 +113,7 @@ def _run(folder: Path, split: str, options: Options, missing: Missing) -> Run | 
     poses = read_poses(folder, anchor, options.interval)
     drops: Counter[str] = Counter()
     items = _items(poses, files, options, split, drops)
-    for reason, count in drops.items():
-        missing.note(f"frames with {reason}", f"{of} {count} of {len(items) + drops.total()}")
+    missing.note_drops("frames", drops, of, len(items) + drops.total())
     if not items:
         return None
     conversions = _conversions(items[0], options)

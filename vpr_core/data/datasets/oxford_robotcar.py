@@ -13,33 +13,20 @@ four squares; runs of the test are whole rounds, each asked for inside the squar
 
 from __future__ import annotations
 
-import csv
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from vpr_core.data.oxford_pickles import Pickled, Submap, read_pickles
-from vpr_core.data.prepare import (
-    Boxes,
-    Conversion,
-    Item,
-    Missing,
-    Plan,
-    Run,
-    Sensor,
-    check_options,
-    nearest,
-    scaled_pictures,
-    stamped_files,
-)
-from vpr_core.errors import FramesError, InputError
-from vpr_core.preprocess import resize_image
+from vpr_core.data.dataset_parts import Boxes, check_drive_options, nearest, stamped_files
+from vpr_core.data.oxford_images import conversions
+from vpr_core.data.oxford_pickles import Pickled, read_pickles
+from vpr_core.data.oxford_submaps import Submap, pose_at, poses_of, read_locations
+from vpr_core.data.plan import Item, Missing, Plan, Run, Sensor
+from vpr_core.errors import FramesError
 from vpr_core.types import Pose
 
 NAME = "oxford_robotcar"
@@ -65,7 +52,6 @@ _RUN = re.compile(r"\d{4}(-\d\d){5}")
 _CLOUD_LAYOUT = {"dtype": "<f8", "columns": 3}
 _FOLDER = {"train": "pointcloud_20m_10overlap", "test": "pointcloud_20m"}
 _CSV = {"train": "pointcloud_locations_20m_10overlap.csv", "test": "pointcloud_locations_20m.csv"}
-_COLUMNS = ("timestamp", "northing", "easting")
 _US = 1000
 
 
@@ -107,7 +93,7 @@ class Options:
     radius_m: float = 25.0
 
     def __post_init__(self) -> None:
-        check_options(self, image_height=16)
+        check_drive_options(self)
 
 
 def plan(root: Path, options: Options) -> Plan:
@@ -172,8 +158,7 @@ class _Reader:
             return None
         drops: Counter[str] = Counter()
         items = self._items(submaps, images, clouds, drops)
-        for reason, count in drops.items():
-            self.missing.note(f"submaps with {reason}", f"{name} ({split}) {count} of {len(submaps)}")
+        self.missing.note_drops("submaps", drops, f"{name} ({split})", len(submaps))
         if not items:
             self.missing.note("no submap that could be used", f"{name} ({split})")
             return None
@@ -184,7 +169,7 @@ class _Reader:
             dict(drops),
             {"area": NAME, "map_frame": "utm", "cloud_layout": _CLOUD_LAYOUT,
              "poses": {"source": "the submaps' northing and easting", "heading": "along the way driven"}},
-            _conversions(next(iter(images.values())), self.options.image_height) if images else {},
+            conversions(next(iter(images.values())), self.options.image_height) if images else {},
         )  # fmt: skip
 
     def _submaps(self, split: str, name: str) -> list[tuple[Submap, Pose]] | None:
@@ -195,12 +180,12 @@ class _Reader:
             self.missing.note(f"no {path.name}", f"{name} ({split})")
             return None
         located = read_locations(path) if path.is_file() else {submap.stamp: submap for submap in pickled or []}
-        poses = _poses(located)
+        poses = poses_of(located)
         if pickled is None:
             return self._by_boxes(split, located, poses)
         if unknown := [submap.stamp for submap in pickled if submap.stamp not in poses]:
             raise FramesError(f"{path} lacks {len(unknown)} submaps that the pickles name, such as {unknown[0]}")
-        return [(submap, _at(submap, poses[submap.stamp])) for submap in pickled]
+        return [(submap, pose_at(submap, poses[submap.stamp])) for submap in pickled]
 
     def _by_boxes(
         self, split: str, located: Mapping[int, Submap], poses: Mapping[int, Pose]
@@ -250,68 +235,3 @@ class _Reader:
                 items.append(Item(submap.stamp * _US, pose, clouds.get(submap.stamp),
                                   images.get(image) if image is not None else None, lag_ns, submap.query))  # fmt: skip
         return items
-
-
-def read_locations(path: Path) -> dict[int, Submap]:
-    """The submaps of a CSV file of locations, by their stamps; raises FramesError where it does not parse."""
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if not {*_COLUMNS} <= {*(reader.fieldnames or ())}:
-            raise FramesError(f"{path} has columns {reader.fieldnames}, expected {', '.join(_COLUMNS)}")
-        try:
-            rows = [Submap(int(row["timestamp"]), _metres(row["northing"]), _metres(row["easting"])) for row in reader]
-        except (TypeError, ValueError) as error:
-            raise FramesError(
-                f"{path} does not parse ({error}): expected numbers under {', '.join(_COLUMNS)}"
-            ) from error
-    return {row.stamp: row for row in rows}
-
-
-def _metres(text: str) -> float:
-    if not math.isfinite(value := float(text)):
-        raise ValueError(f"a coordinate is {text}")
-    return value
-
-
-def _poses(located: Mapping[int, Submap]) -> dict[int, Pose]:
-    """By stamp: x is easting, y northing, the heading that of the way driven."""
-    from vpr_core.data.gnss import headings_rad  # brings SciPy, which --help does without
-
-    stamps = sorted(located)
-    positions_m = np.array([(located[stamp].easting, located[stamp].northing, 0.0) for stamp in stamps], float)
-    yaws = headings_rad(positions_m.reshape(-1, 3))
-    poses = [Pose.from_xy_yaw(float(x), float(y), yaw) for (x, y, _), yaw in zip(positions_m, yaws, strict=True)]
-    return dict(zip(stamps, poses, strict=True))
-
-
-def _at(submap: Submap, pose: Pose) -> Pose:
-    """The pose where a pickle has the submap, which may know more digits than the CSV file."""
-    if submap.easting is None or submap.northing is None:
-        return pose
-    return Pose((submap.easting, submap.northing, 0.0), pose.quaternion_xyzw)
-
-
-def _conversions(image: Path, height: int | None) -> dict[Sensor, Conversion]:
-    """What a run's images need, to judge by one of them."""
-    stored = _as_stored(image)
-    if stored is None:
-        raise FramesError(f"{image} does not decode: expected a PNG of the camera's or of MinkLoc++'s")
-    if stored.ndim != 2:
-        return scaled_pictures(image, height)
-    return {"image": Conversion(lambda path: demosaiced(path, height), f"demosaiced, height {height}")}
-
-
-def demosaiced(path: Path, height: int | None) -> np.ndarray:
-    """RGB uint8 [H, W, 3] of an image as the camera wrote it, one number a pixel under the filters of a Bayer mosaic.
-
-    The mosaic is GBRG; bilinear, as MinkLoc++ makes it. Raises InputError where the image is none.
-    """
-    mosaic = _as_stored(path)
-    if mosaic is None or mosaic.ndim != 2:
-        raise InputError(f"{path} is no Bayer mosaic, as others of its folder are")
-    image = cv2.cvtColor(mosaic, cv2.COLOR_BayerGBRG2RGB)
-    return image if height is None else resize_image(image, height, round(image.shape[1] * height / image.shape[0]))
-
-
-def _as_stored(path: Path) -> np.ndarray | None:
-    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)

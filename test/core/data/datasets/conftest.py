@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from scipy.io import savemat
 
-from vpr_core.data.datasets import boreas, oxford_robotcar
+from vpr_core.data.datasets import boreas, msls, nordland, oxford_robotcar, pittsburgh30k
 
 BOX = oxford_robotcar.Options().boxes[3]
 """Northing and easting."""
@@ -142,15 +145,157 @@ def boreas_root(make_boreas: MakeRoot, tmp_path_factory: pytest.TempPathFactory)
     return make_boreas(tmp_path_factory.mktemp("boreas"))
 
 
+@dataclass(frozen=True)
+class View:
+    """A frame of MSLS as its tables have it."""
+
+    x_m: float
+    ca: float = 90.0
+    night: bool = False
+    view: str = "Forward"
+    unique: bool = True
+    pano: bool = False
+    asked: bool = True
+
+
+DATABASE = [View(10.0 * place) for place in range(4)] + [View(10.0, 270.0, view="Backward"), View(20.0, pano=True)]
+QUERIES = [
+    View(1.0),
+    View(11.0, 120.0, night=True),
+    View(31.0, 180.0, view="Sideways"),
+    View(500.0, unique=False),
+    View(21.0, asked=False),
+]
+
+
+def write_msls_side(folder: Path, views: Sequence[View], has_poses: bool = True) -> None:
+    """Tables and images of CITY/query or CITY/database; keys are CITY_SIDE_NUMBER."""
+    (folder / "images").mkdir(parents=True)
+    keys = [f"{folder.parent.name}_{folder.name}_{number}" for number in range(len(views))]
+    tables: dict[str, list[dict[str, object]]] = {
+        "seq_info": [{"key": key, "sequence_key": "s", "frame_number": i} for i, key in enumerate(keys)],
+        "subtask_index": [{"all": view.asked, "d2n": view.night} for view in views],
+    }
+    if has_poses:
+        tables["raw"] = [
+            {"key": key, "lon": 12.5, "lat": 55.7, "ca": view.ca, "captured_at": "2018-07-03", "pano": view.pano}
+            for key, view in zip(keys, views, strict=True)
+        ]
+        tables["postprocessed"] = [
+            {"key": key, "easting": 347000.0 + view.x_m, "northing": 6171000.0, "unique_cluster": view.unique,
+             "night": view.night, "control_panel": False, "view_direction": view.view}
+            for key, view in zip(keys, views, strict=True)
+        ]  # fmt: skip
+    for name, rows in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["", *rows[0]])
+            writer.writerows([number, *row.values()] for number, row in enumerate(rows))
+    for number, key in enumerate(keys):
+        write_pattern(folder / "images" / f"{key}.jpg", number)
+
+
+def write_pattern(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pattern = np.random.default_rng([seed, 9]).integers(0, 255, (3, 4, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), cv2.resize(pattern, (64, 48), interpolation=cv2.INTER_NEAREST))
+
+
+@pytest.fixture(scope="session")
+def make_msls() -> MakeRoot:
+    """make(root, cities): of each city the same street, DATABASE and QUERIES; those of the challenge without poses."""
+
+    def make(root: Path, cities: Sequence[str] = ("london", "cph", "sf", "miami")) -> Path:
+        for city in cities:
+            is_challenge = city in msls.CHALLENGE
+            for side, views in (("database", DATABASE), ("query", QUERIES)):
+                folder = root / ("test" if is_challenge else "train_val") / city / side
+                write_msls_side(folder, views, not is_challenge)
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_pittsburgh() -> MakeRoot:
+    """make(root, sets): 6 views of 3 places 30 m apart, and 4 queries, the last of them 500 m away."""
+
+    def make(root: Path, sets: Sequence[str] = ("train", "val", "test")) -> Path:
+        (root / "datasets").mkdir(parents=True)
+        for number, name in enumerate(sets):
+            database = [
+                f"{number:03}/{number:03}{place:03}_pitch1_yaw{yaw}.jpg" for place in range(3) for yaw in (1, 2)
+            ]
+            queries = [f"{number:03}/{number:03}{place:03}_pitch2_yaw3.jpg" for place in range(4)]
+            database_m = np.array([[584000.0 + 30.0 * (place // 2), 4477000.0] for place in range(6)])
+            queries_m = np.array([[584001.0 + 30.0 * place + 410.0 * (place == 3), 4477000.0] for place in range(4)])
+            for seed, image in enumerate(database):
+                write_pattern(root / image, seed)
+            for seed, image in enumerate(queries):
+                write_pattern(root / "queries_real" / image, seed)
+            write_struct(root / "datasets" / f"pitts30k_{name}.mat", database, database_m, queries, queries_m)
+        return root
+
+    return make
+
+
+def write_struct(
+    path: Path, database: Sequence[str], database_m: np.ndarray, queries: Sequence[str], queries_m: np.ndarray
+) -> None:
+    """NetVLAD's dbStruct, its names in columns of cells as MATLAB writes them."""
+    struct = {
+        "whichSet": path.stem.rpartition("_")[2],
+        "dbImageFns": np.array(database, dtype=object).reshape(-1, 1),
+        "utmDb": database_m.T,
+        "qImageFns": np.array(queries, dtype=object).reshape(-1, 1),
+        "utmQ": queries_m.T,
+        "numImages": float(len(database)),
+        "numQueries": float(len(queries)),
+        "posDistThr": 25.0,
+        "posDistSqThr": 625.0,
+        "nonTrivPosDistSqThr": 100.0,
+    }
+    savemat(path, {"dbStruct": struct}, do_compression=True)
+
+
+@pytest.fixture(scope="session")
+def make_nordland() -> MakeRoot:
+    """make(root, seasons): sections of 6 frames, two to train on and two to test on."""
+
+    def make(root: Path, seasons: Sequence[str] = ("summer", "winter")) -> Path:
+        for season in seasons:
+            for split in ("train", "test"):
+                for section in (1, 2):
+                    for number in range(6):
+                        folder = root / split / f"{season}_images_{split}" / f"section{section}"
+                        write_pattern(folder / f"{number}.png", number)
+        return root
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def tiny(
-    oxford_robotcar_root: Path, boreas_root: Path
-) -> dict[str, tuple[Path, oxford_robotcar.Options | boreas.Options]]:
+    oxford_robotcar_root: Path,
+    boreas_root: Path,
+    make_msls: MakeRoot,
+    make_pittsburgh: MakeRoot,
+    make_nordland: MakeRoot,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, tuple[Path, Any]]:
     """Of each data set by its name: a tiny one in its form, and options that take it whole."""
+    roots = tmp_path_factory.mktemp("tiny")
+    seasons = ("summer", "winter")
     return {
         "oxford_robotcar": (
             oxford_robotcar_root,
             oxford_robotcar.Options(train_runs=RUNS[:3], test_runs=RUNS[1:]),
         ),
         "boreas": (boreas_root, boreas.Options(train_runs=DRIVES[:2], test_runs=DRIVES[2:])),
+        "msls": (make_msls(roots / "msls"), msls.Options(train_runs=("london",))),
+        "pittsburgh30k": (make_pittsburgh(roots / "pittsburgh30k"), pittsburgh30k.Options()),
+        "nordland": (
+            make_nordland(roots / "nordland"),
+            nordland.Options(train_runs=seasons, test_runs=seasons, test_frames=12),
+        ),
     }

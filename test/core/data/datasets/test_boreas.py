@@ -170,7 +170,7 @@ def test_damaged_files_of_a_drive_are_named(make_boreas: Callable[..., Path], tm
     for text, match in (
         ("a,b\n1,2\n", r"has columns \['a', 'b'\]"),
         (good.replace("150.0", "up", 1), "does not parse"),
-        (good.replace("150.0", "nan", 1), "a number is not finite"),
+        (good.replace("150.0", "nan", 1), "line 2, does not parse .a number is nan"),
     ):
         poses.write_text(text)
         with pytest.raises(FramesError, match=match):

@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from vpr_core.data.dataset_parts import Boxes, nearest
 from vpr_core.data.datasets import oxford_robotcar
 from vpr_core.data.frames import Frames
-from vpr_core.data.prepare import Boxes, counts, nearest, write_plan
+from vpr_core.data.plan import counts
+from vpr_core.data.prepare import write_plan
 from vpr_core.errors import FramesError
 
 Tiny = dict[str, tuple[Path, Any]]

@@ -1,0 +1,153 @@
+"""Fits a filter's observation model on a validation drive: a second drive through the map, with poses in its frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from vpr_core.data.frames import Frames
+from vpr_core.data.poses import compose, inverse
+from vpr_core.errors import FramesError
+from vpr_core.retrieval.bundle import Bundle
+from vpr_core.retrieval.filter import Estimate, PlaceFilter
+from vpr_core.retrieval.mapping import describe
+from vpr_core.retrieval.observation_model import ObservationModel, fit_observation_model
+from vpr_core.retrieval.place_map import PlaceMap
+from vpr_core.types import Pose
+
+RIGHT_M = 5.0
+RADIUS_M = 10.0
+WRONG_M = 20.0
+HIDDEN_M = 50.0
+"""A pair of query and place up to RIGHT_M apart is right, beyond WRONG_M wrong; an answer within RADIUS_M is right.
+Places within HIDDEN_M show the same street."""
+CHOICES = tuple(product((0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), (10.0, 15.0, 20.0, 30.0)))
+"""Of `off_map_log_ratio` and `evidence_m`, as many as are tried."""
+_NEARLY = 0.9
+_LIKELY = 0.5
+
+Progress = Callable[[int], object]
+"""Called with the number of CHOICES just tried."""
+
+
+def fit_filter(
+    place_map: PlaceMap,
+    similarities: np.ndarray,
+    poses: list[Pose],
+    stamps_ns: list[int],
+    *,
+    target_precision: float = 0.99,
+    any_heading: bool = False,
+    progress: Progress | None = None,
+) -> ObservationModel:
+    """The observation model of a bundle on a map.
+
+    similarities: [M, N] of the validation drive's M frames, in their order, to the map's N places.
+    poses, stamps_ns: M, T_map_base [m] and the frames' stamps.
+    What tells right from wrong is fitted on single frames. How much successive frames tell, and how well the best of
+    wrong places does, is chosen by what the filter would accept: once along the drive, and twice with the places
+    around the vehicle hidden, as if its street were not in the map: as it drove, and mirrored. A wrong estimate costs
+    as much as so many right ones gain as the target precision allows. Since a few hundred frames show few mistakes, it
+    counts where it is only likelier than not, and of the choices that accept nearly as many the most cautious is taken.
+    Raises MapError where the drive does not touch the map, or the map has no poses.
+    """
+    distance_m, turn_rad = _apart(place_map, poses)
+    facing = np.cos(turn_rad) >= np.cos(np.pi / 4)
+    backwards = np.cos(turn_rad) <= -np.cos(np.pi / 4)
+    right = (distance_m <= RIGHT_M) & (facing | backwards if any_heading else facing)
+    wrong = (distance_m > WRONG_M) | ((np.cos(turn_rad) < 0) & (not any_heading))
+    model = fit_observation_model(similarities, right, wrong)
+    there = (distance_m <= RADIUS_M) & (facing | backwards if any_heading else facing)
+    motions, trials = _motions(poses), _trials(similarities, distance_m <= HIDDEN_M, there)
+
+    def judged(candidate: ObservationModel) -> _Judged:
+        found = _Judged(candidate)
+        for shown, right, mirrored in trials:
+            places = PlaceFilter(place_map, candidate, any_heading=any_heading, min_probability=target_precision)
+            for row, motion, stamp_ns, here in zip(shown, motions, stamps_ns, right, strict=True):
+                found.count(places.update(row, _mirrored(motion) if mirrored else motion, stamp_ns), here)
+        if progress:
+            progress(1)
+        return found
+
+    cost = target_precision / (1 - target_precision)
+    candidates = [
+        judged(replace(model, off_map_log_ratio=ratio, evidence_m=evidence_m)) for ratio, evidence_m in CHOICES
+    ]
+    best = max(candidates, key=lambda found: found.accepted - cost * found.wrong)
+    good = [found for found in candidates if found.wrong <= best.wrong and found.accepted >= _NEARLY * best.accepted]
+    return min(good, key=lambda found: found.accepted).model
+
+
+@dataclass
+class _Judged:
+    """What a model made the filter do: estimates that were accepted and right, and those that were likely and wrong."""
+
+    model: ObservationModel
+    accepted: int = 0
+    wrong: int = 0
+
+    def count(self, estimate: Estimate, right: np.ndarray) -> None:
+        """right: bool [N] the places that would be right."""
+        is_right = bool(right[estimate.place_id])
+        self.accepted += is_right and estimate.accepted
+        self.wrong += not is_right and estimate.probability >= _LIKELY
+
+
+def _trials(
+    similarities: np.ndarray, around: np.ndarray, there: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray, bool]]:
+    """What the filter is shown [M, N], which places are right bool [M, N], and whether odometry is mirrored."""
+    lowest = np.where(around, np.inf, similarities).min(axis=1, keepdims=True, initial=float(similarities.max()))
+    hidden, none = np.where(around, lowest, similarities), np.zeros_like(there)
+    return [(similarities, there, False), (hidden, none, False), (hidden, none, True)]
+
+
+def _mirrored(motion: Pose) -> Pose:
+    x_m, y_m, _ = motion.position_m
+    return Pose.from_xy_yaw(x_m, -y_m, -motion.yaw_rad)
+
+
+def _apart(place_map: PlaceMap, poses: list[Pose]) -> tuple[np.ndarray, np.ndarray]:
+    """[M, N] metres and turn [rad] between each frame and each place."""
+    frames, places = (
+        np.array([(*pose.position_m[:2], pose.yaw_rad) for pose in held if pose])
+        for held in (poses, [place.pose for place in place_map.places])
+    )
+    off = frames[:, None] - places.reshape(-1, 3)[None]
+    return np.hypot(off[..., 0], off[..., 1]), off[..., 2]
+
+
+def _motions(poses: list[Pose]) -> list[Pose]:
+    return [Pose((0.0, 0.0, 0.0)), *(compose(inverse(a), b) for a, b in zip(poses, poses[1:], strict=False))]
+
+
+def fit_filter_of_drive(
+    bundle: str | Path,
+    place_map: str | Path,
+    frames: str | Path,
+    *,
+    target_precision: float = 0.99,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> tuple[Path, ObservationModel]:
+    """Fit on a frames folder and store the model with the map; returns its file too.
+
+    Raises BundleError, MapError, FramesError (no poses, or in another frame than the map's) and InputError.
+    """
+    loaded, drive = Bundle.load(bundle, device), Frames.load(frames)
+    places = PlaceMap.load(place_map, loaded.hash, loaded.modality)
+    poses = [frame.pose for frame in drive.frames if frame.pose]
+    if len(poses) < len(drive) or drive.map_frame != places.map_frame:
+        raise FramesError(
+            f"{frames} has poses for {len(poses)} of {len(drive)} frames, in {drive.map_frame or 'no frame'}; expected "
+            f"all, in {places.map_frame or 'a frame, which the map lacks too'}: ingest it with --pose_topic"
+        )
+    similarities = describe(loaded, drive) @ places.descriptors.T
+    model = fit_filter(places, similarities, poses, [frame.stamp_ns for frame in drive.frames],
+                       target_precision=target_precision, progress=progress)  # fmt: skip
+    return model.save(place_map), model
