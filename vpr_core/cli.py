@@ -17,6 +17,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from vpr_core.commands import (
+    calibrate,
     demo,
     distill,
     evaluate,
@@ -48,6 +49,7 @@ COMMANDS = {
     "distill": distill,
     "export": export,
     "map": map,
+    "calibrate": calibrate,
     "query": query,
     "evaluate": evaluate,
     "salience": salience,
@@ -69,6 +71,7 @@ Each command reads folders and leaves a folder that the next one checks:
   distill        frames, a teacher's checkpoint      -> checkpoint
   export         checkpoint, frames                  -> bundle
   map            bundle, frames                      -> place map
+  calibrate      bundle, place map, frames           -> probabilities in the map
   query          bundle, place map, bag              -> matches (JSON lines)
   evaluate       bundle, database and query frames   -> recall
   salience       checkpoints, frames                 -> where a descriptor looks

@@ -10,11 +10,13 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import (
+    ClosedUnitInterval,
     PositiveInt,
     restricted_number_type,
 )
 
 from vpr_core.commands.options import add_device, check_output_file, progress_bar
+from vpr_core.retrieval.calibration import DEFAULT_TARGET
 
 Similarity = restricted_number_type("Similarity", float, [(">=", -1), ("<=", 1)])
 
@@ -33,6 +35,10 @@ def define(command: ArgumentParser) -> None:
     command.add_argument(
         "--min_similarity", type=Similarity, default=None, help="accept a match from here up; the bundle's by default"
     )
+    command.add_argument(
+        "--target_precision", type=ClosedUnitInterval, default=DEFAULT_TARGET,
+        help="on a calibrated map: the share of accepted matches that shall be right; 0 accepts by similarity",
+    )  # fmt: skip
     add_device(command)
 
 
@@ -44,6 +50,7 @@ def run(options: dict[str, Any]) -> None:
     out, bag = options.pop("out"), options.pop("bag")
     check_output_file(out)
     topics = {"camera": options.pop("image_topic"), "lidar": options.pop("cloud_topic")}
+    options["target_precision"] = options["target_precision"] or None
     recognizer = PlaceRecognizer.load(options.pop("bundle"), options.pop("map"), **options)
     drops: Counter[str] = Counter()
     records = list(query_bag(recognizer, bag, topics[recognizer.modality], drops, progress_bar))

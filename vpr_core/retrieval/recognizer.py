@@ -10,7 +10,8 @@ import numpy as np
 from vpr_core.errors import InputError, MapError
 from vpr_core.preprocess import check_aspect, check_image
 from vpr_core.retrieval.bundle import Bundle
-from vpr_core.retrieval.gate import judge
+from vpr_core.retrieval.calibration import DEFAULT_TARGET, Calibration
+from vpr_core.retrieval.gate import CalibratedGate, judge
 from vpr_core.retrieval.index import Index, build_index
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Match, Reason, Recognition
@@ -26,8 +27,13 @@ class PlaceRecognizer:
     place_map: PlaceMap
     index: Index
     top_k: int
-    min_similarity: float
+    min_similarity: float | None
+    """As `load` takes it."""
     device: str
+    target_precision: float | None = None
+    """As `load` takes it."""
+    gate: CalibratedGate | None = None
+    """Where the map is calibrated."""
 
     @classmethod
     def load(
@@ -39,23 +45,26 @@ class PlaceRecognizer:
         min_similarity: float | None = None,
         device: str = "cpu",
         threads: int = 0,
+        target_precision: float | None = DEFAULT_TARGET,
     ) -> PlaceRecognizer:
-        """Load both folders.
+        """Load both folders, and the calibration that lies with the map, where there is one.
 
         min_similarity: a match is accepted from here up; None takes the threshold stored in the bundle, or accepts
         every best match where the bundle has none.
+        target_precision: on a calibrated map a match is accepted from the probability that stands for it, and from
+        min_similarity where that is given; None, and a map without calibration, leave it to similarity alone.
         Raises BundleError and MapError; a map made with another bundle or of another sensor is refused.
         """
         loaded = Bundle.load(bundle, device, threads)
-        if min_similarity is None:
-            min_similarity = -1.0 if loaded.accept_similarity is None else loaded.accept_similarity
         places = _load_map(place_map, loaded)
-        return cls(loaded, places, build_index(places.descriptors, device), top_k, min_similarity, device)
+        index, gate = build_index(places.descriptors, device), CalibratedGate.load(place_map, places)
+        return cls(loaded, places, index, top_k, min_similarity, device, target_precision, gate)
 
     def with_map(self, place_map: str | Path) -> PlaceRecognizer:
-        """The same model and settings on another map; raises MapError."""
+        """The same model and settings on another map, with its own calibration; raises MapError."""
         places = _load_map(place_map, self.bundle)
-        return replace(self, place_map=places, index=build_index(places.descriptors, self.device))
+        index, gate = build_index(places.descriptors, self.device), CalibratedGate.load(place_map, places)
+        return replace(self, place_map=places, index=index, gate=gate)
 
     def recognize(self, observation: np.ndarray, stamp_ns: int, top_k: int | None = None) -> Recognition:
         """Places for what the sensor of the bundle's modality saw at `stamp_ns`.
@@ -73,13 +82,35 @@ class PlaceRecognizer:
             check_aspect(observation, *self.place_map.image_size)
         descriptor = self.bundle.encode([observation])
         similarities, rows = self.index.search(descriptor, top_k)
-        reasons = judge([float(value) for value in similarities[0]], self.min_similarity)
+        if self.gate is not None:
+            return self._judged(self.gate, stamp_ns, descriptor[0], rows[0])
+        reasons = judge([float(value) for value in similarities[0]], self.similarity_threshold)
         matches = tuple(map(self._match, rows[0], similarities[0], reasons))
         return Recognition(stamp_ns, matches, descriptor[0])
 
-    def _match(self, row: int, similarity: float, reason: Reason) -> Match:
+    def _judged(self, gate: CalibratedGate, stamp_ns: int, descriptor: np.ndarray, rows: np.ndarray) -> Recognition:
+        similarity = self.place_map.descriptors @ descriptor
+        rows, judgement = gate.judge(similarity, rows, self.target_precision, self.similarity_threshold)
+        matches = tuple(map(self._match, rows, similarity[rows], judgement.reasons, judgement.probabilities))
+        return Recognition(stamp_ns, matches, descriptor, judgement.off_map_probability)
+
+    def _match(self, row: int, similarity: float, reason: Reason, probability: float | None = None) -> Match:
         place = self.place_map.places[row]
-        return Match(int(row), place.session, place.stamp_ns, place.pose, float(similarity), reason)
+        return Match(int(row), place.session, place.stamp_ns, place.pose, float(similarity), reason, probability)
+
+    @property
+    def similarity_threshold(self) -> float:
+        """Similarity below which no match is accepted; -1 where there is no such threshold."""
+        if self.min_similarity is not None:
+            return self.min_similarity
+        by_probability = self.gate is not None and self.target_precision is not None
+        stored = None if by_probability else self.bundle.accept_similarity
+        return -1.0 if stored is None else stored
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The calibration stored with the map, where there is one."""
+        return None if self.gate is None else self.gate.calibration
 
     @property
     def modality(self) -> str:
