@@ -17,6 +17,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from vpr_core.commands import (
+    calibrate,
     demo,
     distill,
     evaluate,
@@ -50,6 +51,7 @@ COMMANDS = {
     "export": export,
     "map": map,
     "fit-filter": fit_filter,
+    "calibrate": calibrate,
     "query": query,
     "evaluate": evaluate,
     "salience": salience,
@@ -72,6 +74,7 @@ Each command reads folders and leaves a folder that the next one checks:
   export         checkpoint, frames                  -> bundle
   map            bundle, frames                      -> place map
   fit-filter     bundle, place map, frames           -> how far `query --filter` believes what it sees
+  calibrate      bundle, place map, frames           -> probabilities in the map
   query          bundle, place map, bag              -> matches (JSON lines)
   evaluate       bundle, database and query frames   -> recall
   salience       checkpoints, frames                 -> where a descriptor looks

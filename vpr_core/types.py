@@ -58,6 +58,9 @@ class Reason(enum.IntEnum):
     ACCEPTED = 0
     BELOW_SIMILARITY = 1
     NOT_BEST = 2
+    BELOW_TARGET = 3
+    AMBIGUOUS = 4
+    OFF_MAP = 5
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class Match:
     similarity: float
     """Cosine of the two descriptors, in [-1, 1]."""
     reason: Reason
+    probability: float | None = None
+    """That this place is right, in [0, 1]; None where the map is not calibrated."""
     inliers: int | None = None  # points that its picture shares with the query's, where places were re-ranked
 
     @property
@@ -87,6 +92,8 @@ class Recognition:
     matches: tuple[Match, ...]
     descriptor: np.ndarray
     """[D] float32, unit length."""
+    off_map_probability: float | None = None
+    """That the map has no place for the query, in [0, 1]; None where that is not calibrated."""
 
     @property
     def accepted(self) -> Match | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -26,6 +27,7 @@ def matches_to_message(
         map_hash=map_hash,
         model_hash=model_hash,
         accepted=recognition.accepted is not None,
+        off_map_probability=_or_nan(recognition.off_map_probability),
         processing_ms=float(processing_ms),
         matches=[_match_to_message(match) for match in recognition.matches],
     )
@@ -37,6 +39,7 @@ def _match_to_message(match: Match) -> PlaceMatch:
         session=match.session,
         place_stamp=ns_to_stamp(match.place_stamp_ns),
         similarity=float(match.similarity),
+        probability=_or_nan(match.probability),
         accepted=match.accepted,
         reason=int(match.reason),
         has_pose=match.pose is not None,
@@ -56,10 +59,21 @@ def recognition_from_message(message: PlaceMatchArray) -> Recognition:
             pose=pose_from_message(match.pose) if match.has_pose else None,
             similarity=match.similarity,
             reason=Reason(match.reason),
+            probability=_or_none(match.probability),
         )
         for match in message.matches
     )
-    return Recognition(stamp_to_ns(message.header.stamp), matches, np.empty(0, np.float32))
+    return Recognition(
+        stamp_to_ns(message.header.stamp), matches, np.empty(0, np.float32), _or_none(message.off_map_probability)
+    )
+
+
+def _or_nan(probability: float | None) -> float:
+    return math.nan if probability is None else float(probability)
+
+
+def _or_none(probability: float) -> float | None:
+    return None if math.isnan(probability) else probability
 
 
 def candidates_to_message(matches: Iterable[Match], stamp: Time, map_frame: str) -> PoseArray:

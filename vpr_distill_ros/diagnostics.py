@@ -8,6 +8,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
+from vpr_core.types import Match
 from vpr_distill_ros.counters import Snapshot
 
 
@@ -31,6 +32,8 @@ class Health:
     """What comes on the topic: "image" or "cloud"."""
     complaint: str = ""
     """What is wrong with the topic as it is now; empty where nothing is."""
+    last_best: Match | None = None
+    """The best match of the newest answered image or cloud; None before the first."""
 
 
 def assess(health: Health) -> tuple[bytes, str]:
@@ -45,7 +48,8 @@ def assess(health: Health) -> tuple[bytes, str]:
     if health.last_outcome == "accepted":
         return ok, "localized"
     if health.last_outcome in ("", "refused"):
-        return warn, "uncertain: no match is accepted"
+        why = f" ({_reason(health.last_best)})" if health.last_best else ""
+        return warn, f"uncertain: no match is accepted{why}"
     return error, f"{health.sees}s cannot be used: {health.last_outcome}"
 
 
@@ -63,8 +67,24 @@ def to_message(
     """identity: further key-value pairs, such as the hashes of map and model."""
     level, message = assess(health)
     ages = {"input_age_s": age(health.input_age_s), "last_accepted_age_s": age(health.accepted_age_s)}
-    values = {"state": health.lifecycle, **figures(counts), **ages, **identity}
+    values = {"state": health.lifecycle, **figures(counts), **ages, **_last(health.last_best), **identity}
     return status_message(name, hardware_id, stamp, level, message, values)
+
+
+def _reason(match: Match) -> str:
+    return match.reason.name.lower().replace("_", " ")
+
+
+def _last(match: Match | None) -> dict[str, str]:
+    """Of the newest best match; empty values before the first, and without calibration of the probability."""
+    if match is None:
+        return {"last_reason": "", "last_similarity": "", "last_probability": ""}
+    probability = "" if match.probability is None else f"{match.probability:.4f}"
+    return {
+        "last_reason": _reason(match),
+        "last_similarity": f"{match.similarity:.4f}",
+        "last_probability": probability,
+    }
 
 
 def status_message(

@@ -24,6 +24,7 @@ def load_recognizer(values: LocalizerParameters) -> PlaceRecognizer:
         device=values.device,
         threads=_threads(values),
         rerank=values.rerank,
+        target_precision=values.target,
     )
     _check_modality(recognizer.bundle, values)
     return recognizer
@@ -53,6 +54,24 @@ def _check_modality(bundle: Bundle, values: SensorParameters) -> None:
 def load_map(recognizer: PlaceRecognizer, place_map: str) -> PlaceRecognizer:
     """The same model on another map; raises MapError."""
     return recognizer.with_map(folder(place_map, MapError, "map", "vpr-distill map"))
+
+
+def acceptance(recognizer: PlaceRecognizer) -> tuple[str, bool]:
+    """By what matches are accepted, in words, and whether somebody should look at it."""
+    target = recognizer.target_precision
+    if recognizer.calibration is None or target is None:
+        if recognizer.similarity_threshold > -1.0:
+            return f"accepting from similarity {recognizer.similarity_threshold:g}", False
+        text = "the bundle brings no threshold, so the best place is accepted however unlike it is"
+        return f"{text}: calibrate the map, or set min_similarity", True
+    least = recognizer.calibration.threshold(target)
+    if least is None:
+        return (
+            f"refusing every match: the map's calibration does not support a precision of {target:g}; calibrate on "
+            "more drives, or set a lower target_precision",
+            True,
+        )
+    return f"accepting from probability {least:.4f}, for a precision of {target:g}", False
 
 
 def folder(value: str, error: type[VprError], what: str, made_by: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -16,10 +16,10 @@ from rclpy.parameter import Parameter
 
 from vpr_core.errors import InputError
 from vpr_core.retrieval.recognizer import PlaceRecognizer
-from vpr_core.types import Recognition
+from vpr_core.types import Match, Recognition
 from vpr_distill_ros import conversions, diagnostics, parameters
 from vpr_distill_ros.interfaces import LoadMap, PlaceMatchArray, QueryPlace
-from vpr_distill_ros.loading import load_map, load_recognizer, one_line
+from vpr_distill_ros.loading import acceptance, load_map, load_recognizer, one_line
 from vpr_distill_ros.markers import Drawing
 from vpr_distill_ros.sensor_node import Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
@@ -42,6 +42,7 @@ class Localizer(SensorNode):
         self._loaded_map = ""
         self._recognizer_lock = threading.Lock()
         self._accepted_s: float | None = None
+        self._last_best: Match | None = None
         parameters.declare(self)
         self._sensor = sensor(parameters.read(self))
         self._create_interfaces()
@@ -68,15 +69,16 @@ class Localizer(SensorNode):
         self._loaded_map = values.map
         self._sensor = sensor(values)
         self._drawing.show_map(recognizer)
-        if values.threshold is None and recognizer.bundle.accept_similarity is None:
-            self.get_logger().warning(
-                "the bundle brings no threshold, so the best place is accepted however unlike it is: set min_similarity"
-            )
+        self._tell_acceptance(recognizer)
         return (
             f"model {recognizer.model_hash}, map {recognizer.map_hash} of {recognizer.num_places} places, "
             f"{self._sensor.sees}s through {self._sensor.converter}"
             + (f", re-ranked by {recognizer.reranker.kind.name}" if recognizer.reranker else "")
         )
+
+    def _tell_acceptance(self, recognizer: PlaceRecognizer) -> None:
+        text, is_odd = acceptance(recognizer)
+        (self.get_logger().warning if is_odd else self.get_logger().info)(text)
 
     def _unload(self) -> None:
         with self._recognizer_lock:
@@ -85,7 +87,7 @@ class Localizer(SensorNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_deactivate(state)
-        self._accepted_s = None
+        self._accepted_s, self._last_best = None, None
         return result
 
     # Frames
@@ -99,10 +101,12 @@ class Localizer(SensorNode):
         started_s = time.perf_counter()
         observation = self._sensor.to_array(message)
         stamp_ns = stamp_to_ns(message.header.stamp)
+        target = self.get_parameter("target_precision").value or None
         with self._recognizer_lock:
             recognizer = self._recognizer
             if recognizer is None:
                 raise InputError("no map is loaded")
+            recognizer = replace(recognizer, target_precision=target)
             recognition = recognizer.recognize(observation, stamp_ns, top_k)
         return _Answer(recognition, recognizer, (time.perf_counter() - started_s) * 1e3)
 
@@ -113,6 +117,7 @@ class Localizer(SensorNode):
             self._candidates.publish(conversions.candidates_to_message(answer.recognition.matches, stamp, map_frame))
             self._drawing.show_candidates(answer.recognition.matches, stamp, map_frame)
         best = answer.recognition.accepted
+        self._last_best = answer.recognition.matches[0]
         self._last_outcome = "accepted" if best else "refused"
         if best is None:
             return
@@ -176,6 +181,7 @@ class Localizer(SensorNode):
             self._recognizer = recognizer
         self._loaded_map = folder
         self._drawing.show_map(recognizer)
+        self._tell_acceptance(recognizer)
         self.set_parameters([Parameter("map", value=folder)])
         self.get_logger().info(f"map {recognizer.map_hash} of {recognizer.num_places} places")
 
@@ -193,6 +199,7 @@ class Localizer(SensorNode):
             last_outcome=self._last_outcome,
             accepted_age_s=None if self._accepted_s is None else time.monotonic() - self._accepted_s,
             complaint=self._complaint(source.topic),
+            last_best=self._last_best,
         )
         stamp = self.get_clock().now().to_msg()
         name = f"{self.get_fully_qualified_name().lstrip('/')}: place recognition"
@@ -202,9 +209,13 @@ class Localizer(SensorNode):
     def _identity(self) -> dict[str, str]:
         recognizer = self._recognizer
         if recognizer is None:
-            return {"map_hash": "", "model_hash": "", "places": "0"}
-        places = str(recognizer.num_places)
-        return {"map_hash": recognizer.map_hash, "model_hash": recognizer.model_hash, "places": places}
+            return {"map_hash": "", "model_hash": "", "places": "0", "calibrated": "no"}
+        return {
+            "map_hash": recognizer.map_hash,
+            "model_hash": recognizer.model_hash,
+            "places": str(recognizer.num_places),
+            "calibrated": "no" if recognizer.calibration is None else "yes",
+        }
 
 
 def _to_message(answer: _Answer, query: Any) -> PlaceMatchArray:

@@ -1,4 +1,4 @@
-"""What RViz and Foxglove draw: the candidates of a query, coloured by similarity, and the places of the map."""
+"""What RViz and Foxglove draw: the candidates of a query, coloured by how probable they are, and the map's places."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Drawing:
 
 
 def candidate_markers(matches: Sequence[Match], stamp: Time, map_frame: str) -> MarkerArray:
-    """The matches that have a pose: a ball and its similarity for each, and a line from the best to every other.
+    """The matches that have a pose: a ball with its similarity or probability for each, a line from the best to others.
 
     Where the query itself was taken is what is asked for, so no line leads there. The first marker deletes those of the
     query before.
@@ -70,17 +70,21 @@ def map_markers(poses: Iterable[Pose | None], map_frame: str) -> Marker:
     return marker
 
 
-def similarity_colour(similarity: float, accepted: bool) -> ColorRGBA:
-    """Red at 0 and below, yellow at 0.5, green at 1; translucent unless the match is accepted."""
-    share = min(max(similarity, 0.0), 1.0)
-    return _colour(min(1.0, 2.0 - 2.0 * share), min(1.0, 2.0 * share), 0.1, 1.0 if accepted else 0.6)
+def match_colour(match: Match) -> ColorRGBA:
+    """Red at 0 and below, yellow at 0.5, green at 1; translucent unless the match is accepted.
+
+    Of the probability, or of the similarity where the map is not calibrated.
+    """
+    value = match.similarity if match.probability is None else match.probability
+    share = min(max(value, 0.0), 1.0)
+    return _colour(min(1.0, 2.0 - 2.0 * share), min(1.0, 2.0 * share), 0.1, 1.0 if match.accepted else 0.6)
 
 
 def _ball(header: Header, number: int, match: Match, pose: Pose) -> Marker:
     size_m = _OTHER_SIZE_M if number else _BEST_SIZE_M
     marker = Marker(header=header, ns="candidates", id=number, type=Marker.SPHERE, pose=pose_to_message(pose))
     marker.scale = Vector3(x=size_m, y=size_m, z=size_m)
-    marker.color = similarity_colour(match.similarity, match.accepted)
+    marker.color = match_colour(match)
     return marker
 
 
@@ -90,7 +94,8 @@ def _text(header: Header, number: int, match: Match, pose: Pose) -> Marker:
     marker.pose.position.z += _TEXT_ABOVE_M
     marker.scale.z = _TEXT_HEIGHT_M
     marker.color = _colour(1.0, 1.0, 1.0, 1.0)
-    marker.text = f"{match.similarity:.2f}{' accepted' if match.accepted else ''}"
+    value = f"{match.similarity:.2f}" if match.probability is None else f"p {match.probability:.2f}"
+    marker.text = f"{value}{' accepted' if match.accepted else ''}"
     return marker
 
 
@@ -100,7 +105,7 @@ def _spread(header: Header, posed: Sequence[tuple[Match, Pose]]) -> Marker:
     marker.scale.x = _LINE_WIDTH_M
     for match, pose in posed[1:]:
         marker.points += [_point(posed[0][1]), _point(pose)]
-        marker.colors += [similarity_colour(match.similarity, match.accepted)] * 2
+        marker.colors += [match_colour(match)] * 2
     return marker
 
 

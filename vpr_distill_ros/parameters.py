@@ -13,6 +13,7 @@ from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
 
 from vpr_core.retrieval.bundle import MODALITIES
+from vpr_core.retrieval.calibration import DEFAULT_TARGET
 from vpr_core.retrieval.recognizer import DEFAULT_TOP_K
 
 IMAGE_TRANSPORTS = ("auto", "raw", "compressed")
@@ -54,6 +55,7 @@ class LocalizerParameters(SensorParameters):
     top_k: int
     rerank: int
     min_similarity: float
+    target_precision: float
     position_stddev_m: float
     heading_stddev_rad: float
 
@@ -61,6 +63,11 @@ class LocalizerParameters(SensorParameters):
     def threshold(self) -> float | None:
         """Similarity from which the best match is accepted; None stands for the bundle's own."""
         return None if self.min_similarity == BUNDLE_THRESHOLD else self.min_similarity
+
+    @property
+    def target(self) -> float | None:
+        """Precision to accept for on a calibrated map; None leaves it to similarity."""
+        return self.target_precision or None
 
 
 def text(description: str, read_only: bool = False, constraints: str = "") -> ParameterDescriptor:
@@ -146,6 +153,9 @@ def declare(node: Node) -> None:
         ("min_similarity", BUNDLE_THRESHOLD,
          number("cosine similarity from which the best place is accepted; -1.0 takes the bundle's own threshold",
                 -1.0, 1.0)),
+        ("target_precision", DEFAULT_TARGET,
+         number("on a calibrated map: accept from the probability that stands for this share of right matches; 0.0 "
+                "accepts by similarity, as on a map without calibration", 0.0, 1.0)),
         ("position_stddev_m", 5.0,
          number("standard deviation per axis written into the covariance of ~/pose [m]: a match tells the place, not "
                 "where beside it the vehicle is; the default is half of the 10 m within which a match counts as right",

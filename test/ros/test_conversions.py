@@ -24,11 +24,12 @@ POSE = Pose.from_xy_yaw(12.5, -3.25, math.pi / 3)
 RECOGNITION = Recognition(
     STAMP_NS,
     (
-        Match(7, "noon", 5_000_000_001, POSE, 0.75, Reason.ACCEPTED),
+        Match(7, "noon", 5_000_000_001, POSE, 0.75, Reason.ACCEPTED, 0.875),
         Match(8, "noon", 6_000_000_000, None, 0.5, Reason.NOT_BEST),
         Match(2, "dusk", 7_000_000_000, POSE, 0.25, Reason.BELOW_SIMILARITY),
     ),
     np.ones(4, np.float32),
+    off_map_probability=0.125,
 )
 HEADER = Header(stamp=ns_to_stamp(STAMP_NS), frame_id="camera_optical")
 
@@ -48,7 +49,14 @@ def test_stamps_keep_every_nanosecond(stamp_ns: int) -> None:
 def test_a_recognition_survives_the_wire() -> None:
     back = recognition_from_message(message_of(RECOGNITION))
     assert back.stamp_ns == STAMP_NS
-    assert back.matches == RECOGNITION.matches
+    assert back.matches == RECOGNITION.matches and back.off_map_probability == 0.125
+
+
+def test_without_a_calibration_a_probability_is_nan_on_the_wire_and_none_here() -> None:
+    message = message_of(Recognition(STAMP_NS, RECOGNITION.matches[1:], RECOGNITION.descriptor))
+    assert math.isnan(message.off_map_probability) and all(math.isnan(match.probability) for match in message.matches)
+    back = recognition_from_message(message)
+    assert back.off_map_probability is None and [match.probability for match in back.matches] == [None, None]
 
 
 def test_the_header_of_the_query_and_the_hashes_are_kept() -> None:

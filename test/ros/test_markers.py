@@ -15,7 +15,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Match, Pose, Reason
-from vpr_distill_ros.markers import candidate_markers, map_markers, similarity_colour
+from vpr_distill_ros.markers import candidate_markers, map_markers, match_colour
 
 ROOT = Path(__file__).parents[2]
 RVIZ = ROOT / "config" / "rviz" / "localize.rviz"
@@ -38,8 +38,11 @@ RVIZ_PANELS = {"Displays", "Views", "Time"}
 FOXGLOVE_PANELS = {"3D", "Image", "Plot", "RawMessages", "DiagnosticSummary"}
 
 
-def match(number: int, similarity: float, accepted: bool = False, pose: Pose | None = None) -> Match:
-    return Match(number, "drive", 1, pose, similarity, Reason.ACCEPTED if accepted else Reason.NOT_BEST)
+def match(
+    number: int, similarity: float, accepted: bool = False, pose: Pose | None = None, probability: float | None = None
+) -> Match:
+    reason = Reason.ACCEPTED if accepted else Reason.NOT_BEST
+    return Match(number, "drive", 1, pose, similarity, reason, probability)
 
 
 def of(markers: MarkerArray, namespace: str) -> list[Marker]:
@@ -55,16 +58,26 @@ def test_candidates_carry_their_similarity_as_colour_and_text() -> None:
     assert all((marker.header.frame_id, marker.header.stamp.sec) == ("map", 5) for marker in drawn.markers)
     balls = of(drawn, "candidates")
     assert [(ball.pose.position.x, ball.pose.position.y) for ball in balls] == [(0, 2), (1, 2), (2, 2)]
-    assert [ball.color for ball in balls] == [similarity_colour(m.similarity, m.accepted) for m in matches]
+    assert [ball.color for ball in balls] == [match_colour(m) for m in matches]
     assert [marker.text for marker in of(drawn, "similarities")] == ["0.90 accepted", "0.40", "-0.20"]
     (spread,) = of(drawn, "spread")
     assert [point.x for point in spread.points] == [0, 1, 0, 2] and len(spread.colors) == 4
 
 
 def test_colour_goes_from_red_over_yellow_to_green() -> None:
-    red, yellow, green = (similarity_colour(value, True) for value in (-0.5, 0.5, 1.0))
+    red, yellow, green = (match_colour(match(0, value, True)) for value in (-0.5, 0.5, 1.0))
     assert (red.r, red.g) == (1, 0) and (yellow.r, yellow.g) == (1, 1) and (green.r, green.g) == (0, 1)
-    assert similarity_colour(0.5, False).a < yellow.a == 1
+    assert match_colour(match(0, 0.5)).a < yellow.a == 1
+
+
+def test_on_a_calibrated_map_colour_and_text_are_of_the_probability() -> None:
+    sure, doubtful = (
+        match(0, 0.9, True, Pose((0.0, 0.0, 0.0)), 1.0),
+        match(1, 0.9, pose=Pose((1.0, 0.0, 0.0)), probability=0.0),
+    )
+    drawn = candidate_markers([sure, doubtful], Time(), "map")
+    assert [(ball.color.r, ball.color.g) for ball in of(drawn, "candidates")] == [(0, 1), (1, 0)]
+    assert [marker.text for marker in of(drawn, "similarities")] == ["p 1.00 accepted", "p 0.00"]
 
 
 def test_one_candidate_has_no_line_and_one_without_pose_no_marker() -> None:

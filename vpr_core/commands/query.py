@@ -10,12 +10,14 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import (
+    ClosedUnitInterval,
     NonNegativeInt,
     PositiveInt,
     restricted_number_type,
 )
 
 from vpr_core.commands.options import add_device, check_output_file, progress_bar
+from vpr_core.retrieval.calibration import DEFAULT_TARGET
 
 Similarity = restricted_number_type("Similarity", float, [(">=", -1), ("<=", 1)])
 
@@ -45,6 +47,10 @@ def define(command: ArgumentParser) -> None:
         help="put so many of the most similar places in the order of what their pictures share with the query's; the "
         "map must have local features (`map --features`); 0 does not",
     )  # fmt: skip
+    command.add_argument(
+        "--target_precision", type=ClosedUnitInterval, default=DEFAULT_TARGET,
+        help="on a calibrated map: the share of accepted matches that shall be right; 0 accepts by similarity",
+    )  # fmt: skip
     add_device(command)
 
 
@@ -58,6 +64,7 @@ def run(options: dict[str, Any]) -> None:
     check_output_file(out)
     topics = {"camera": options.pop("image_topic"), "lidar": options.pop("cloud_topic")}
     place_map, filtered, pose_topic = (options.pop(name) for name in ("map", "filter", "pose_topic"))
+    options["target_precision"] = options["target_precision"] or None
     recognizer = PlaceRecognizer.load(options.pop("bundle"), place_map, **options)
     drops: Counter[str] = Counter()
     topic, follow = topics[recognizer.modality], None

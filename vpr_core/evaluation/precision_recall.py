@@ -76,7 +76,7 @@ def precision_recall(similarity: np.ndarray, first_hit: np.ndarray) -> Precision
         average_precision=float(np.sum(np.diff(recall, prepend=0.0) * precision)) if with_match else nan,
         pr_auc=_trapezoids(recall, precision) if with_match else nan,
         recall_at_100_precision=float(recall[precision == 1.0].max(initial=0.0)) if with_match else nan,
-        auroc=_auroc(similarity, first_hit == 1),
+        auroc=auroc_of(similarity, first_hit == 1),
     )
 
 
@@ -86,8 +86,8 @@ def _trapezoids(recall: np.ndarray, precision: np.ndarray) -> float:
     return float(np.sum(steps * (precision + before) / 2))
 
 
-def _auroc(similarity: np.ndarray, right: np.ndarray) -> float:
-    """From the sum of the right ones' ranks (Mann and Whitney)."""
+def auroc_of(similarity: np.ndarray, right: np.ndarray) -> float:
+    """From the sum of the right ones' ranks (Mann and Whitney); see `PrecisionRecall.auroc`."""
     count, others = int(right.sum()), int((~right).sum())
     if not count or not others:
         return float("nan")

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vpr_core.retrieval.calibration import Calibration, Judgement
+from vpr_core.retrieval.evidence import Evidence, Layout, evidence_of
+from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Reason
 
 
@@ -13,3 +21,40 @@ def judge(similarities: list[float], min_similarity: float) -> list[Reason]:
     best = Reason.ACCEPTED if similarities and similarities[0] >= min_similarity else Reason.BELOW_SIMILARITY
     rest = (Reason.NOT_BEST if value >= min_similarity else Reason.BELOW_SIMILARITY for value in similarities[1:])
     return [best, *rest][: len(similarities)]
+
+
+@dataclass(frozen=True)
+class CalibratedGate:
+    """Judges candidates by the calibration that is stored with their map."""
+
+    calibration: Calibration
+    layout: Layout
+
+    @classmethod
+    def load(cls, folder: str | Path, places: PlaceMap) -> CalibratedGate | None:
+        """Of a map that was read from `folder`; None where it is not calibrated. Raises MapError."""
+        calibration = Calibration.load(folder, places.hash, places.model_hash)
+        return None if calibration is None else cls(calibration, Layout.of(places.places))
+
+    def judge(
+        self, similarity: np.ndarray, rows: np.ndarray, target_precision: float | None, min_similarity: float
+    ) -> tuple[np.ndarray, Judgement]:
+        """The candidates int [K] and what calibration says of them.
+
+        similarity: float [N] of the query to every place. rows: int [K], the candidates, the one to judge first.
+        target_precision: None lets similarity alone decide who is accepted. min_similarity: below it none is.
+        Where the first is ambiguous and no candidate is its rival, the last of two or more makes room for the rival.
+        """
+        evidence = self._evidence(similarity, rows)
+        judgement = self.calibration.judge(evidence, target_precision or 1.0)
+        if target_precision is None:
+            return rows, replace(judgement, reasons=tuple(judge(similarity[rows].tolist(), min_similarity)))
+        if judgement.reasons[0] is Reason.AMBIGUOUS and len(rows) > 1 and Reason.AMBIGUOUS not in judgement.reasons[1:]:
+            rows = np.append(rows[:-1], evidence.rival)
+            judgement = self.calibration.judge(self._evidence(similarity, rows), target_precision)
+        if judgement.reasons[0] is Reason.ACCEPTED and similarity[rows[0]] < min_similarity:
+            judgement = replace(judgement, reasons=(Reason.BELOW_SIMILARITY, *judgement.reasons[1:]))
+        return rows, judgement
+
+    def _evidence(self, similarity: np.ndarray, rows: np.ndarray) -> Evidence:
+        return evidence_of(similarity, rows, self.layout, self.calibration.exclusion_m)

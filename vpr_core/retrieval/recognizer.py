@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 from vpr_core.errors import InputError, MapError
 from vpr_core.preprocess import check_aspect, check_image
 from vpr_core.retrieval.bundle import Bundle
-from vpr_core.retrieval.gate import judge
+from vpr_core.retrieval.calibration import DEFAULT_TARGET, Calibration
+from vpr_core.retrieval.gate import CalibratedGate, judge
 from vpr_core.retrieval.index import Index, build_index
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.retrieval.reranker import Reranker
@@ -27,9 +29,14 @@ class PlaceRecognizer:
     place_map: PlaceMap
     index: Index
     top_k: int
-    min_similarity: float
+    min_similarity: float | None
+    """As `load` takes it."""
     device: str
     reranker: Reranker | None = None
+    target_precision: float | None = None
+    """As `load` takes it."""
+    gate: CalibratedGate | None = None
+    """Where the map is calibrated."""
 
     @classmethod
     def load(
@@ -42,31 +49,34 @@ class PlaceRecognizer:
         device: str = "cpu",
         threads: int = 0,
         rerank: int = 0,
+        target_precision: float | None = DEFAULT_TARGET,
     ) -> PlaceRecognizer:
-        """Load both folders.
+        """Load both folders, and the calibration that lies with the map, where there is one.
 
         min_similarity: a match is accepted from here up; None takes the threshold stored in the bundle, or accepts
         every best match where the bundle has none.
         rerank: so many of the most similar places are put in the order of what their pictures share with the query's,
         for which the map has local features; 0 leaves the order of the descriptors.
+        target_precision: on a calibrated map a match is accepted from the probability that stands for it, and from
+        min_similarity where that is given; None, and a map without calibration, leave it to similarity alone.
         Raises BundleError and MapError; a map made with another bundle or of another sensor is refused, and for
         `rerank` one without local features.
         """
         if rerank < 0:
             raise InputError(f"rerank is {rerank}, expected 0 or more places")
         loaded = Bundle.load(bundle, device, threads)
-        if min_similarity is None:
-            min_similarity = -1.0 if loaded.accept_similarity is None else loaded.accept_similarity
         places = _load_map(place_map, loaded)
         reranker = Reranker.load(place_map, places, loaded, rerank, device) if rerank else None
-        return cls(loaded, places, build_index(places.descriptors, device), top_k, min_similarity, device, reranker)
+        index, gate = build_index(places.descriptors, device), CalibratedGate.load(place_map, places)
+        return cls(loaded, places, index, top_k, min_similarity, device, reranker, target_precision, gate)
 
     def with_map(self, place_map: str | Path) -> PlaceRecognizer:
-        """The same model and settings on another map; raises MapError."""
+        """The same model and settings on another map, with its own calibration; raises MapError."""
         places, reranker = _load_map(place_map, self.bundle), self.reranker
         if reranker:
             reranker = Reranker.load(place_map, places, self.bundle, reranker.candidates, self.device)
-        return replace(self, place_map=places, index=build_index(places.descriptors, self.device), reranker=reranker)
+        index, gate = build_index(places.descriptors, self.device), CalibratedGate.load(place_map, places)
+        return replace(self, place_map=places, index=index, reranker=reranker, gate=gate)
 
     def recognize(self, observation: np.ndarray, stamp_ns: int, top_k: int | None = None) -> Recognition:
         """Places for what the sensor of the bundle's modality saw at `stamp_ns`.
@@ -84,18 +94,44 @@ class PlaceRecognizer:
             check_aspect(observation, *self.place_map.image_size)
         descriptor = self.bundle.encode([observation])
         compared = self.reranker.candidates if self.reranker else 0
-        similarities, rows = (found[0] for found in self.index.search(descriptor, max(top_k, compared)))
-        inliers: list[int | None] = [None] * len(rows)
+        similarity, rows = (found[0] for found in self.index.search(descriptor, max(top_k, compared)))
+        inliers: dict[int, int | None] = {}
         if self.reranker:
-            order, inliers = self.reranker.order(observation, rows)
-            similarities, rows = similarities[order], rows[order]
-        reasons = judge([float(value) for value in similarities[:top_k]], self.min_similarity)
-        matches = tuple(map(self._match, rows, similarities, reasons, inliers))
-        return Recognition(stamp_ns, matches, descriptor[0])
+            order, shared = self.reranker.order(observation, rows)
+            similarity, rows = similarity[order], rows[order]
+            inliers = dict(zip(rows.tolist(), shared, strict=True))
+        similarity, rows = similarity[:top_k], rows[:top_k]
+        reasons: Sequence[Reason] = judge(similarity.tolist(), self.similarity_threshold)
+        probabilities: Sequence[float | None] = [None] * len(rows)
+        off_map_probability = None
+        if self.gate is not None:
+            of_all = self.place_map.descriptors @ descriptor[0]
+            rows, judged = self.gate.judge(of_all, rows, self.target_precision, self.similarity_threshold)
+            similarity, reasons, probabilities = of_all[rows], judged.reasons, judged.probabilities
+            off_map_probability = judged.off_map_probability
+        told = zip(rows.tolist(), similarity.tolist(), reasons, probabilities, strict=True)
+        matches = tuple(self._match(*of_one, inliers.get(of_one[0])) for of_one in told)
+        return Recognition(stamp_ns, matches, descriptor[0], off_map_probability)
 
-    def _match(self, row: int, similarity: float, reason: Reason, inliers: int | None) -> Match:
+    def _match(
+        self, row: int, similarity: float, reason: Reason, probability: float | None, inliers: int | None
+    ) -> Match:
         place = self.place_map.places[row]
-        return Match(int(row), place.session, place.stamp_ns, place.pose, float(similarity), reason, inliers=inliers)
+        return Match(row, place.session, place.stamp_ns, place.pose, similarity, reason, probability, inliers)
+
+    @property
+    def similarity_threshold(self) -> float:
+        """Similarity below which no match is accepted; -1 where there is no such threshold."""
+        if self.min_similarity is not None:
+            return self.min_similarity
+        by_probability = self.gate is not None and self.target_precision is not None
+        stored = None if by_probability else self.bundle.accept_similarity
+        return -1.0 if stored is None else stored
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The calibration stored with the map, where there is one."""
+        return None if self.gate is None else self.gate.calibration
 
     @property
     def modality(self) -> str:

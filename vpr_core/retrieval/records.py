@@ -2,9 +2,9 @@
 
 One line a query:
     {"stamp_ns": int, "received_ns": int | null, "processing_ms": float | null, "accepted": bool,
-     "map_hash": str, "model_hash": str,
-     "matches": [{"place_id": int, "session": str, "similarity": float, "accepted": bool, "reason": str,
-                  "position": [x_m, y_m, z_m] | null, "inliers": int (re-ranked places alone)}, ...]}
+     "off_map_probability": float | null, "map_hash": str, "model_hash": str,
+     "matches": [{"place_id": int, "session": str, "similarity": float, "probability": float | null, "accepted": bool,
+                  "reason": str, "position": [x_m, y_m, z_m] | null, "inliers": int (re-ranked places alone)}, ...]}
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def recognition_to_record(
         "received_ns": received_ns,
         "processing_ms": processing_ms,
         "accepted": recognition.accepted is not None,
+        "off_map_probability": recognition.off_map_probability,
         "map_hash": map_hash,
         "model_hash": model_hash,
         "matches": [_match_to_record(match) for match in recognition.matches],
@@ -47,6 +48,7 @@ def _match_to_record(match: Match) -> dict[str, Any]:
         "place_id": match.place_id,
         "session": match.session,
         "similarity": match.similarity,
+        "probability": match.probability,
         "accepted": match.accepted,
         "reason": match.reason.name.lower(),
         "position": list(match.pose.position_m) if match.pose else None,

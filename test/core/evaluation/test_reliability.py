@@ -1,0 +1,51 @@
+"""The reliability diagram by hand, and the report."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vpr_core.evaluation.reliability import reliability, threshold_rows, write_reliability
+from vpr_core.retrieval.calibrating import thresholds
+from vpr_core.retrieval.calibration import Calibration, Logistic, MatchModel
+
+PROBABILITY = np.array([0.05, 0.15, 0.15, 0.95, 1.0])
+RIGHT = np.array([False, False, True, True, True])
+
+
+def test_bins_and_error_by_hand() -> None:
+    found = reliability(PROBABILITY, RIGHT)
+    assert [(one.low, one.matches) for one in found.bins] == [(0.0, 1), (0.1, 2), (0.9, 2)]
+    assert [one.right for one in found.bins] == [0.0, 0.5, 1.0]
+    assert [one.probability for one in found.bins] == pytest.approx([0.05, 0.15, 0.975])
+    assert found.expected_calibration_error == pytest.approx((0.05 + 2 * 0.35 + 2 * 0.025) / 5)
+    assert found.auroc == pytest.approx((2 * 2 + 1 + 0.5) / 6)
+
+
+def test_a_weight_is_a_repetition() -> None:
+    times = np.array([3, 1, 2, 1, 4])
+    weighted = reliability(PROBABILITY, RIGHT, times.astype(float))
+    repeated = reliability(np.repeat(PROBABILITY, times), np.repeat(RIGHT, times))
+    assert weighted.expected_calibration_error == pytest.approx(repeated.expected_calibration_error)
+    for one, other in zip(weighted.bins, repeated.bins, strict=True):
+        assert (one.share, one.probability, one.right) == pytest.approx((other.share, other.probability, other.right))
+
+
+def test_where_all_are_right_there_is_no_auroc() -> None:
+    found = reliability(np.array([0.9, 0.8]), np.array([True, True]))
+    assert math.isnan(found.auroc) and found.to_json()["auroc"] is None
+
+
+def test_the_report_stands_alone_and_says_what_is_not_supported(tmp_path: Path) -> None:
+    model = MatchModel(Logistic((0.0,) * 5, (1.0,) * 5, (0.0,) * 5, 0.0), 0.0, 0.5)
+    found = thresholds(np.linspace(1.0, 0.6, 150), np.ones(150, bool))
+    calibration = Calibration("abc", "def", 10.0, 15.0, 0.1, model, model, None, (0.0,) * 5, found)
+    rows = threshold_rows(found)
+    assert [row["accepted_from"] for row in rows if row["target"] == "99.9 %"] == ["not supported"]
+    page = write_reliability(tmp_path / "r.html", calibration, reliability(PROBABILITY, RIGHT), [{"drive": "rain <x>"}])
+    text = page.read_text()
+    assert "<svg" in text and "not supported" in text and "rain &lt;x&gt;" in text and "map abc" in text.lower()
+    assert "http" not in text.replace("http://www.w3.org", "")

@@ -1,0 +1,103 @@
+"""`vpr-distill calibrate`: from drives to a map that judges by probability."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vpr_core.cli import main
+from vpr_core.data.frames import Frames
+from vpr_core.retrieval.calibration import FILE
+from vpr_core.retrieval.mapping import build_map
+from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.types import Reason
+
+
+@pytest.fixture(scope="module")
+def town_map(tmp_path_factory: pytest.TempPathFactory, trained: Path, drives: dict[str, Path]) -> Path:
+    folder = tmp_path_factory.mktemp("calibrated") / "map"
+    build_map(trained, drives["noon"], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calibrated(
+    tmp_path_factory: pytest.TempPathFactory, town_map: Path, trained: Path, drives: dict[str, Path]
+) -> Path:
+    folder = tmp_path_factory.mktemp("calibrated") / "map"
+    shutil.copytree(town_map, folder)
+    main(["calibrate", "--bundle", str(trained), "--map", str(folder), "--frames", str(drives["night"]),
+          "--off_map", str(drives["other_night"]), "--test", str(drives["noon"])])  # fmt: skip
+    return folder
+
+
+def test_figures_are_printed_stored_and_drawn(
+    capsys: pytest.CaptureFixture[str], calibrated: Path, trained: Path, drives: dict[str, Path]
+) -> None:
+    main(["calibrate", "--bundle", str(trained), "--map", str(calibrated), "--frames", str(drives["night"]),
+          "--off_map", str(drives["other_night"]), "--test", str(drives["noon"])])  # fmt: skip
+    shown = capsys.readouterr().out
+    on_map, beside = len(Frames.load(drives["night"])), len(Frames.load(drives["other_night"]))
+    assert f"{on_map + beside} validation frames, {beside} of them off the map" in shown
+    assert "expected calibration error" in shown and "99.9 %  not supported" in shown
+    stored = json.loads((calibrated / FILE).read_text())
+    assert stored["report"]["drives"] == {"frames": ["night"], "off_map": ["other_night"]}
+    assert stored["report"]["reliability"]["matches"] == on_map + beside
+    assert stored["report"]["tested"][0]["frames"] == len(Frames.load(drives["noon"]))
+    assert "<svg" in (calibrated / "reliability.html").read_text()
+
+
+def test_a_calibrated_map_gives_probabilities_and_judges_by_them(
+    calibrated: Path, town_map: Path, trained: Path, drives: dict[str, Path]
+) -> None:
+    recognizer = PlaceRecognizer.load(trained, calibrated, target_precision=0.9)
+    image = Frames.load(drives["noon"]).image(20)
+    found = recognizer.recognize(image, 1)
+    assert recognizer.calibration is not None and found.off_map_probability is not None
+    assert all(match.probability is not None and 0 <= match.probability <= 1 for match in found.matches)
+    unsupported = PlaceRecognizer.load(trained, calibrated, target_precision=0.9999).recognize(image, 1)
+    assert unsupported.accepted is None and {match.reason for match in unsupported.matches} == {Reason.BELOW_TARGET}
+    assert [match.probability for match in unsupported.matches] == [match.probability for match in found.matches]
+    by_similarity = PlaceRecognizer.load(trained, calibrated, target_precision=None, min_similarity=0.5)
+    assert by_similarity.recognize(image, 1).matches[0].reason is Reason.ACCEPTED
+    plain = recognizer.with_map(town_map)
+    assert plain.calibration is None and plain.recognize(image, 1).matches[0].probability is None
+    assert plain.with_map(calibrated).recognize(image, 1).matches == found.matches
+
+
+def test_a_calibration_of_another_map_is_refused(
+    calibrated: Path, trained: Path, drives: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build_map(trained, drives["night"], tmp_path / "map")
+    shutil.copy(calibrated / FILE, tmp_path / "map" / FILE)
+    with pytest.raises(SystemExit):
+        main(["query", "--bundle", str(trained), "--map", str(tmp_path / "map"), "--bag", str(tmp_path)])
+    assert "calibrate again with `vpr-distill calibrate`" in capsys.readouterr().err
+    main(["calibrate", "--bundle", str(trained), "--map", str(tmp_path / "map"), "--frames", str(drives["noon"])])
+    assert "no validation frame is off the map" in capsys.readouterr().out
+    PlaceRecognizer.load(trained, tmp_path / "map")
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ("other_noon", "validation frames have a place of the map within 10 m, expected 50 or more"),
+        ("elsewhere", "a drive elsewhere belongs to --off_map"),
+    ],
+)
+def test_drives_that_cannot_calibrate_are_refused_in_one_line(
+    town_map: Path, trained: Path, drives: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    frames: str, message: str,
+) -> None:  # fmt: skip
+    given = [drives["other_noon"]]
+    if frames == "elsewhere":
+        shutil.copytree(drives["noon"], tmp_path / "elsewhere")
+        card = json.loads((tmp_path / "elsewhere" / "card.json").read_text())
+        (tmp_path / "elsewhere" / "card.json").write_text(json.dumps({**card, "area": "town 9"}))
+        given = [drives["night"], tmp_path / "elsewhere"]
+    with pytest.raises(SystemExit):
+        main(["calibrate", "--bundle", str(trained), "--map", str(town_map), "--frames", *map(str, given)])
+    assert message in capsys.readouterr().err and not (town_map / FILE).exists()
