@@ -72,6 +72,7 @@ class Match:
     similarity: float
     """Cosine of the two descriptors, in [-1, 1]."""
     reason: Reason
+    inliers: int | None = None  # points that its picture shares with the query's, where places were re-ranked
 
     @property
     def accepted(self) -> bool:

@@ -23,6 +23,7 @@ def load_recognizer(values: LocalizerParameters) -> PlaceRecognizer:
         min_similarity=values.threshold,
         device=values.device,
         threads=_threads(values),
+        rerank=values.rerank,
     )
     _check_modality(recognizer.bundle, values)
     return recognizer

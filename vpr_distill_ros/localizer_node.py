@@ -75,6 +75,7 @@ class Localizer(SensorNode):
         return (
             f"model {recognizer.model_hash}, map {recognizer.map_hash} of {recognizer.num_places} places, "
             f"{self._sensor.sees}s through {self._sensor.converter}"
+            + (f", re-ranked by {recognizer.reranker.kind.name}" if recognizer.reranker else "")
         )
 
     def _unload(self) -> None:

@@ -21,11 +21,12 @@ BUNDLE_THRESHOLD = -1.0
 """The value of min_similarity that stands for the threshold stored in the bundle."""
 
 MAX_TOP_K = 1000
+MAX_RERANK = 1000
 CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device": DEVICES}
 UNCONFIGURED = "can be set while the node is unconfigured"
 # Read when the node is configured: a change while it runs would not take effect, so it is refused.
 OF_THE_SENSOR = frozenset({"modality", "bundle", "device", "image_topic", "cloud_topic", "image_transport"})
-_READ_ON_CONFIGURE = OF_THE_SENSOR | {"min_similarity"}
+_READ_ON_CONFIGURE = OF_THE_SENSOR | {"min_similarity", "rerank"}
 
 Row = tuple[str, Any, ParameterDescriptor]
 """Name, default and descriptor of a parameter."""
@@ -51,6 +52,7 @@ class LocalizerParameters(SensorParameters):
     """The localizer's parameters."""
 
     top_k: int
+    rerank: int
     min_similarity: float
     position_stddev_m: float
     heading_stddev_rad: float
@@ -137,6 +139,10 @@ def declare(node: Node) -> None:
     declare_rows(node, [
         *sensor_rows("recognise", map_row),
         ("top_k", DEFAULT_TOP_K, count("places published for each image or cloud, most similar first", 1, MAX_TOP_K)),
+        ("rerank", 0,
+         count("how many of the most similar places are put in the order of what their pictures share with the image; "
+               "the map must have local features, by `vpr-distill map --features`; 0 leaves the order of the "
+               "descriptors", 0, MAX_RERANK)),
         ("min_similarity", BUNDLE_THRESHOLD,
          number("cosine similarity from which the best place is accepted; -1.0 takes the bundle's own threshold",
                 -1.0, 1.0)),

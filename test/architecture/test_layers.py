@@ -100,27 +100,42 @@ import sys
 import numpy as np
 from vpr_core.data.frames import Frames
 from vpr_core.retrieval.recognizer import PlaceRecognizer
-recognizer, drive = PlaceRecognizer.load(sys.argv[1], sys.argv[2]), Frames.load(sys.argv[3])
+drive = Frames.load(sys.argv[3])
+recognizer = PlaceRecognizer.load(sys.argv[1], sys.argv[2], rerank=int(sys.argv[4]))
 recognizer.recognize(drive.image(0) if recognizer.modality == "camera" else drive.cloud(0), 1)
-print(sorted(name for name in sys.modules if name in ("torch", "onnxruntime")
+print(sorted(name for name in sys.modules if name in ("torch", "onnxruntime", "kornia", "transformers")
       or name in ("vpr_core.training", "vpr_core.losses", "vpr_core.models", "vpr_core.export")))
 """
 
 
+@pytest.fixture
+def feature_map(place_map: Path, frames: Path, tmp_path: Path) -> Path:
+    """A map with the local features that are taken where none are named."""
+    import shutil
+
+    from vpr_core.retrieval.local_features import DEFAULT
+    from vpr_core.retrieval.place_features import store_features
+
+    folder = Path(shutil.copytree(place_map, tmp_path / "map"))
+    store_features(folder, frames, DEFAULT)
+    return folder
+
+
 @pytest.mark.parametrize(
-    ("bundle_name", "map_name", "expected"),
+    ("bundle_name", "map_name", "rerank", "expected"),
     [
-        ("bundle", "place_map", "['onnxruntime']"),
-        ("lidar_bundle", "lidar_map", "['torch', 'vpr_core.models']"),
+        ("bundle", "place_map", 0, "['onnxruntime']"),
+        ("bundle", "feature_map", 100, "['onnxruntime']"),
+        ("lidar_bundle", "lidar_map", 0, "['torch', 'vpr_core.models']"),
     ],
 )
 def test_a_robot_that_recognises_a_place_imports_what_its_sensor_needs(
-    request: pytest.FixtureRequest, frames: Path, bundle_name: str, map_name: str, expected: str
+    request: pytest.FixtureRequest, frames: Path, bundle_name: str, map_name: str, rerank: int, expected: str
 ) -> None:
     import subprocess
     import sys
 
     folders = [str(request.getfixturevalue(name)) for name in (bundle_name, map_name)]
-    command = [sys.executable, "-c", LOADED_BY, *folders, str(frames)]
+    command = [sys.executable, "-c", LOADED_BY, *folders, str(frames), str(rerank)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == expected

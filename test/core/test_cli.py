@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -175,3 +176,21 @@ def test_a_folder_of_another_kind_is_named(tmp_path: Path, bag: Path) -> None:
     assert "is the folder above monday" in error_of("map", "--frames", tmp_path / "drives", *options)
     beside = error_of("ingest", "--bag", bag, "--out", tmp_path / "drives")
     assert f"holds frames of monday: for a drive beside them say --out {tmp_path / 'drives' / bag.name}" in beside
+
+
+def test_a_map_with_features_is_queried_with_re_ranking(
+    tmp_path: Path, bag: Path, bundle: Path, frames: Path, place_map: Path
+) -> None:
+    out, folder = tmp_path / "matches.jsonl", tmp_path / "map"
+    made = run("map", "--bundle", bundle, "--frames", frames, "--out", folder, "--features", "orb")
+    assert made.returncode == 0, made.stderr
+    assert re.search(r"features.bin: orb, 1\d\.\d KiB a place, 0\.\d MiB", made.stdout), made.stdout
+    result = run("query", "--bundle", bundle, "--map", folder, "--bag", bag, "--rerank", 4, "--out", out)
+    assert result.returncode == 0, result.stderr
+    for line in out.read_text().splitlines():
+        inliers = [match.get("inliers") for match in json.loads(line)["matches"]]
+        assert inliers[4:] == [None] and inliers[:4] == sorted(inliers[:4], reverse=True)
+    asked = ("query", "--bundle", bundle, "--map", place_map, "--bag", bag)
+    assert "has no local features to re-rank with" in error_of(*asked, "--rerank", 4)
+    error = error_of("map", "--bundle", bundle, "--frames", frames, "--out", tmp_path / "none", "--features", "surf")
+    assert "features 'surf' are not known" in error and not (tmp_path / "none").exists()

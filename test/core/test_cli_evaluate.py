@@ -212,3 +212,32 @@ def test_labels_of_another_class_table_are_refused(
 def test_files_that_do_not_fit_are_one_line(frames: Path, options: tuple[str, ...], words: str) -> None:
     result = evaluate(None, "--database", frames, "--queries", frames, *options)
     assert result.returncode == 1 and words in result.stderr and "Traceback" not in result.stderr, result.stderr
+
+
+def test_re_ranking_stands_beside_the_retrieval(bundle: Path, frames: Path, tmp_path: Path) -> None:
+    out, report = tmp_path / "recall.json", tmp_path / "report.html"
+    options = ("--database", frames, "--queries", frames, "--rerank", 5, "--features", "orb", "--radius_m", 1)
+    result = evaluate(bundle, *options, "--out", out, "--report", report)
+    assert result.returncode == 0, result.stderr
+    written = json.loads(out.read_text())
+    assert [row["method"] for row in written["rows"]] == ["bundle", "thumbnail", "bundle+orb"]
+    (row,) = written["reranking"]
+    assert (row["features"], row["candidates"], row["recall_at_1"], row["recall_at_1_reranked"]) == ("orb", 5, 1.0, 1.0)
+    assert min(row[name] for name in ("retrieval_ms", "features_ms", "rerank_ms", "features_kib")) > 0
+    assert [line[:2] for line in cells(result, "bundle")][-1] == ["orb", "5"]
+    assert "bundle+orb" in report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--features", "orb"), "give --rerank too, such as --rerank 100"),
+        (("--rerank", "5", "--metric", "euclidean"), "find by cosine: give one, and --metric cosine"),
+        (("--rerank", "5", "--features", "surf"), "features 'surf' are not known"),
+    ],
+)
+def test_re_ranking_that_cannot_be_is_one_line(
+    bundle: Path, frames: Path, options: tuple[str, ...], words: str
+) -> None:
+    result = evaluate(bundle, "--database", frames, "--queries", frames, *options)
+    assert result.returncode == 1 and words in result.stderr and "Traceback" not in result.stderr, result.stderr

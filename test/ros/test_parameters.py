@@ -69,6 +69,8 @@ def test_the_shipped_file_gives_every_parameter_its_default(context: Context, na
     [
         ("top_k", 0),
         ("top_k", parameters.MAX_TOP_K + 1),
+        ("rerank", -1),
+        ("rerank", parameters.MAX_RERANK + 1),
         ("min_similarity", 1.01),
         ("min_similarity", -1.5),
         ("stale_s", 0.0),
@@ -123,6 +125,7 @@ def test_what_is_read_once_is_read_only(context: Context, node: str, name: str) 
         ("image_topic", "/other", False),
         ("cloud_topic", "/other", False),
         ("min_similarity", 0.5, False),
+        ("rerank", 10, False),
         ("map", "/other", False),
         ("map", "/loaded", True),
     ],

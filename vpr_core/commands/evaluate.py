@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import PositiveFloat
+from jsonargparse.typing import NonNegativeInt, PositiveFloat
 from tqdm import tqdm
 
 from vpr_core.commands.options import add_device, check_output_file, file_ending, named_path
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from vpr_core.evaluation.evaluate import Evaluation
     from vpr_core.evaluation.latency import TimedBundle
     from vpr_core.evaluation.methods import Method
+    from vpr_core.evaluation.reranking import Reranked
+    from vpr_core.evaluation.results import Tables
+    from vpr_core.retrieval.local_features import FeatureKind
 
 METRICS = ("cosine", "euclidean")
 
@@ -79,6 +82,18 @@ def define(command: ArgumentParser) -> None:
         help="in place of figures write the file of the MSLS challenge, a query's key and those of the ranked places a "
         "line, by the first method given; needs no poses (docs/datasets.md)",
     )  # fmt: skip
+    command.add_argument(
+        "--rerank", type=NonNegativeInt, default=0,
+        help="also put so many places that the bundle and the checkpoints find by cosine in the order of what their "
+        "pictures share with the query's (the paper: 100), with recall, times and memory beside those without",
+    )  # fmt: skip
+    command.add_argument(
+        "--features",
+        type=str,
+        default=None,
+        metavar="NAME",
+        help="local features that --rerank compares, by the names of `map --features`; sift by default",
+    )
     add_device(command)
 
 
@@ -86,16 +101,18 @@ def run(options: dict[str, Any]) -> None:
     from vpr_core.evaluation.descriptors import by_array, save_described
     from vpr_core.evaluation.latency import TimedBundle
     from vpr_core.evaluation.methods import raw
+    from vpr_core.evaluation.results import tables
     from vpr_core.retrieval.bundle import Bundle
 
     _check(options)
     for name in ("out", "pr", "report", "save_descriptors", "submission"):
         check_output_file(Path(options[name]) if options[name] else None, f"--{name}")
+    kind = _features(options)
     drives = _drives(options)
     if options["save_descriptors"]:
         by_array(drives.database, drives.queries)
     bundle = raw(Bundle.load(options["bundle"], options["device"])) if options["bundle"] else None
-    timed = TimedBundle(bundle, options["device"]) if bundle and options["report"] else None
+    timed = TimedBundle(bundle, options["device"]) if bundle and (options["report"] or options["rerank"]) else None
     methods = _methods(options, drives, bundle=bundle, timed=timed)
     if options["submission"]:
         print(_submitted(Path(options["submission"]), methods, options, drives))
@@ -104,12 +121,15 @@ def run(options: dict[str, Any]) -> None:
     read_first = sorted(methods, key=lambda method: not method.is_read)  # what does not fit shows before the long part
     by_name = {method.name: _evaluated(method, drives, options) for method in read_first}
     compared = [by_name[method.name] for method in methods]
+    reranked = _reranked(compared, drives, options, kind)
     found = [evaluation for one in compared for evaluation in one.evaluations] + lists
-    _print(found, drives)
+    found += [one.evaluation for one in reranked]
+    of_all = {**tables(found, drives), **_costs(reranked, timed)}
+    _print(found, of_all)
     _say_what_is_alike(compared, options["metric"])
     if options["save_descriptors"]:
         print(save_described(Path(options["save_descriptors"]), compared[0].described(drives)))
-    _write(found, drives, options, timed)
+    _write(found, of_all, options, timed)
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -125,6 +145,10 @@ def _check(options: dict[str, Any]) -> None:
     others = [name for name in ("out", "pr", "report", "save_descriptors") if options[name]]
     if options["submission"] and others:
         raise VprError(f"--submission stands in place of figures: give it without --{others[0]}")
+    if options["features"] and not options["rerank"]:
+        raise VprError("--features are what --rerank compares: give --rerank too, such as --rerank 100")
+    if options["rerank"] and (options["metric"] == "euclidean" or not (options["bundle"] or options["checkpoints"])):
+        raise VprError("--rerank takes what a --bundle or --checkpoints find by cosine: give one, and --metric cosine")
     named = [named_path(text)[0] for name in ("checkpoints", "descriptors", "ranked") for text in options[name]]
     named += ["bundle", "thumbnail", "scan_context"] if options["bundle"] else []
     if twice := [name for name in named if named.count(name) > 1]:
@@ -213,10 +237,45 @@ def _submitted(out: Path, methods: Sequence[Method], options: dict[str, Any], dr
     return f"{write_submission(out, drives, lists)}: {sum(map(len, lists))} queries ranked by {name}"
 
 
-def _print(found: Sequence[Evaluation], drives: Drives) -> None:
-    from vpr_core.evaluation.results import direction_text, figures_text, tables
+def _features(options: dict[str, Any]) -> FeatureKind | None:
+    """What --rerank compares, loaded before the long part."""
+    from vpr_core.retrieval.local_features import DEFAULT, load_features
 
-    of_all = tables(found, drives)
+    return load_features(options["features"] or DEFAULT, options["device"]) if options["rerank"] else None
+
+
+def _reranked(
+    compared: Sequence[Compared], drives: Drives, options: dict[str, Any], kind: FeatureKind | None
+) -> list[Reranked]:
+    from vpr_core.evaluation.reranking import ReRanking
+
+    if kind is None:
+        return []
+    networks = {"bundle", *(named_path(text)[0] for text in options["checkpoints"])}
+    chosen = [
+        (evaluation, one.rows)
+        for one in compared
+        for evaluation in one.evaluations
+        if evaluation.method in networks and evaluation.metric == "cosine"
+    ]
+    with tqdm(desc=f"re-rank by {kind.name}", unit="frame") as bar:
+        reranking = ReRanking(kind, options["rerank"], bar.update)
+        bar.reset(reranking.frames([evaluation for evaluation, _ in chosen]))
+        return [reranking(evaluation, drives, rows) for evaluation, rows in chosen]
+
+
+def _costs(reranked: Sequence[Reranked], timed: TimedBundle | None) -> Tables:
+    """The table of what re-ranking gives and costs; none without it."""
+    rows = [
+        one.row(timed.median_query_ms(one.before.queries) if timed and one.before.method == "bundle" else None)
+        for one in reranked
+    ]
+    return {"reranking": rows} if rows else {}
+
+
+def _print(found: Sequence[Evaluation], of_all: Tables) -> None:
+    from vpr_core.evaluation.results import direction_text, figures_text, reranking_text
+
     print(figures_text(of_all))
     print(
         f"a match within {found[0].limits_text()} is right; a query without one is skipped in recall, a "
@@ -226,6 +285,9 @@ def _print(found: Sequence[Evaluation], drives: Drives) -> None:
         print(f"{left_out} pairs without any query that has a true match are left out of the averages")
     print("by direction, the heading of a query against that of its nearest place:")
     print(direction_text(of_all))
+    if rows := of_all.get("reranking"):
+        print("re-ranked, medians of times [ms] for a query and memory of a place [KiB]:")
+        print(reranking_text(rows))
 
 
 def _say_what_is_alike(compared: Sequence[Compared], metric: str) -> None:
@@ -240,11 +302,11 @@ def _say_what_is_alike(compared: Sequence[Compared], metric: str) -> None:
         print("an exported camera network ends in the normalisation; --checkpoints takes the raw one of its training")
 
 
-def _write(found: Sequence[Evaluation], drives: Drives, options: dict[str, Any], timed: TimedBundle | None) -> None:
+def _write(found: Sequence[Evaluation], of_all: Tables, options: dict[str, Any], timed: TimedBundle | None) -> None:
     if options["out"]:
-        from vpr_core.evaluation.results import tables, write_tables
+        from vpr_core.evaluation.results import write_tables
 
-        write_tables(Path(options["out"]), tables(found, drives))
+        write_tables(Path(options["out"]), of_all)
     if options["pr"]:
         from vpr_core.evaluation.figures import write_precision_recall
 

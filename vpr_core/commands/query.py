@@ -10,6 +10,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import (
+    NonNegativeInt,
     PositiveInt,
     restricted_number_type,
 )
@@ -39,6 +40,11 @@ def define(command: ArgumentParser) -> None:
     command.add_argument(
         "--pose_topic", type=str, default=None, help="odometry for --filter, a topic or tf:odom>base_link"
     )
+    command.add_argument(
+        "--rerank", type=NonNegativeInt, default=0,
+        help="put so many of the most similar places in the order of what their pictures share with the query's; the "
+        "map must have local features (`map --features`); 0 does not",
+    )  # fmt: skip
     add_device(command)
 
 

@@ -62,6 +62,10 @@ class TimedBundle:
         describe_ms = [self._describe_ms[drive.folder][frame.stamp_ns] for drive in queries for frame in drive.frames]
         return np.array(describe_ms) + np.array(self.search_ms)
 
+    def median_query_ms(self, drive: Frames) -> float:
+        """Median time to describe a query of the drive and to search."""
+        return float(np.median(list(self._describe_ms[drive.folder].values())) + np.median(self.search_ms))
+
     @property
     def conditions(self) -> str:
         """Where the times were measured: processor, cores, threads of the network, device."""

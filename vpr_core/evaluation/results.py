@@ -11,6 +11,7 @@ from typing import Any
 from vpr_core.evaluation.breakdown import direction_rows, pooled_direction_rows
 from vpr_core.evaluation.comparison import Drives, averages
 from vpr_core.evaluation.evaluate import Evaluation, by_method, table_text
+from vpr_core.evaluation.reranking import COLUMNS
 from vpr_core.files import write_atomic, write_json
 
 SHARES = ("recall_at_1", "recall_at_5", "recall_at_10", "recall_at_1_percent", "average_precision", "pr_auc",
@@ -46,6 +47,11 @@ def direction_text(of_all: Tables) -> str:
     """Directions as text, of pairs of runs those of all pairs together."""
     rows = of_all.get("by_direction_of_all", of_all["by_direction"])
     return table_text(rows, ("method", "metric", "queries", "direction", *OF_DIRECTION, "evaluated"))
+
+
+def reranking_text(rows: Sequence[dict[str, Any]]) -> str:
+    """What re-ranking gives and costs, as text."""
+    return table_text(rows, COLUMNS)
 
 
 def write_tables(path: Path, of_all: Tables) -> None:

@@ -147,12 +147,12 @@ def cloud_of(drive: Frames, index: int, options: CloudOptions) -> np.ndarray:
         return np.empty((0, 3))
     points = usable(drive.cloud(index), options.min_range_m, options.max_range_m)
     late_ns = (frame.cloud_stamp_ns or frame.stamp_ns) - frame.stamp_ns + round(options.sweep_middle_s * 1e9)
-    T_base_lidar = compose(_moved_on(drive, index, late_ns), options.T_base_lidar)
+    T_base_lidar = compose(moved_on(drive, index, late_ns), options.T_base_lidar)
     rotation = Rotation.from_quat(T_base_lidar.quaternion_xyzw)
     return thinned(rotation.apply(points).reshape(-1, 3) + T_base_lidar.position_m, options.voxel_m)
 
 
-def _moved_on(drive: Frames, index: int, late_ns: int) -> Pose:
+def moved_on(drive: Frames, index: int, late_ns: int) -> Pose:
     """The vehicle's frame `late_ns` after a frame in that at the frame, at the speed to the next or from the last."""
     frame = drive.frames[index]
     others = [drive.frames[other] for other in (index + 1, index - 1) if 0 <= other < len(drive)]

@@ -13,6 +13,7 @@ from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.gate import judge
 from vpr_core.retrieval.index import Index, build_index
 from vpr_core.retrieval.place_map import PlaceMap
+from vpr_core.retrieval.reranker import Reranker
 from vpr_core.types import Match, Reason, Recognition
 
 DEFAULT_TOP_K = 5
@@ -28,6 +29,7 @@ class PlaceRecognizer:
     top_k: int
     min_similarity: float
     device: str
+    reranker: Reranker | None = None
 
     @classmethod
     def load(
@@ -39,23 +41,32 @@ class PlaceRecognizer:
         min_similarity: float | None = None,
         device: str = "cpu",
         threads: int = 0,
+        rerank: int = 0,
     ) -> PlaceRecognizer:
         """Load both folders.
 
         min_similarity: a match is accepted from here up; None takes the threshold stored in the bundle, or accepts
         every best match where the bundle has none.
-        Raises BundleError and MapError; a map made with another bundle or of another sensor is refused.
+        rerank: so many of the most similar places are put in the order of what their pictures share with the query's,
+        for which the map has local features; 0 leaves the order of the descriptors.
+        Raises BundleError and MapError; a map made with another bundle or of another sensor is refused, and for
+        `rerank` one without local features.
         """
+        if rerank < 0:
+            raise InputError(f"rerank is {rerank}, expected 0 or more places")
         loaded = Bundle.load(bundle, device, threads)
         if min_similarity is None:
             min_similarity = -1.0 if loaded.accept_similarity is None else loaded.accept_similarity
         places = _load_map(place_map, loaded)
-        return cls(loaded, places, build_index(places.descriptors, device), top_k, min_similarity, device)
+        reranker = Reranker.load(place_map, places, loaded, rerank, device) if rerank else None
+        return cls(loaded, places, build_index(places.descriptors, device), top_k, min_similarity, device, reranker)
 
     def with_map(self, place_map: str | Path) -> PlaceRecognizer:
         """The same model and settings on another map; raises MapError."""
-        places = _load_map(place_map, self.bundle)
-        return replace(self, place_map=places, index=build_index(places.descriptors, self.device))
+        places, reranker = _load_map(place_map, self.bundle), self.reranker
+        if reranker:
+            reranker = Reranker.load(place_map, places, self.bundle, reranker.candidates, self.device)
+        return replace(self, place_map=places, index=build_index(places.descriptors, self.device), reranker=reranker)
 
     def recognize(self, observation: np.ndarray, stamp_ns: int, top_k: int | None = None) -> Recognition:
         """Places for what the sensor of the bundle's modality saw at `stamp_ns`.
@@ -72,14 +83,19 @@ class PlaceRecognizer:
             check_image(observation)
             check_aspect(observation, *self.place_map.image_size)
         descriptor = self.bundle.encode([observation])
-        similarities, rows = self.index.search(descriptor, top_k)
-        reasons = judge([float(value) for value in similarities[0]], self.min_similarity)
-        matches = tuple(map(self._match, rows[0], similarities[0], reasons))
+        compared = self.reranker.candidates if self.reranker else 0
+        similarities, rows = (found[0] for found in self.index.search(descriptor, max(top_k, compared)))
+        inliers: list[int | None] = [None] * len(rows)
+        if self.reranker:
+            order, inliers = self.reranker.order(observation, rows)
+            similarities, rows = similarities[order], rows[order]
+        reasons = judge([float(value) for value in similarities[:top_k]], self.min_similarity)
+        matches = tuple(map(self._match, rows, similarities, reasons, inliers))
         return Recognition(stamp_ns, matches, descriptor[0])
 
-    def _match(self, row: int, similarity: float, reason: Reason) -> Match:
+    def _match(self, row: int, similarity: float, reason: Reason, inliers: int | None) -> Match:
         place = self.place_map.places[row]
-        return Match(int(row), place.session, place.stamp_ns, place.pose, float(similarity), reason)
+        return Match(int(row), place.session, place.stamp_ns, place.pose, float(similarity), reason, inliers=inliers)
 
     @property
     def modality(self) -> str:

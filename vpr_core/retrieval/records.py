@@ -4,7 +4,7 @@ One line a query:
     {"stamp_ns": int, "received_ns": int | null, "processing_ms": float | null, "accepted": bool,
      "map_hash": str, "model_hash": str,
      "matches": [{"place_id": int, "session": str, "similarity": float, "accepted": bool, "reason": str,
-                  "position": [x_m, y_m, z_m] | null}, ...]}
+                  "position": [x_m, y_m, z_m] | null, "inliers": int (re-ranked places alone)}, ...]}
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def _match_to_record(match: Match) -> dict[str, Any]:
         "accepted": match.accepted,
         "reason": match.reason.name.lower(),
         "position": list(match.pose.position_m) if match.pose else None,
+        **({} if match.inliers is None else {"inliers": match.inliers}),
     }
 
 

@@ -38,7 +38,9 @@ class Verified:
 
     place_id: int
     T_map_base: Pose
-    """At the middle of the query's sweep: `sweep_middle_s` after its stamp."""
+    """At the middle of the query's sweep."""
+    stamp_ns: int
+    """Of that moment: the query's stamp and the map's `sweep_middle_s`."""
     covariance: np.ndarray
     """[6, 6] of x, y, z [m] and rotations about x, y, z [rad], in this order, in the map's frame and about its axes.
     Of the registration alone: how well the map's poses are known is not in it."""
@@ -98,7 +100,8 @@ class LidarVerifier:
         places = list(dict.fromkeys(match.place_id for match in recognition.matches))
         tried = tuple((place_id, register_surfaces(query, self._surface(place_id), None, self.options))
                       for place_id in places)  # fmt: skip
-        found = [self._verified(place_id, registration) for place_id, registration in tried if registration.accepted]
+        stamp_ns = recognition.stamp_ns + round(self._clouds.options.sweep_middle_s * 1e9)
+        found = [self._verified(place_id, one, stamp_ns) for place_id, one in tried if one.accepted]
         found.sort(key=lambda one: one.registration.score, reverse=True)
         if not found:
             return Verification(None, _why_none(tried), tried)
@@ -123,11 +126,12 @@ class LidarVerifier:
             self._surfaces.popitem(last=False)
         return surface
 
-    def _verified(self, place_id: int, registration: Registration) -> Verified:
+    def _verified(self, place_id: int, registration: Registration, stamp_ns: int) -> Verified:
         T_map_place = self._map.places[place_id].pose
         assert T_map_place is not None
         T_map_base = compose(T_map_place, registration.T_place_query)
-        return Verified(place_id, T_map_base, turned(registration.covariance, T_map_place), registration)
+        spread = turned(registration.covariance, T_map_place)
+        return Verified(place_id, T_map_base, stamp_ns, spread, registration)
 
     def _contradicts(self, best: Verified, other: Verified) -> bool:
         """Whether the other fits about as well and means another pose."""

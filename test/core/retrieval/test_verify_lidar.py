@@ -64,7 +64,7 @@ def test_the_best_candidate_is_kept_wherever_it_stands(verifier: LidarVerifier, 
     elsewhere = Pose.from_xy_yaw(1.5, -0.6, math.radians(165))
     cloud = seen_from(drive.cloud(12), elsewhere)
     found = verifier.verify(cloud, recognised(2, 7, 4, 20, 12))
-    assert found.verified and found.verified.place_id == 12
+    assert found.verified and found.verified.place_id == 12 and found.verified.stamp_ns == 1 + 50_000_000
     assert [place for place, _ in found.tried] == [2, 7, 4, 20, 12]
     assert all(
         place == 12 or not one.accepted or one.score < found.verified.registration.score for place, one in found.tried

@@ -10,7 +10,16 @@ import pytest
 import torch
 
 from vpr_core.errors import InputError, RecipeError
-from vpr_core.structvpr.slme import ENCODINGS, GROUPS, TABLES, class_table, num_channels, table_of, weighted_one_hot
+from vpr_core.structvpr.slme import (
+    ENCODINGS,
+    GROUPS,
+    IGNORED,
+    TABLES,
+    class_table,
+    num_channels,
+    table_of,
+    weighted_one_hot,
+)
 from vpr_core.synthetic.surface import Label
 
 PAPER = dict(zip(GROUPS, (0.5, 0.5, 1, 1, 2, 2), strict=True))
@@ -55,6 +64,8 @@ def test_tables_hold_the_classes_of_their_data_sets() -> None:
     ade, cityscapes = class_table("ade20k_150"), class_table("cityscapes_19")
     counts = Counter(ade.groups)
     assert [counts[group] for group in GROUPS] == [6, 17, 1, 16, 28, 82]
+    counts = Counter(cityscapes.groups)
+    assert [counts[group] for group in GROUPS] == [1, 8, 1, 3, 3, 3]
     named = {name: ade.groups[number] for number, name in enumerate(ade.classes)}
     assert (ade.classes[0], ade.classes[149], len(named)) == ("wall", "flag", 150)
     assert [named[name] for name in ("tree", "car", "sky", "water", "house", "mountain")] == list(GROUPS)
@@ -68,6 +79,35 @@ def test_sums_over_the_channels_are_the_values_of_the_groups(table: str) -> None
     for encoding, values in (("paper", PAPER), ("unweighted", dict.fromkeys(GROUPS, 1)), ("inverse", INVERSE)):
         sums = weighted_one_hot(labels, table, encoding).sum(axis=(1, 2))
         assert sums.tolist() == [2 * counts[group] * values[group] for group in GROUPS]
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_pixel_sums_to_the_value_of_its_group_and_an_ignored_one_to_nothing(encoding: str, table: str) -> None:
+    count, groups = len(class_table(table).classes), class_table(table).groups
+    labels = np.random.default_rng(1).choice([*range(count), IGNORED], (60, 80)).astype(np.uint8)
+    values = {
+        "paper": PAPER,
+        "inverse": INVERSE,
+        "three": dict(zip(GROUPS, (2, 0.5, 1, 1, 2, 2), strict=True)),
+    }.get(encoding, dict.fromkeys(GROUPS, 1))
+    expected = np.array([*(values[group] for group in groups), *[np.nan] * (IGNORED - count), 0])[labels]
+    encoded = weighted_one_hot(labels, table, encoding)
+    np.testing.assert_array_equal(encoded.sum(axis=0), expected)
+    assert ((encoded > 0).sum(axis=0) == (labels != IGNORED)).all() and (encoded >= 0).all()
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("as_torch", [False, True])
+def test_the_first_number_beyond_a_table_raises_and_is_named(as_torch: bool, encoding: str, table: str) -> None:
+    count = len(class_table(table).classes)
+    labels = np.full((4, 5), count - 1, np.uint8)
+    assert np.asarray(weighted_one_hot(torch.from_numpy(labels) if as_torch else labels, table, encoding)).any()
+    labels[2, 3] = count
+    with pytest.raises(InputError, match=rf"class {count}, which the table '{table}' of {count} classes") as raised:
+        weighted_one_hot(torch.from_numpy(labels) if as_torch else labels, table, encoding)
+    assert raised.value.kind == "unknown class"
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
