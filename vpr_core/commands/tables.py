@@ -21,8 +21,9 @@ def define(command: ArgumentParser) -> None:
     in others, and printed beside the paper's figure, with what the order of the methods has in common. Every network
     that is finished adds its rows to the CSV file, and those that stand in it are not trained again; so the command
     goes on where it was stopped. Networks are trained side by side, one a core, with one thread each, some minutes
-    each: choose with --columns, --methods and --seeds, and look with --train false before. For recipes of your own,
-    write a plan like config/tables/table1_2.yaml.
+    each: choose with --columns, --methods and --seeds, and look with --train false before. `tables structvpr` makes
+    the tables of StructVPR: for each seed both branches of its stage I once, the weights of the samples that `weigh`
+    gives each row, and the students. For recipes of your own, write a plan like config/tables/table1_2.yaml.
     """
     command.add_argument(
         "plans", type=Path, nargs="*", default=[Path("distilvpr")],

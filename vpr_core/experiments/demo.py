@@ -18,15 +18,8 @@ from vpr_core.evaluation.scan_context import retrieve_scan_contexts, scan_contex
 from vpr_core.experiments.demo_figures import MODALITIES, by_condition, check_floors, live_figures
 from vpr_core.experiments.demo_report import Results, write_demo_report
 from vpr_core.experiments.live import installed_share, run_live
-from vpr_core.experiments.networks import (
-    Network,
-    comparison,
-    cores,
-    evaluate_network,
-    table_rows,
-    train_networks,
-    untrained,
-)
+from vpr_core.experiments.networks import Network, comparison, untrained
+from vpr_core.experiments.side_by_side import cores, evaluate_network, table_rows, train_networks
 from vpr_core.experiments.town import TestTown, Towns, ingest_drives, town_drives
 from vpr_core.export import export
 from vpr_core.files import write_json

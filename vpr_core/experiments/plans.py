@@ -84,7 +84,8 @@ def read_plans(paths: Sequence[Path]) -> list[Plan]:
     files = [file for path in paths for file in _files(path)]
     if not files:
         raise RecipeError(
-            f"no plan in {', '.join(map(str, paths))}: expected YAML files such as config/tables/table4.yaml"
+            f"no plan in {', '.join(map(str, paths))}: expected YAML files such as config/tables/table4.yaml, or "
+            f"{' or '.join(NAMES)} in a folder that has {FOLDER}"
         )
     return [read_plan(file) for file in files]
 

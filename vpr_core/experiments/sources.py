@@ -14,7 +14,8 @@ from vpr_core.data.frames import Frames
 from vpr_core.errors import FramesError
 from vpr_core.evaluation.pairs import average_recall, evaluate_pairs
 from vpr_core.experiments.labelled import label_drives
-from vpr_core.experiments.networks import Network, describer, evaluate_network, table_rows, titles_of
+from vpr_core.experiments.networks import Network, titles_of
+from vpr_core.experiments.side_by_side import describer, evaluate_network, table_rows
 from vpr_core.experiments.town import CONDITIONS, Drives, Towns, mean_of_others, record_frames, town_drives
 from vpr_core.files import sha256_json
 from vpr_core.synthetic.town import GENERATION

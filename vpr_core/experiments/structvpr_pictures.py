@@ -15,8 +15,9 @@ from vpr_core.evaluation.evaluate import Evaluation, evaluate
 from vpr_core.evaluation.figures import rendered
 from vpr_core.evaluation.svg import styled
 from vpr_core.experiments.cells import Cell
-from vpr_core.experiments.networks import Network, describer
+from vpr_core.experiments.networks import Network
 from vpr_core.experiments.paper import groups_of
+from vpr_core.experiments.side_by_side import describer
 from vpr_core.experiments.sources import Row, Source, TownSource
 from vpr_core.experiments.structvpr_figures import Choice, Ranks, label_map_bars, pairs_figure, ranks_figure
 from vpr_core.experiments.town import MAP_CONDITION, OPPOSITE

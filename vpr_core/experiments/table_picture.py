@@ -23,6 +23,7 @@ def write_picture(path: Path, plans: Sequence[Plan], rows: Mapping[Cell, Sequenc
     groups = {
         f"{plan.path.stem}, {title}": entries
         for plan in plans
+        if plan.shows == "recall"
         for title, entries in groups_of(plan, rows, source).items()
     }
     write_atomic(path, rendered(gain_figure(groups), path.suffix[1:]))

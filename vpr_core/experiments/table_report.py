@@ -43,7 +43,8 @@ def _of_recall(plan: Plan, rows: Mapping[Cell, Sequence[Row]], source: Source, d
     parts = []
     for title, entries in groups_of(plan, rows, source).items():
         conditions = by_condition(entries) if plan.by_condition else ""
-        shown = [f"{plan.path.stem}, {title}", beside_paper(entries, plan.figures), conditions, plan.note]
+        heading = ", ".join(dict.fromkeys((plan.path.stem, plan.title, title)))
+        shown = [heading, beside_paper(entries, plan.figures), conditions, plan.note]
         parts.append("\n".join(filter(None, shown)))
         of_group = {cell: found for cell, found in rows.items() if _is_of(cell, entries)}
         if command := missing_command(plan, entries, of_group, source):

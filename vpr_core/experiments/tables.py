@@ -12,7 +12,8 @@ from typing import Any
 from vpr_core.errors import FramesError
 from vpr_core.evaluation.evaluate import rounded
 from vpr_core.experiments.cells import Cell
-from vpr_core.experiments.networks import TITLES, Network, cores, train_networks
+from vpr_core.experiments.networks import TITLES, Network
+from vpr_core.experiments.side_by_side import cores, train_networks
 from vpr_core.experiments.sources import COLUMNS, Row, Source
 from vpr_core.training.checkpoint import load_checkpoint
 from vpr_core.training.network_input import EMBEDDING
