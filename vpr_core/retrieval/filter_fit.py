@@ -26,7 +26,7 @@ WRONG_M = 20.0
 HIDDEN_M = 50.0
 """A pair of query and place up to RIGHT_M apart is right, beyond WRONG_M wrong; an answer within RADIUS_M is right.
 Places within HIDDEN_M show the same street."""
-CHOICES = tuple(product((0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), (5.0, 10.0, 15.0, 20.0)))
+CHOICES = tuple(product((0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), (10.0, 15.0, 20.0)))
 """Of `off_map_log_ratio` and `evidence_m`, as many as are tried."""
 _LEAST = 1e-4
 
