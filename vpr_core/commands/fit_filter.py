@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import OpenUnitInterval
 from tqdm import tqdm
 
 from vpr_core.commands.options import add_device
@@ -22,9 +21,6 @@ def define(command: ArgumentParser) -> None:
         required=True,
         help="another drive through the map, at other weather or time of day, with poses in the map's frame",
     )
-    command.add_argument(
-        "--target_precision", type=OpenUnitInterval, default=0.99, help="share of accepted answers that are right"
-    )
     add_device(command)
 
 
@@ -33,7 +29,6 @@ def run(options: dict[str, Any]) -> None:
 
     with tqdm(total=len(CHOICES), desc="fit-filter", unit="model") as bar:
         path, model = fit_filter_of_drive(
-            options["bundle"], options["map"], options["frames"],
-            target_precision=options["target_precision"], device=options["device"], progress=bar.update,
-        )  # fmt: skip
+            options["bundle"], options["map"], options["frames"], device=options["device"], progress=bar.update
+        )
     print(f"{path}: off-map log ratio {model.off_map_log_ratio:g}, one look every {model.evidence_m:g} m")

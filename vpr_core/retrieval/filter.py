@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vpr_core.errors import InputError
+from vpr_core.errors import InputError, VprError
 from vpr_core.retrieval.motion import Motion, MotionModel, PlaceGraph
 from vpr_core.retrieval.observation_model import ObservationModel
 from vpr_core.retrieval.place_map import PlaceMap
@@ -77,7 +77,7 @@ class PlaceFilter:
     step_m, step_rad: an observation counts after so much travel [m] or turn [rad].
     initial_off_map: the chance that a vehicle of which nothing is known is off the map.
     max_gap_s: after so long without an observation or without odometry nothing is known any more [s].
-    Raises MapError where the map has no poses.
+    Raises MapError where the map has no poses, VprError where a parameter cannot work.
     """
 
     def __init__(
@@ -95,6 +95,11 @@ class PlaceFilter:
         initial_off_map: float = 0.5,
         max_gap_s: float = 10.0,
     ) -> None:
+        if not (0 < min_probability <= 1 and 0 <= initial_off_map < 1 and min(step_m, step_rad, max_gap_s) > 0):
+            raise VprError(
+                f"a filter with min_probability {min_probability}, initial_off_map {initial_off_map}, step_m {step_m}, "
+                f"step_rad {step_rad} and max_gap_s {max_gap_s} cannot work: expected probabilities and positive steps"
+            )
         self.observation_model = observation_model
         self.motion_model = motion_model or MotionModel()
         self.min_probability, self.ambiguous_from = min_probability, ambiguous_from
@@ -118,14 +123,14 @@ class PlaceFilter:
         """Take in one observation.
 
         similarities: [N] of the query to every place of the map, in the map's order.
-        motion: T_before_now, the increment of odometry since the last update that had one; None where it is not known:
-        then the belief stays, and nothing is accepted.
+        motion: T_before_now, the increment of odometry since the last update that had one, of no account in the first;
+        None where it is not known: then the belief stays, and nothing is accepted.
         Time that goes back, a gap longer than `max_gap_s` and an increment that no vehicle drives reset the filter.
         Raises InputError where the similarities are not N finite numbers or the motion is not finite.
         """
         similarities = self._checked(similarities, motion)
         self._follow(motion, stamp_ns)
-        is_step = self._is_first or (motion is not None and self._travelled >= 1.0)
+        is_step = motion is not None and (self._is_first or self._travelled >= 1.0)
         ratio = self.observation_model.log_ratio(similarities)
         if is_step:
             self._predict()
@@ -172,10 +177,10 @@ class PlaceFilter:
         leaves, jumps, enters = (1 - math.exp(-rate * motion.distance_m) for rate in rates)
         anywhere = (jumps * (1 - off_map) + enters * off_map) / len(self._states)
         self._states = self._states * (1 - leaves) * (1 - jumps) + anywhere
-        self._off_map = 1.0 - float(self._states.sum())
+        self._off_map = max(1.0 - float(self._states.sum()), 0.0)
 
     def _weigh(self, ratio: np.ndarray) -> None:
-        """Weigh the states by log ratios [N]; off the map every place is a wrong one, at a ratio of 1."""
+        """Weigh the states by log ratios [N] to being off the map."""
         looked_m = self._travelled * self.step_m
         weight = 1.0 if self._is_first else min(looked_m / self.observation_model.evidence_m, 1.0)
         likelihood = np.exp(weight * ratio)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
@@ -13,7 +14,7 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.poses import compose, inverse
 from vpr_core.errors import FramesError
 from vpr_core.retrieval.bundle import Bundle
-from vpr_core.retrieval.filter import Estimate, PlaceFilter
+from vpr_core.retrieval.filter import PlaceFilter
 from vpr_core.retrieval.mapping import describe
 from vpr_core.retrieval.observation_model import ObservationModel, fit_observation_model
 from vpr_core.retrieval.place_map import PlaceMap
@@ -25,10 +26,9 @@ WRONG_M = 20.0
 HIDDEN_M = 50.0
 """A pair of query and place up to RIGHT_M apart is right, beyond WRONG_M wrong; an answer within RADIUS_M is right.
 Places within HIDDEN_M show the same street."""
-CHOICES = tuple(product((0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), (10.0, 15.0, 20.0, 30.0)))
+CHOICES = tuple(product((0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), (10.0, 15.0, 20.0)))
 """Of `off_map_log_ratio` and `evidence_m`, as many as are tried."""
-_NEARLY = 0.9
-_LIKELY = 0.5
+_LEAST = 1e-4
 
 Progress = Callable[[int], object]
 """Called with the number of CHOICES just tried."""
@@ -40,7 +40,6 @@ def fit_filter(
     poses: list[Pose],
     stamps_ns: list[int],
     *,
-    target_precision: float = 0.99,
     any_heading: bool = False,
     progress: Progress | None = None,
 ) -> ObservationModel:
@@ -49,10 +48,8 @@ def fit_filter(
     similarities: [M, N] of the validation drive's M frames, in their order, to the map's N places.
     poses, stamps_ns: M, T_map_base [m] and the frames' stamps.
     What tells right from wrong is fitted on single frames. How much successive frames tell, and how well the best of
-    wrong places does, is chosen by what the filter would accept: once along the drive, and twice with the places
-    around the vehicle hidden, as if its street were not in the map: as it drove, and mirrored. A wrong estimate costs
-    as much as so many right ones gain as the target precision allows. Since a few hundred frames show few mistakes, it
-    counts where it is only likelier than not, and of the choices that accept nearly as many the most cautious is taken.
+    wrong places does, is what leaves the filter the least surprised by the truth (log loss): along the drive, and with
+    the places around the vehicle hidden, as if its street were not in the map, as it drove and mirrored.
     Raises MapError where the drive does not touch the map, or the map has no poses.
     """
     distance_m, turn_rad = _apart(place_map, poses)
@@ -62,49 +59,50 @@ def fit_filter(
     wrong = (distance_m > WRONG_M) | ((np.cos(turn_rad) < 0) & (not any_heading))
     model = fit_observation_model(similarities, right, wrong)
     there = (distance_m <= RADIUS_M) & (facing | backwards if any_heading else facing)
-    motions, trials = _motions(poses), _trials(similarities, distance_m <= HIDDEN_M, there)
+    trials = _trials(similarities, distance_m <= HIDDEN_M, there, _motions(poses))
 
-    def judged(candidate: ObservationModel) -> _Judged:
-        found = _Judged(candidate)
-        for shown, right, mirrored in trials:
-            places = PlaceFilter(place_map, candidate, any_heading=any_heading, min_probability=target_precision)
-            for row, motion, stamp_ns, here in zip(shown, motions, stamps_ns, right, strict=True):
-                found.count(places.update(row, _mirrored(motion) if mirrored else motion, stamp_ns), here)
+    def surprise(candidate: ObservationModel) -> float:
+        places = PlaceFilter(place_map, candidate, any_heading=any_heading)
+        total = sum(trial.surprise(places, stamps_ns) for trial in trials)
         if progress:
             progress(1)
-        return found
+        return total
 
-    cost = target_precision / (1 - target_precision)
-    candidates = [
-        judged(replace(model, off_map_log_ratio=ratio, evidence_m=evidence_m)) for ratio, evidence_m in CHOICES
-    ]
-    best = max(candidates, key=lambda found: found.accepted - cost * found.wrong)
-    good = [found for found in candidates if found.wrong <= best.wrong and found.accepted >= _NEARLY * best.accepted]
-    return min(good, key=lambda found: found.accepted).model
+    candidates = [replace(model, off_map_log_ratio=ratio, evidence_m=evidence_m) for ratio, evidence_m in CHOICES]
+    return min(candidates, key=surprise)
 
 
-@dataclass
-class _Judged:
-    """What a model made the filter do: estimates that were accepted and right, and those that were likely and wrong."""
+@dataclass(frozen=True)
+class _Trial:
+    """A drive with known places."""
 
-    model: ObservationModel
-    accepted: int = 0
-    wrong: int = 0
+    similarities: np.ndarray
+    """[M, N]"""
+    motions: list[Pose]
+    right: np.ndarray
+    """bool [M, N]: which places are right; none where the vehicle is off the map."""
+    weight: float
 
-    def count(self, estimate: Estimate, right: np.ndarray) -> None:
-        """right: bool [N] the places that would be right."""
-        is_right = bool(right[estimate.place_id])
-        self.accepted += is_right and estimate.accepted
-        self.wrong += not is_right and estimate.probability >= _LIKELY
+    def surprise(self, places: PlaceFilter, stamps_ns: list[int]) -> float:
+        """The log loss of the filter's belief, summed over the frames."""
+        places.reset()
+        total = 0.0
+        for row, motion, stamp_ns, right in zip(self.similarities, self.motions, stamps_ns, self.right, strict=True):
+            estimate = places.update(row, motion, stamp_ns)
+            truth = float(estimate.belief[right].sum()) if right.any() else estimate.p_off_map
+            total -= math.log(max(truth, _LEAST))
+        return self.weight * total
 
 
-def _trials(
-    similarities: np.ndarray, around: np.ndarray, there: np.ndarray
-) -> list[tuple[np.ndarray, np.ndarray, bool]]:
-    """What the filter is shown [M, N], which places are right bool [M, N], and whether odometry is mirrored."""
+def _trials(similarities: np.ndarray, around: np.ndarray, there: np.ndarray, motions: list[Pose]) -> list[_Trial]:
+    """The drive itself, and with what is bool [M, N] `around` the vehicle hidden, as it drove and mirrored."""
     lowest = np.where(around, np.inf, similarities).min(axis=1, keepdims=True, initial=float(similarities.max()))
     hidden, none = np.where(around, lowest, similarities), np.zeros_like(there)
-    return [(similarities, there, False), (hidden, none, False), (hidden, none, True)]
+    return [
+        _Trial(similarities, motions, there, 1.0),
+        _Trial(hidden, motions, none, 0.5),
+        _Trial(hidden, [_mirrored(motion) for motion in motions], none, 0.5),
+    ]
 
 
 def _mirrored(motion: Pose) -> Pose:
@@ -131,7 +129,6 @@ def fit_filter_of_drive(
     place_map: str | Path,
     frames: str | Path,
     *,
-    target_precision: float = 0.99,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> tuple[Path, ObservationModel]:
@@ -149,5 +146,5 @@ def fit_filter_of_drive(
         )
     similarities = describe(loaded, drive) @ places.descriptors.T
     model = fit_filter(places, similarities, poses, [frame.stamp_ns for frame in drive.frames],
-                       target_precision=target_precision, progress=progress)  # fmt: skip
+                       progress=progress)  # fmt: skip
     return model.save(place_map), model

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vpr_core.data.poses import compose, inverse
-from vpr_core.errors import InputError, MapError
+from vpr_core.errors import InputError, MapError, VprError
 from vpr_core.retrieval.filter import Estimate, FilterReason, PlaceFilter
 from vpr_core.retrieval.motion import Motion
 from vpr_core.retrieval.observation_model import ObservationModel
@@ -285,11 +285,13 @@ def test_without_odometry_nothing_is_learned_or_accepted_and_the_next_increment_
     assert places.update(row, None, 60 * SECOND_NS).p_off_map != again.p_off_map, "after the gap, all over again"
 
 
-def test_a_first_frame_without_odometry_is_a_look_and_no_answer(rng: np.random.Generator) -> None:
+def test_the_first_look_is_the_first_with_odometry(rng: np.random.Generator) -> None:
     mapped = map_of(street())
     row = seen_at(mapped, [Pose.from_xy_yaw(50.0, 0.0, 0.0)], rng)[0]
-    first = PlaceFilter(mapped, MODEL).update(row, None, SECOND_NS)
-    assert first.is_step and first.reason is FilterReason.NO_ODOMETRY
+    places = PlaceFilter(mapped, MODEL)
+    blind, first = places.update(row, None, SECOND_NS), places.update(row, Pose((40.0, 0.0, 0.0)), 2 * SECOND_NS)
+    assert blind.reason is FilterReason.NO_ODOMETRY and blind.p_off_map == 0.5 and not blind.is_step
+    assert first.is_step and away_m(first, Pose.from_xy_yaw(50.0, 0.0, 0.0)) < 10.0
 
 
 def test_evidence_is_counted_by_the_metre_not_by_the_frame(rng: np.random.Generator) -> None:
@@ -309,6 +311,9 @@ def test_what_cannot_be_used_is_refused_with_words(rng: np.random.Generator) -> 
             places.update(wrong, STAND, 1)
     with pytest.raises(InputError, match="expected finite numbers"):
         places.update(np.zeros(100), Pose((math.nan, 0.0, 0.0)), 1)
+    for parameters in ({"min_probability": 0.0}, {"initial_off_map": 1.0}, {"step_m": 0.0}, {"max_gap_s": -1.0}):
+        with pytest.raises(VprError, match="cannot work: expected probabilities and positive steps"):
+            PlaceFilter(map_of(street()), MODEL, **parameters)
     unposed = map_of(street())
     with pytest.raises(MapError, match="the map has no poses"):
         PlaceFilter(replace(unposed, places=tuple(replace(place, pose=None) for place in unposed.places)), MODEL)
