@@ -11,6 +11,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat
 from tqdm import tqdm
 
 from vpr_core.commands.options import add_device, check_output_file, file_ending, named_path
+from vpr_core.commands.submission import submitted
 from vpr_core.errors import FramesError, VprError
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def run(options: dict[str, Any]) -> None:
     timed = TimedBundle(bundle, options["device"]) if bundle and (options["report"] or options["rerank"]) else None
     methods = _methods(options, drives, bundle=bundle, timed=timed)
     if options["submission"]:
-        print(_submitted(Path(options["submission"]), methods, options, drives))
+        print(submitted(Path(options["submission"]), methods, options, drives))
         return
     lists = _ranked(options, drives)
     read_first = sorted(methods, key=lambda method: not method.is_read)  # what does not fit shows before the long part
@@ -220,21 +221,6 @@ def _ranked(options: dict[str, Any], drives: Drives) -> list[Evaluation]:
             name, load_ranked(path), drives, options["radius_m"], options["max_heading_deg"]
         )
     ]
-
-
-def _submitted(out: Path, methods: Sequence[Method], options: dict[str, Any], drives: Drives) -> str:
-    """Write the ranked lists of the first method, and say so."""
-    from vpr_core.evaluation.ranked import load_ranked
-    from vpr_core.evaluation.submission import ranked_by, ranked_in, write_submission
-
-    if methods:
-        name, metric = methods[0].name, "euclidean" if options["metric"] == "euclidean" else "cosine"
-        with tqdm(total=sum(map(len, drives.all)), desc=name, unit="frame", disable=methods[0].is_read) as bar:
-            lists = ranked_by(methods[0], drives, metric, bar.update)
-    else:
-        name, path = named_path(options["ranked"][0])
-        lists = ranked_in(load_ranked(path), drives)
-    return f"{write_submission(out, drives, lists)}: {sum(map(len, lists))} queries ranked by {name}"
 
 
 def _features(options: dict[str, Any]) -> FeatureKind | None:

@@ -94,7 +94,7 @@ def _summary(plan: Plan, out: Path, found: dict[str, Any], wanted: Any) -> list[
 
 def _evaluation(test: str, database: Run, queries: Run, limits: str) -> str:
     drives = f"evaluate --database {test}/{database.name} --queries {test}/{queries.name}"
-    return f"{drives} {limits}" if queries.poses else f"{drives} --submission FILE.csv, which has no poses"
+    return f"{drives} {limits}" if queries.poses else f"without poses: {drives} --submission FILE.csv"
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

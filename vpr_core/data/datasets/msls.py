@@ -18,12 +18,13 @@ as MSLS evaluates them: val_query, val_database; of the challenge challenge_quer
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from vpr_core.data.dataset_parts import check_options
-from vpr_core.data.msls_tables import SIDES, Taken, View, read_side
+from vpr_core.data.msls_tables import SIDES, Side, Taken, View, read_side
 from vpr_core.data.plan import Item, Missing, Plan, Run
 from vpr_core.errors import FramesError
 from vpr_core.types import Pose
@@ -121,33 +122,31 @@ class _Reader:
     def run(self, split: str, name: str, side: str, cities: list[str], missing: Missing) -> Run | None:
         """One side of these cities, the second and every further one moved aside; None where nothing is there."""
         items: list[Item] = []
-        drops: dict[str, int] = {}
+        drops: Counter[str] = Counter()
         for number, city in enumerate(cities):
-            folder = self.root / ("test" if city in CHALLENGE else "train_val") / city
-            of = f"{city} ({split})" if not folder.is_dir() else f"{city}/{side} ({split})"
-            if not folder.is_dir():
-                if side == SIDES[0]:
-                    missing.note("no folder", of)
-                continue
-            subtask = self.options.subtask if split == "test" else None
-            found = read_side(folder / side, city not in CHALLENGE, subtask, self.options.taken)
-            for absent in found.absent:
-                missing.note(f"no {absent}", of)
-            missing.note_drops("frames", found.drops, of, len(found.frames) + sum(found.drops.values()))
-            drops = {reason: drops.get(reason, 0) + found.drops.get(reason, 0) for reason in {**drops, **found.drops}}
-            aside_m = number * _CITIES_APART_M
-            items += [
-                Item(
-                    (len(items) + row) * _SECOND_NS,
-                    frame.pose and _moved(frame.pose, aside_m),
-                    image=frame.image,
-                    query=split == "train" or side == "query",
-                )
-                for row, frame in enumerate(found.frames)
-            ]
+            found = self._side(split, city, side, missing)
+            drops.update(found.drops)
+            for frame in found.frames:
+                pose = frame.pose and _moved(frame.pose, number * _CITIES_APART_M)
+                is_query = split == "train" or side == "query"
+                items.append(Item(len(items) * _SECOND_NS, pose, image=frame.image, query=is_query))
         if not items:
             return None
         return Run(name, "train" if split == "train" else "test", tuple(items), drops, _card(name, cities, items))
+
+    def _side(self, split: str, city: str, side: str, missing: Missing) -> Side:
+        """One side of a city; what it lacks is noted."""
+        folder = self.root / ("test" if city in CHALLENGE else "train_val") / city
+        if not folder.is_dir():
+            if side == SIDES[0]:
+                missing.note("no folder", f"{city} ({split})")
+            return Side()
+        subtask, of = self.options.subtask if split == "test" else None, f"{city}/{side} ({split})"
+        found = read_side(folder / side, city not in CHALLENGE, subtask, self.options.taken)
+        for absent in found.absent:
+            missing.note(f"no {absent}", of)
+        missing.note_drops("frames", found.drops, of, len(found.frames) + sum(found.drops.values()))
+        return found
 
 
 def _moved(pose: Pose, aside_m: float) -> Pose:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from vpr_core.cli import main
@@ -134,3 +136,84 @@ def test_boreas_by_its_preset(boreas_root: Path, tmp_path: Path, run: Run) -> No
     assert code == 0 and f"{tmp_path}/out/train: 2 runs, 4 frames" in out
     code, _, err = run(*given, "--interval", 0)
     assert code == 1 and "interval is 0, expected 1 or more" in err
+
+
+@pytest.fixture
+def msls_out(tiny: dict[str, tuple[Path, Any]], tmp_path: Path, run: Run) -> Path:
+    out = tmp_path / "msls"
+    given = ("--train_runs", "[london]", "--test_runs", "[cph, sf, miami]", "--config", CONFIG / "msls.yaml")
+    code, said, err = run("prepare", "msls", "--root", tiny["msls"][0], "--out", out, *given[4:], *given[:4])
+    assert code == 0, err
+    val, challenge = (f"--database {out}/test/{name}_database --queries {out}/test/{name}_query"
+                      for name in ("val", "challenge"))  # fmt: skip
+    assert said.splitlines() == [
+        f"{out}/train: 2 runs, 10 frames, 9 of them with another within 10 m",
+        f"{out}/test: 4 runs, 28 frames, 12 queries; 2 pairs of a database and queries, in which 4 queries have a "
+        "place within 25 m and 40 degrees and 4 are skipped",
+        "train with --positive_m 10 --negative_m 25",
+        f"evaluate {val} --radius_m 25 --max_heading_deg 40",
+        f"without poses: evaluate {challenge} --submission FILE.csv",
+    ]
+    return out
+
+
+def test_msls_is_evaluated_by_distance_and_heading(msls_out: Path, tmp_path: Path, run: Run) -> None:
+    """Descriptors that take the second query of each city for the view that looks back, which is near but not true."""
+    rows = np.eye(5, dtype=np.float32)
+    database = np.kron(np.eye(2, dtype=np.float32), rows)
+    queries = np.kron(np.eye(2, dtype=np.float32), rows[[0, 4, 3, 2]])
+    np.savez(tmp_path / "theirs.npz", database=database, query=queries)
+    drives = ("--database", msls_out / "test" / "val_database", "--queries", msls_out / "test" / "val_query")
+    given = ("evaluate", "--descriptors", tmp_path / "theirs.npz", *drives, "--radius_m", 25)
+    for heading, evaluated, at_1 in (((), 6, 1.0), (("--max_heading_deg", 40), 4, 0.5)):
+        code, out, err = run(*given, *heading, "--out", tmp_path / "recall.json")
+        assert code == 0, err
+        (row,) = json.loads((tmp_path / "recall.json").read_text())["rows"]
+        assert (row["evaluated"], row["recall_at_1"]) == (evaluated, at_1)
+    assert row["max_heading_deg"] == 40.0 and "a match within 25 m and 40 degrees of heading is right" in out
+
+
+def test_the_challenge_s_file_needs_no_poses(msls_out: Path, tmp_path: Path, run: Run) -> None:
+    drives = (
+        "--database",
+        msls_out / "test" / "challenge_database",
+        "--queries",
+        msls_out / "test" / "challenge_query",
+    )
+    np.savez(tmp_path / "theirs.npz", database=np.eye(6, 3, dtype=np.float32) + 0.1, query=np.eye(4, 3) + 0.1)
+    given = ("evaluate", "--descriptors", tmp_path / "theirs.npz", *drives)
+    code, _, err = run(*given)
+    assert code == 1 and "challenge_database has no poses" in err
+    code, out, err = run(*given, "--submission", tmp_path / "lists.csv")
+    assert code == 0 and out.strip() == f"{tmp_path}/lists.csv: 4 queries ranked by theirs", err
+    lines = [line.split(" ") for line in (tmp_path / "lists.csv").read_text().splitlines()]
+    assert [line[:2] for line in lines[:3]] == [[f"miami_query_{i}", f"miami_database_{i}"] for i in range(3)]
+    assert all(len({*line}) == 7 for line in lines), "six places, each once"
+    np.savez(tmp_path / "lists.npz", ranked=np.array([[5, 1], [0, 2], [3, 4], [2, 1]]))
+    code, _, err = run("evaluate", "--ranked", tmp_path / "lists.npz", *drives, "--submission", tmp_path / "two.txt")
+    assert code == 0, err
+    assert (tmp_path / "two.txt").read_text().splitlines()[0] == "miami_query_0 miami_database_5 miami_database_1"
+    code, _, err = run(*given, "--submission", tmp_path / "lists.csv", "--out", tmp_path / "recall.json")
+    assert code == 1 and "--submission stands in place of figures: give it without --out" in err
+
+
+def test_pittsburgh_and_nordland_by_their_presets(tiny: dict[str, tuple[Path, Any]], tmp_path: Path, run: Run) -> None:
+    code, out, err = run("prepare", "pittsburgh30k", "--root", tiny["pittsburgh30k"][0], "--out", tmp_path / "pitts",
+                         "--config", CONFIG / "pittsburgh30k.yaml")  # fmt: skip
+    assert code == 0, err
+    test = f"{tmp_path}/pitts/test/pitts30k_test"
+    assert out.splitlines()[-1] == f"evaluate --database {test}_database --queries {test}_query --radius_m 25"
+    given = ("prepare", "nordland", "--root", tiny["nordland"][0], "--out", tmp_path / "nordland",
+             "--config", CONFIG / "nordland.yaml", "--train_runs", "[summer, winter]")  # fmt: skip
+    code, out, err = run(*given)
+    assert code == 1 and "missing: 3450 frames: the seasons of the test have 12" in out
+    assert "is not whole. It is the Nordland data set as Olid" in err
+    code, out, err = run(*given, "--allow_missing", "--tolerance_frames", 10)
+    assert code == 0, err
+    assert out.splitlines()[-1].endswith(f"evaluate --runs {tmp_path}/nordland/test/* with --radius_m 10")
+
+
+@pytest.mark.parametrize("name", ["msls", "pittsburgh30k", "nordland"])
+def test_every_help_says_how_the_folders_look(name: str, run: Run) -> None:
+    code, out, _ = run("prepare", name, "--help")
+    assert code == 0 and "ROOT/" in out and "--test_runs" in out and "--allow_missing" in out
