@@ -78,7 +78,10 @@ class Localizer(SensorNode):
 
     def _tell_acceptance(self, recognizer: PlaceRecognizer) -> None:
         text, is_odd = acceptance(recognizer)
-        (self.get_logger().warning if is_odd else self.get_logger().info)(text)
+        if is_odd:
+            self.get_logger().warning(text)
+        else:  # rclpy refuses one line of code that logs with two severities
+            self.get_logger().info(text)
 
     def _unload(self) -> None:
         with self._recognizer_lock:

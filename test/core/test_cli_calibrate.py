@@ -17,27 +17,27 @@ from vpr_core.types import Reason
 
 
 @pytest.fixture(scope="module")
-def town_map(tmp_path_factory: pytest.TempPathFactory, trained: Path, drives: dict[str, Path]) -> Path:
+def town_map(tmp_path_factory: pytest.TempPathFactory, untrained: Path, drives: dict[str, Path]) -> Path:
     folder = tmp_path_factory.mktemp("calibrated") / "map"
-    build_map(trained, drives["noon"], folder)
+    build_map(untrained, drives["noon"], folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def calibrated(
-    tmp_path_factory: pytest.TempPathFactory, town_map: Path, trained: Path, drives: dict[str, Path]
+    tmp_path_factory: pytest.TempPathFactory, town_map: Path, untrained: Path, drives: dict[str, Path]
 ) -> Path:
     folder = tmp_path_factory.mktemp("calibrated") / "map"
     shutil.copytree(town_map, folder)
-    main(["calibrate", "--bundle", str(trained), "--map", str(folder), "--frames", str(drives["night"]),
+    main(["calibrate", "--bundle", str(untrained), "--map", str(folder), "--frames", str(drives["night"]),
           "--off_map", str(drives["other_night"]), "--test", str(drives["noon"])])  # fmt: skip
     return folder
 
 
 def test_figures_are_printed_stored_and_drawn(
-    capsys: pytest.CaptureFixture[str], calibrated: Path, trained: Path, drives: dict[str, Path]
+    capsys: pytest.CaptureFixture[str], calibrated: Path, untrained: Path, drives: dict[str, Path]
 ) -> None:
-    main(["calibrate", "--bundle", str(trained), "--map", str(calibrated), "--frames", str(drives["night"]),
+    main(["calibrate", "--bundle", str(untrained), "--map", str(calibrated), "--frames", str(drives["night"]),
           "--off_map", str(drives["other_night"]), "--test", str(drives["noon"])])  # fmt: skip
     shown = capsys.readouterr().out
     on_map, beside = len(Frames.load(drives["night"])), len(Frames.load(drives["other_night"]))
@@ -51,17 +51,17 @@ def test_figures_are_printed_stored_and_drawn(
 
 
 def test_a_calibrated_map_gives_probabilities_and_judges_by_them(
-    calibrated: Path, town_map: Path, trained: Path, drives: dict[str, Path]
+    calibrated: Path, town_map: Path, untrained: Path, drives: dict[str, Path]
 ) -> None:
-    recognizer = PlaceRecognizer.load(trained, calibrated, target_precision=0.9)
+    recognizer = PlaceRecognizer.load(untrained, calibrated, target_precision=0.9)
     image = Frames.load(drives["noon"]).image(20)
     found = recognizer.recognize(image, 1)
     assert recognizer.calibration is not None and found.off_map_probability is not None
     assert all(match.probability is not None and 0 <= match.probability <= 1 for match in found.matches)
-    unsupported = PlaceRecognizer.load(trained, calibrated, target_precision=0.9999).recognize(image, 1)
+    unsupported = PlaceRecognizer.load(untrained, calibrated, target_precision=0.9999).recognize(image, 1)
     assert unsupported.accepted is None and {match.reason for match in unsupported.matches} == {Reason.BELOW_TARGET}
     assert [match.probability for match in unsupported.matches] == [match.probability for match in found.matches]
-    by_similarity = PlaceRecognizer.load(trained, calibrated, target_precision=None, min_similarity=0.5)
+    by_similarity = PlaceRecognizer.load(untrained, calibrated, target_precision=None, min_similarity=0.5)
     assert by_similarity.recognize(image, 1).matches[0].reason is Reason.ACCEPTED
     plain = recognizer.with_map(town_map)
     assert plain.calibration is None and plain.recognize(image, 1).matches[0].probability is None
@@ -69,16 +69,16 @@ def test_a_calibrated_map_gives_probabilities_and_judges_by_them(
 
 
 def test_a_calibration_of_another_map_is_refused(
-    calibrated: Path, trained: Path, drives: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    calibrated: Path, untrained: Path, drives: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    build_map(trained, drives["night"], tmp_path / "map")
+    build_map(untrained, drives["night"], tmp_path / "map")
     shutil.copy(calibrated / FILE, tmp_path / "map" / FILE)
     with pytest.raises(SystemExit):
-        main(["query", "--bundle", str(trained), "--map", str(tmp_path / "map"), "--bag", str(tmp_path)])
+        main(["query", "--bundle", str(untrained), "--map", str(tmp_path / "map"), "--bag", str(tmp_path)])
     assert "calibrate again with `vpr-distill calibrate`" in capsys.readouterr().err
-    main(["calibrate", "--bundle", str(trained), "--map", str(tmp_path / "map"), "--frames", str(drives["noon"])])
+    main(["calibrate", "--bundle", str(untrained), "--map", str(tmp_path / "map"), "--frames", str(drives["noon"])])
     assert "no validation frame is off the map" in capsys.readouterr().out
-    PlaceRecognizer.load(trained, tmp_path / "map")
+    PlaceRecognizer.load(untrained, tmp_path / "map")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_calibration_of_another_map_is_refused(
     ],
 )
 def test_drives_that_cannot_calibrate_are_refused_in_one_line(
-    town_map: Path, trained: Path, drives: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    town_map: Path, untrained: Path, drives: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
     frames: str, message: str,
 ) -> None:  # fmt: skip
     given = [drives["other_noon"]]
@@ -99,5 +99,5 @@ def test_drives_that_cannot_calibrate_are_refused_in_one_line(
         (tmp_path / "elsewhere" / "card.json").write_text(json.dumps({**card, "area": "town 9"}))
         given = [drives["night"], tmp_path / "elsewhere"]
     with pytest.raises(SystemExit):
-        main(["calibrate", "--bundle", str(trained), "--map", str(town_map), "--frames", *map(str, given)])
+        main(["calibrate", "--bundle", str(untrained), "--map", str(town_map), "--frames", *map(str, given)])
     assert message in capsys.readouterr().err and not (town_map / FILE).exists()

@@ -31,7 +31,7 @@ def define(command: ArgumentParser) -> None:
     under the conditions that the robot will meet; each must have poses in the map's frame. Their frames beyond
     --radius_m of every place count as wrong, and so does every frame of --off_map, drives through places that the map
     does not have; without any frame off the map nothing is known of refusing there. A target of 99 % takes 99 accepted
-    frames without a wrong one, 99.9 % takes 999. docs/trust.md explains what comes out.
+    frames on the map without a wrong one, 99.9 % takes 999. docs/trust.md explains what comes out.
 
     vpr-distill calibrate --bundle bundle --map place_map --frames frames/dusk frames/night --off_map frames/elsewhere
     --test frames/rain
@@ -56,8 +56,7 @@ def define(command: ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--off_map_share", type=Share, default=0.1,
-        help="share of its time that the robot is off the map, which probabilities assume; thresholds count every "
-        "frame once",
+        help="share of its time that the robot is off the map: frames there are weighted to it; more is stricter",
     )  # fmt: skip
     command.add_argument(
         "--target", type=OpenUnitInterval, default=0.99, help="precision that the rows of --test are judged by"

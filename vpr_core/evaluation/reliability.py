@@ -147,7 +147,7 @@ def write_reliability(
         Section(
             "Thresholds",
             "From which probability a match is accepted for a target precision, the validation frames from there up, "
-            "each counted once, and the lower bound of their precision (95 %). A target is supported where one wrong "
+            "and the lower bound of their precision (95 %), weighted alike. A target is supported where one wrong "
             "match more than was seen would not break it.",
             rows=threshold_rows(calibration.thresholds),
         ),

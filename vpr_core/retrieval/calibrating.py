@@ -106,8 +106,8 @@ def calibrate(
     """Fit a calibration of a map with poses, and validate it.
 
     exclusion_m: None takes EXCLUSION_RADII times the radius. off_map_share: how much of its time the robot is taken to
-    be off the map, in [0, 1); frames off the map are weighted to it in probabilities, and counted one by one in
-    thresholds. Raises FramesError where poses lack, or too few frames have a place in the map.
+    be off the map, in [0, 1); frames off the map are weighted to it. Raises FramesError where poses lack, or too few
+    frames have a place in the map.
     """
     exclusion_m = EXCLUSION_RADII * radius_m if exclusion_m is None else exclusion_m
     samples = collect(place_map, drives, radius_m, exclusion_m, progress)
@@ -130,7 +130,7 @@ def calibrate(
         others=others,
         off_map=off_map,
         typical=_typical(samples),
-        thresholds=thresholds(np.where(refused, 0.0, probability), validated.right),
+        thresholds=thresholds(np.where(refused, 0.0, probability), validated.right, weight),
     )
     return calibration, validated
 
@@ -258,8 +258,10 @@ def _typical(samples: Samples) -> tuple[float, ...]:
     return tuple(np.median(chosen, axis=0).tolist())
 
 
-def thresholds(probability: np.ndarray, right: np.ndarray) -> tuple[Threshold, ...]:
+def thresholds(probability: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None) -> tuple[Threshold, ...]:
     """For each of TARGETS the lowest probability that supports it, from best matches [M] and whether they were right.
+
+    weight: float [M], what each counts; all alike by default.
 
     A cut supports a target where its precision reaches it with one wrong match more than was seen: without any wrong
     one, 99 % takes 99 frames and 99.9 % takes 999. A stricter target never has a lower threshold, and none accepts what
@@ -271,22 +273,21 @@ def thresholds(probability: np.ndarray, right: np.ndarray) -> tuple[Threshold, .
     cuts = np.flatnonzero(ends_a_tie & (falling >= 0.5))
     if not len(cuts):
         return tuple(Threshold(target, None, 0, 0, 0.0) for target in TARGETS)
-    wrong = np.cumsum(~right[order])[cuts]
-    accepted = cuts + 1
-    return tuple(_threshold(target, falling[cuts], accepted, wrong) for target in TARGETS)
+    counted = np.ones(len(order)) if weight is None else weight[order]
+    wrong = ~right[order]
+    accepted_weight, wrong_weight = np.cumsum(counted)[cuts], np.cumsum(counted * wrong)[cuts]
+    precision = 1.0 - (wrong_weight + 1) / (accepted_weight + 1)
+    found = []
+    for target in TARGETS:
+        reached = np.flatnonzero(precision >= target - 1e-12)
+        at = int(reached[-1] if len(reached) else precision.argmax())
+        least = float(falling[cuts[at]]) if len(reached) else None
+        bound = lower_bound(float(accepted_weight[at]), float(wrong_weight[at]))
+        found.append(Threshold(target, least, int(cuts[at]) + 1, int(wrong[: cuts[at] + 1].sum()), bound))
+    return tuple(found)
 
 
-def _threshold(target: float, probability: np.ndarray, accepted: np.ndarray, wrong: np.ndarray) -> Threshold:
-    precision = 1.0 - (wrong + 1) / (accepted + 1)
-    reached = np.flatnonzero(precision >= target - 1e-12)
-    at = int(reached[-1] if len(reached) else precision.argmax())
-    count, errors = int(accepted[at]), int(wrong[at])
-    return Threshold(
-        target, float(probability[at]) if len(reached) else None, count, errors, lower_bound(count, errors)
-    )
-
-
-def lower_bound(accepted: int, wrong: int) -> float:
+def lower_bound(accepted: float, wrong: float) -> float:
     """One-sided Clopper-Pearson bound of the precision of `accepted` matches with `wrong` errors, at CONFIDENCE."""
     right = accepted - wrong
-    return float(beta.ppf(1.0 - CONFIDENCE, right, wrong + 1)) if right else 0.0
+    return float(beta.ppf(1.0 - CONFIDENCE, right, wrong + 1)) if right > 0 else 0.0

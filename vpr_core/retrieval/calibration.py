@@ -103,7 +103,7 @@ class Threshold:
     """Validation frames from that probability up; without one, those of the cut that came nearest."""
     wrong: int
     lower_bound: float
-    """Of the precision, one-sided, at 95 % confidence (Clopper and Pearson)."""
+    """Of the precision of frames weighted as in probabilities, one-sided, at 95 % confidence (Clopper and Pearson)."""
 
 
 @dataclass(frozen=True)

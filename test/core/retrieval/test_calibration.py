@@ -79,7 +79,7 @@ def test_at_a_target_the_accepted_of_another_drive_are_right_as_often(world: Any
     taken = [
         calibration.best(elsewhere.features[:, 0]) >= (calibration.threshold(target) or 2.0) for target in (0.9, 0.99)
     ]
-    assert taken[1].sum() < taken[0].sum() and taken[1].mean() < 0.03
+    assert taken[1].sum() < taken[0].sum() and taken[1].mean() < 0.1
 
 
 def test_the_share_of_the_time_off_the_map_lowers_probabilities(world: Any) -> None:

@@ -24,7 +24,7 @@ def calibrate_by_hand(folder: Path) -> Path:
     """A calibration by distance alone: a picture of the map itself has probability 0.98; 99.9 % is not supported."""
     places = PlaceMap.load(folder)
     flat = Logistic((0.0,) * 5, (1.0,) * 5, (0.0, 0.0, 0.0, 0.0, 0.0), math.log(0.98 / 0.02))
-    model = MatchModel(flat, closest_rival=0.0, at_most=0.5)
+    model = MatchModel(flat, closest_rival=10.0, at_most=0.5)
     entries = (
         Threshold(0.9, 0.97, 100, 5, 0.9),
         Threshold(0.99, 0.99, 100, 0, 0.97),
