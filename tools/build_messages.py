@@ -1,5 +1,7 @@
 """Build the interface package vpr_distill_msgs with CMake and install it into an environment.
 
+tf2_msgs, which every ROS 2 has but the one that comes as wheels, is built from its definition where it is absent.
+
 Usage: <environment>/bin/python tools/build_messages.py BUILD_FOLDER [PREFIX]
 
 PREFIX (by default the environment itself) receives the package. The ROS 2 that it is built against is found through
@@ -8,6 +10,7 @@ AMENT_PREFIX_PATH, and in the environment too when its ROS came as wheels.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -16,7 +19,9 @@ import sys
 import sysconfig
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent.parent / "vpr_distill_msgs"
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "vpr_distill_msgs"
+TF_PACKAGE = ROOT / "tools" / "tf2_msgs"
 # The wheels' CMake exports carry the include folders of the machine they were made on.
 FOREIGN_INCLUDES = re.compile(r'"/opt/python/[^"]*/include/python[^"]*"')
 
@@ -45,9 +50,16 @@ def build_environment(prefix: Path) -> dict[str, str]:
     return env
 
 
-def cmake_commands(build: Path, prefix: Path) -> list[list[str]]:
+def packages() -> list[Path]:
+    """What is to be built. Beside this file a folder passes for a package, so one with messages is asked for."""
+    sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != ROOT / "tools"]
+    has_tf = importlib.util.find_spec("tf2_msgs") and importlib.util.find_spec("tf2_msgs.msg")
+    return [PACKAGE] if has_tf else [PACKAGE, TF_PACKAGE]
+
+
+def cmake_commands(package: Path, build: Path, prefix: Path) -> list[list[str]]:
     """Configure, compile and install, in this order."""
-    configure = ["cmake", "-S", str(PACKAGE), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF"]
+    configure = ["cmake", "-S", str(package), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF"]
     configure += [f"-DCMAKE_INSTALL_PREFIX={prefix}", f"-DPython3_EXECUTABLE={sys.executable}"]
     if shutil.which("ninja", path=build_environment(prefix)["PATH"]):
         configure += ["-G", "Ninja"]
@@ -60,8 +72,9 @@ def main(arguments: list[str]) -> None:
     # A cache of another Python or another prefix would be reused silently.
     shutil.rmtree(build, ignore_errors=True)
     point_exports_here(Path(sys.prefix))
-    for command in cmake_commands(build, prefix):
-        subprocess.run(command, check=True, env=build_environment(prefix))
+    for package in packages():
+        for command in cmake_commands(package, build / package.name, prefix):
+            subprocess.run(command, check=True, env=build_environment(prefix))
 
 
 if __name__ == "__main__":

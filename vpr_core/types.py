@@ -61,6 +61,7 @@ class Reason(enum.IntEnum):
     BELOW_TARGET = 3
     AMBIGUOUS = 4
     OFF_MAP = 5
+    NOT_VERIFIED = 6
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,23 @@ from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from std_msgs.msg import Header
 
 from vpr_core.data.poses import pose_from_message
+from vpr_core.retrieval.filter import Estimate, FilterReason
 from vpr_core.types import Match, Pose, Reason, Recognition
-from vpr_distill_ros.interfaces import PlaceMatch, PlaceMatchArray
+from vpr_distill_ros.interfaces import FilteredPlace, PlaceMatch, PlaceMatchArray
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
 
 if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
     from vpr_core.retrieval.verify_lidar import Verified
+
+FILTER_REASONS = {
+    FilterReason.ACCEPTED: FilteredPlace.ACCEPTED,
+    FilterReason.BELOW_TARGET: FilteredPlace.BELOW_TARGET,
+    FilterReason.AMBIGUOUS: FilteredPlace.AMBIGUOUS,
+    FilterReason.OFF_MAP: FilteredPlace.OFF_MAP,
+    FilterReason.UNSUPPORTED: FilteredPlace.NOT_SEEN,
+    FilterReason.NO_ODOMETRY: FilteredPlace.NO_ODOMETRY,
+}
 
 
 def matches_to_message(
@@ -69,6 +79,23 @@ def recognition_from_message(message: PlaceMatchArray) -> Recognition:
     )
     return Recognition(
         stamp_to_ns(message.header.stamp), matches, np.empty(0, np.float32), _or_none(message.off_map_probability)
+    )
+
+
+def filtered_to_message(estimate: Estimate, map_frame: str, map_hash: str, model_hash: str) -> FilteredPlace:
+    """What the filter believes after one image or cloud."""
+    return FilteredPlace(
+        header=Header(stamp=ns_to_stamp(estimate.stamp_ns), frame_id=map_frame),
+        map_hash=map_hash,
+        model_hash=model_hash,
+        accepted=estimate.accepted,
+        reason=FILTER_REASONS[estimate.reason],
+        place_id=int(estimate.place_id),
+        probability=float(estimate.probability),
+        off_map_probability=float(estimate.p_off_map),
+        runner_up=int(estimate.runner_up),
+        runner_up_probability=float(estimate.runner_up_probability),
+        pose=pose_to_message(estimate.pose),
     )
 
 

@@ -8,8 +8,11 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
+from vpr_core.retrieval.filter import Estimate, FilterReason
 from vpr_core.types import Match
 from vpr_distill_ros.counters import Snapshot
+
+LOCALIZED, UNCERTAIN, LOST, NO_INPUT, NO_MAP = STATES = ("localized", "uncertain", "lost", "no input", "no map")
 
 
 @dataclass(frozen=True)
@@ -34,23 +37,58 @@ class Health:
     """What is wrong with the topic as it is now; empty where nothing is."""
     last_best: Match | None = None
     """The best match of the newest answered image or cloud; None before the first."""
+    lost_s: float = 10.0
+    last_estimate: Estimate | None = None
+    """The filter's answer to the newest image or cloud that has its odometry; None before the first, without filter."""
+    odometry_topic: str = ""
+    """Empty where none is taken."""
+    odometry_age_s: float | None = None
+    odometry_complaint: str = ""
 
 
 def assess(health: Health) -> tuple[bytes, str]:
-    """Level and message: OK localized, WARN uncertain or idle, ERROR without map, input or usable frames."""
+    """Level and message: OK localized, WARN uncertain, lost or idle, ERROR without map, input or usable frames."""
+    level, _, message = judge(health)
+    return level, message
+
+
+def judge(health: Health) -> tuple[bytes, str, str]:
+    """Level, state of the localization and message; the state is one of `STATES`, or empty in a node that is idle."""
     error, warn, ok = DiagnosticStatus.ERROR, DiagnosticStatus.WARN, DiagnosticStatus.OK
     if health.load_error:
-        return error, f"no map: {health.load_error}"
+        return error, NO_MAP, f"no map: {health.load_error}"
     if health.lifecycle != "active":
-        return warn, health.lifecycle
-    if silence := silent(health.sees, health.topic, health.input_age_s, health.stale_s, health.complaint):
-        return error, silence
+        return warn, "", health.lifecycle
+    if silence := _silence(health):
+        return error, NO_INPUT, silence
     if health.last_outcome == "accepted":
-        return ok, "localized"
+        return ok, LOCALIZED, "localized"
     if health.last_outcome in ("", "refused"):
-        why = f" ({_reason(health.last_best)})" if health.last_best else ""
-        return warn, f"uncertain: no match is accepted{why}"
-    return error, f"{health.sees}s cannot be used: {health.last_outcome}"
+        state = LOST if _is_lost(health) else UNCERTAIN
+        return warn, state, f"{state}: no match is accepted{_why(health)}"
+    return error, NO_INPUT, f"{health.sees}s cannot be used: {health.last_outcome}"
+
+
+def _silence(health: Health) -> str:
+    """What to say of the sensor or the odometry from which nothing comes; empty where something does."""
+    of_sensor = silent(health.sees, health.topic, health.input_age_s, health.stale_s, health.complaint)
+    if of_sensor or not health.odometry_topic:
+        return of_sensor
+    odometry = ("odometry", health.odometry_topic, health.odometry_age_s, health.stale_s, health.odometry_complaint)
+    return silent(*odometry)
+
+
+def _is_lost(health: Health) -> bool:
+    """Off the map by the filter, or nothing accepted for long after something was."""
+    if health.last_estimate is not None and health.last_estimate.reason is FilterReason.OFF_MAP:
+        return True
+    return health.accepted_age_s is not None and health.accepted_age_s > health.lost_s
+
+
+def _why(health: Health) -> str:
+    if health.last_estimate is not None:
+        return f" ({health.last_estimate.reason.value})"
+    return f" ({_reason(health.last_best)})" if health.last_best else ""
 
 
 def silent(sees: str, topic: str, age_s: float | None, stale_s: float, complaint: str = "") -> str:
@@ -65,9 +103,12 @@ def to_message(
     name: str, hardware_id: str, stamp: Time, health: Health, counts: Snapshot, identity: dict[str, str]
 ) -> DiagnosticArray:
     """identity: further key-value pairs, such as the hashes of map and model."""
-    level, message = assess(health)
+    level, state, message = judge(health)
     ages = {"input_age_s": age(health.input_age_s), "last_accepted_age_s": age(health.accepted_age_s)}
-    values = {"state": health.lifecycle, **figures(counts), **ages, **_last(health.last_best), **identity}
+    if health.odometry_topic:
+        ages["odometry_age_s"] = age(health.odometry_age_s)
+    lasts = {**_last(health.last_best), **_filtered(health.last_estimate)}
+    values = {"state": health.lifecycle, "localization": state, **figures(counts), **ages, **lasts, **identity}
     return status_message(name, hardware_id, stamp, level, message, values)
 
 
@@ -85,6 +126,15 @@ def _last(match: Match | None) -> dict[str, str]:
         "last_similarity": f"{match.similarity:.4f}",
         "last_probability": probability,
     }
+
+
+def _filtered(estimate: Estimate | None) -> dict[str, str]:
+    """Of the filter's newest answer; empty values before the first, and without filter."""
+    names = ("filtered_reason", "filtered_place", "filtered_probability", "filtered_off_map_probability")
+    if estimate is None:
+        return dict.fromkeys(names, "")
+    figures = (f"{estimate.probability:.4f}", f"{estimate.p_off_map:.4f}")
+    return dict(zip(names, (estimate.reason.value, str(estimate.place_id), *figures), strict=True))
 
 
 def status_message(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 try:
-    from vpr_distill_msgs.msg import PlaceMatch, PlaceMatchArray
+    from vpr_distill_msgs.msg import FilteredPlace, PlaceMatch, PlaceMatchArray
     from vpr_distill_msgs.srv import LoadMap, QueryPlace
 except ImportError as error:
     raise ImportError(
@@ -12,4 +12,4 @@ except ImportError as error:
         name="vpr_distill_msgs",
     ) from error
 
-__all__ = ["LoadMap", "PlaceMatch", "PlaceMatchArray", "QueryPlace"]
+__all__ = ["FilteredPlace", "LoadMap", "PlaceMatch", "PlaceMatchArray", "QueryPlace"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vpr_core.errors import BundleError, MapError, VprError
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.retrieval.sequence import SequenceRecognizer
 from vpr_distill_ros.parameters import LocalizerParameters, SensorParameters
 
 if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
@@ -89,6 +90,13 @@ def load_verifier(values: LocalizerParameters, recognizer: PlaceRecognizer, plac
     except ImportError as error:
         raise MapError(f"verify is true, which needs {error.name}: install it ({error}), or set it to false") from error
     return LidarVerifier.load(Path(place_map).expanduser())
+
+
+def load_sequence(
+    values: LocalizerParameters, recognizer: PlaceRecognizer, place_map: str
+) -> SequenceRecognizer | None:
+    """The filter of the map, where the parameter `filter` asks for it; raises MapError where it was not fitted."""
+    return SequenceRecognizer.of(recognizer, Path(place_map).expanduser()) if values.filter else None
 
 
 def folder(value: str, error: type[VprError], what: str, made_by: str) -> Path:

@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from vpr_core.errors import InputError
+from vpr_core.retrieval.filter import Estimate
+from vpr_core.retrieval.gate import with_verification
 from vpr_core.retrieval.recognizer import PlaceRecognizer
-from vpr_core.types import Match, Recognition
+from vpr_core.types import Match
 from vpr_distill_ros import conversions, diagnostics, parameters
-from vpr_distill_ros.interfaces import LoadMap, PlaceMatchArray, QueryPlace
-from vpr_distill_ros.loading import acceptance, load_map, load_recognizer, load_verifier, one_line
+from vpr_distill_ros.answer import Answer
+from vpr_distill_ros.following import Followed, Following
+from vpr_distill_ros.handover import Handover
+from vpr_distill_ros.interfaces import FilteredPlace, LoadMap, PlaceMatchArray, QueryPlace
+from vpr_distill_ros.loading import acceptance, load_map, load_recognizer, load_sequence, load_verifier, one_line
 from vpr_distill_ros.markers import Drawing
-from vpr_distill_ros.sensor_node import Frame, SensorNode
+from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode, since
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
 
 if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
-    from vpr_core.retrieval.verify_lidar import LidarVerifier, Verification
+    from vpr_core.retrieval.verify_lidar import LidarVerifier
 
-
-@dataclass(frozen=True)
-class _Answer:
-    recognition: Recognition
-    recognizer: PlaceRecognizer
-    processing_ms: float
-    verification: Verification | None = None
-    """None where the node does not verify."""
+_ODOMETRY_TYPES = {"nav_msgs/msg/Odometry": Odometry}
+# Half a second of the fastest odometry, for a node that is busy.
+_ODOMETRY_DEPTH = 100
 
 
 class Localizer(SensorNode):
@@ -45,16 +47,22 @@ class Localizer(SensorNode):
         super().__init__("localizer")
         self._recognizer: PlaceRecognizer | None = None
         self._verifier: LidarVerifier | None = None
+        self._following: Following | None = None
+        self._handover: Handover | None = None
         self._loaded_map = ""
         self._recognizer_lock = threading.Lock()
         self._accepted_s: float | None = None
+        self._odometry_s: float | None = None
+        self._odometry_drops: Counter[str] = Counter()
         self._last_best: Match | None = None
+        self._last_estimate: Estimate | None = None
         parameters.declare(self)
         self._sensor = sensor(parameters.read(self))
         self._create_interfaces()
 
     def _create_interfaces(self) -> None:
         self._matches = self.create_lifecycle_publisher(PlaceMatchArray, "~/matches", 10)
+        self._filtered = self.create_lifecycle_publisher(FilteredPlace, "~/filtered", 10)
         self._pose = self.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/pose", 10)
         self._candidates = self.create_lifecycle_publisher(PoseArray, "~/candidates", 10)
         self._drawing = Drawing(self)
@@ -73,7 +81,9 @@ class Localizer(SensorNode):
         values = parameters.read(self)
         recognizer = load_recognizer(values)
         self._verifier = load_verifier(values, recognizer, values.map)
-        self._recognizer = recognizer
+        following = self._follow_on(recognizer, values, values.map)
+        self._handover = Handover(self, values, recognizer.map_frame)
+        self._recognizer, self._following = recognizer, following
         self._loaded_map = values.map
         self._sensor = sensor(values)
         self._drawing.show_map(recognizer)
@@ -84,6 +94,22 @@ class Localizer(SensorNode):
             + (f", re-ranked by {recognizer.reranker.kind.name}" if recognizer.reranker else "")
         )
 
+    def _follow_on(
+        self, recognizer: PlaceRecognizer, values: parameters.LocalizerParameters, folder: str
+    ) -> Following | None:
+        """What brings answers and odometry together; None without odometry. Raises MapError."""
+        if not values.odometry_topic:
+            return None
+        sequence = load_sequence(values, recognizer, folder)
+        return Following(sequence, recognizer.map_hash, self._on_followed, self._on_restart)
+
+    def _open_inputs(self) -> None:
+        super()._open_inputs()
+        topic = parameters.read(self).odometry_topic
+        if topic:
+            arguments = (_ODOMETRY_TYPES, "set odometry_topic", self._on_odometry)
+            self._open_input(topic, *arguments, depth=_ODOMETRY_DEPTH)
+
     def _tell_acceptance(self, recognizer: PlaceRecognizer) -> None:
         text, is_odd = acceptance(recognizer)
         if is_odd:
@@ -93,22 +119,29 @@ class Localizer(SensorNode):
 
     def _unload(self) -> None:
         with self._recognizer_lock:
-            self._recognizer = self._verifier = None
+            self._recognizer = self._verifier = self._following = None
+        if self._handover is not None:
+            self._handover.close()
+            self._handover = None
         self._loaded_map = ""
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_deactivate(state)
-        self._accepted_s, self._last_best = None, None
+        self._accepted_s = self._odometry_s = self._last_best = self._last_estimate = None
+        if self._following is not None:
+            self._following.clear()
+        if self._handover is not None:
+            self._handover.begin()
         return result
 
     # Frames
 
     def _work(self, item: Frame) -> None:
-        answer = self._recognize(item.message, self.get_parameter("top_k").value, verify=True)
-        self._publish(answer, item.message)
+        answer = self._recognize(item.message, self.get_parameter("top_k").value)
+        self._publish(answer)
         self._frames.process((time.monotonic() - item.arrived_s) * 1e3)
 
-    def _recognize(self, message: Any, top_k: int, verify: bool = False) -> _Answer:
+    def _recognize(self, message: Any, top_k: int) -> Answer:
         started_s = time.perf_counter()
         observation = self._sensor.to_array(message)
         stamp_ns = stamp_to_ns(message.header.stamp)
@@ -119,33 +152,77 @@ class Localizer(SensorNode):
                 raise InputError("no map is loaded")
             recognizer = replace(recognizer, target_precision=target)
             recognition = recognizer.recognize(observation, stamp_ns, top_k)
-            verifier = self._verifier if verify and recognition.accepted else None
+            # The filter may believe what one frame alone does not.
+            verifier = self._verifier if recognition.accepted or self._filters else None
             verification = verifier.verify(observation, recognition) if verifier else None
-        return _Answer(recognition, recognizer, (time.perf_counter() - started_s) * 1e3, verification)
+        if verification is not None:
+            verified = verification.verified
+            recognition = with_verification(recognition, verified.T_map_base if verified else None)
+        processing_ms = (time.perf_counter() - started_s) * 1e3
+        return Answer(message.header, recognition, recognizer, processing_ms, verification)
 
-    def _publish(self, answer: _Answer, query: Any) -> None:
-        self._matches.publish(_to_message(answer, query))
-        map_frame, stamp = answer.recognizer.map_frame, query.header.stamp
+    def _publish(self, answer: Answer) -> None:
+        self._matches.publish(answer.message())
+        matches, map_frame = answer.recognition.matches, answer.recognizer.map_frame
         if answer.recognizer.has_poses:
-            self._candidates.publish(conversions.candidates_to_message(answer.recognition.matches, stamp, map_frame))
-            self._drawing.show_candidates(answer.recognition.matches, stamp, map_frame)
-        best = answer.recognition.accepted
-        self._last_best = answer.recognition.matches[0]
-        self._last_outcome = "accepted" if best else "refused"
-        if best is None:
-            return
-        self._accepted_s = time.monotonic()
-        if answer.verification is not None:
-            self._publish_verified(answer.verification, map_frame)
-        elif best.pose is not None:
-            spread = [self.get_parameter(name).value for name in ("position_stddev_m", "heading_stddev_rad")]
-            self._pose.publish(conversions.pose_with_covariance(best.pose, stamp, map_frame, *spread))
+            self._candidates.publish(conversions.candidates_to_message(matches, answer.stamp, map_frame))
+            self._drawing.show_candidates(matches, answer.stamp, map_frame)
+        self._last_best = matches[0]
+        if answer.verification is not None and answer.verification.verified is None:
+            self.get_logger().info(f"not verified: {answer.verification.reason}", throttle_duration_sec=LOG_PERIOD_S)
+        if not self._filters:
+            self._settle(answer, None, answer.recognition.accepted is not None)
+        following = self._following
+        if following is not None:
+            following.add_answer(answer)
 
-    def _publish_verified(self, verification: Verification, map_frame: str) -> None:
-        if verification.verified is None:
-            self.get_logger().info(f"not verified: {verification.reason}", throttle_duration_sec=5.0)
+    def _settle(self, answer: Answer, estimate: Estimate | None, is_accepted: bool) -> None:
+        """Publish the pose of an answer, and note whether it was accepted."""
+        self._last_outcome = "accepted" if is_accepted else "refused"
+        if is_accepted:
+            self._accepted_s = time.monotonic()
+        pose = answer.pose(estimate, *self._spread)
+        if pose is not None:
+            self._pose.publish(pose)
+
+    @property
+    def _spread(self) -> tuple[float, float]:
+        values = [self.get_parameter(name).value for name in ("position_stddev_m", "heading_stddev_rad")]
+        return float(values[0]), float(values[1])
+
+    # Odometry
+
+    @property
+    def _filters(self) -> bool:
+        return self._following is not None and self._following.filters
+
+    def _on_odometry(self, message: Odometry) -> None:
+        following, handover = self._following, self._handover
+        if following is None or handover is None:
             return
-        self._pose.publish(conversions.verified_pose(verification.verified, map_frame))
+        self._odometry_s = time.monotonic()
+        try:
+            following.add_odometry(message)
+            handover.broadcast(message)
+        except InputError as error:
+            self._odometry_drops[error.kind] += 1
+            self.get_logger().warning(f"odometry dropped: {error}", throttle_duration_sec=LOG_PERIOD_S)
+
+    def _on_followed(self, followed: Followed) -> None:
+        """An answer has its odometry, or will have none."""
+        answer, estimate, handover = followed.answer, followed.estimate, self._handover
+        if estimate is not None:
+            self._last_estimate = estimate
+            recognizer = answer.recognizer
+            hashes = (recognizer.map_hash, recognizer.model_hash)
+            self._filtered.publish(conversions.filtered_to_message(estimate, recognizer.map_frame, *hashes))
+            self._settle(answer, estimate, estimate.accepted)
+        if handover is not None:
+            handover.add(answer.pose(estimate, *self._spread), followed.odometry)
+
+    def _on_restart(self) -> None:
+        if self._handover is not None:
+            self._handover.clear()
 
     # Services
 
@@ -157,7 +234,7 @@ class Localizer(SensorNode):
             response.message = one_line(error)
             return response
         response.success = True
-        response.result = _to_message(answer, query)
+        response.result = answer.message()
         return response
 
     def _query_of(self, request: QueryPlace.Request) -> Any:
@@ -187,20 +264,27 @@ class Localizer(SensorNode):
             return response
         try:
             replacement = load_map(recognizer, request.folder)
-            verifier = load_verifier(parameters.read(self), replacement, request.folder)
+            values = parameters.read(self)
+            verifier = load_verifier(values, replacement, request.folder)
+            following = self._follow_on(replacement, values, request.folder)
         except Exception as error:
             response.message = one_line(error)
             self.get_logger().error(f"map not replaced: {response.message}")
             return response
-        self._replace(replacement, verifier, request.folder)
+        self._replace(replacement, verifier, following, request.folder)
         response.success = True
         response.map_hash = replacement.map_hash
         response.places = replacement.num_places
         return response
 
-    def _replace(self, recognizer: PlaceRecognizer, verifier: LidarVerifier | None, folder: str) -> None:
+    def _replace(
+        self, recognizer: PlaceRecognizer, verifier: LidarVerifier | None, following: Following | None, folder: str
+    ) -> None:
         with self._recognizer_lock:
-            self._recognizer, self._verifier = recognizer, verifier
+            self._recognizer, self._verifier, self._following = recognizer, verifier, following
+        self._last_estimate = None
+        if self._handover is not None:
+            self._handover.begin(recognizer.map_frame)
         self._loaded_map = folder
         self._drawing.show_map(recognizer)
         self._tell_acceptance(recognizer)
@@ -210,18 +294,24 @@ class Localizer(SensorNode):
     # Diagnostics
 
     def _diagnose(self) -> DiagnosticArray:
-        source = sensor(parameters.read(self))
+        values = parameters.read(self)
+        source = sensor(values)
         health = diagnostics.Health(
             lifecycle=self._stage,
             load_error=self._load_error,
             topic=source.topic,
             sees=source.sees,
             input_age_s=self._input_age_s,
-            stale_s=float(self.get_parameter("stale_s").value),
+            stale_s=values.stale_s,
             last_outcome=self._last_outcome,
-            accepted_age_s=None if self._accepted_s is None else time.monotonic() - self._accepted_s,
+            accepted_age_s=since(self._accepted_s),
             complaint=self._complaint(source.topic),
             last_best=self._last_best,
+            lost_s=values.lost_s,
+            last_estimate=self._last_estimate,
+            odometry_topic=values.odometry_topic,
+            odometry_age_s=since(self._odometry_s),
+            odometry_complaint=self._complaint(values.odometry_topic),
         )
         stamp = self.get_clock().now().to_msg()
         name = f"{self.get_fully_qualified_name().lstrip('/')}: place recognition"
@@ -229,23 +319,17 @@ class Localizer(SensorNode):
         return diagnostics.to_message(name, health.topic, stamp, health, counts, self._identity())
 
     def _identity(self) -> dict[str, str]:
-        recognizer = self._recognizer
-        if recognizer is None:
+        recognizer, handover = self._recognizer, self._handover
+        if recognizer is None or handover is None:
             return {"map_hash": "", "model_hash": "", "places": "0", "calibrated": "no"}
         return {
             "map_hash": recognizer.map_hash,
             "model_hash": recognizer.model_hash,
             "places": str(recognizer.num_places),
             "calibrated": "no" if recognizer.calibration is None else "yes",
+            "filter": "on" if self._filters else "off",
+            "answers_agree": "yes" if handover.agreeing else "no",
+            "initial_pose": handover.initial_pose,
+            "odometry_dropped": str(sum(self._odometry_drops.values())),
+            **{f"odometry_dropped.{kind}": str(times) for kind, times in sorted(self._odometry_drops.items())},
         }
-
-
-def _to_message(answer: _Answer, query: Any) -> PlaceMatchArray:
-    return conversions.matches_to_message(
-        answer.recognition,
-        query.header,
-        map_frame=answer.recognizer.map_frame,
-        map_hash=answer.recognizer.map_hash,
-        model_hash=answer.recognizer.model_hash,
-        processing_ms=answer.processing_ms,
-    )

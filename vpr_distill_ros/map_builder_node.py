@@ -26,7 +26,7 @@ from vpr_distill_ros.loading import folder, load_bundle, one_line
 from vpr_distill_ros.posed_frames import PosedFrame, PosedFrames
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.process import logger
-from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
+from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode, since
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
 
@@ -43,7 +43,7 @@ class MapBuilder(SensorNode):
     def __init__(self) -> None:
         super().__init__("map_builder")
         self._map: GrowingMap | None = None
-        self._posed: PosedFrames | None = None
+        self._posed: PosedFrames[Frame] | None = None
         self._odometry_s: float | None = None
         self._odometry_drops: Counter[str] = Counter()
         self._frame_error = ""
@@ -78,7 +78,7 @@ class MapBuilder(SensorNode):
         self._map = growing = GrowingMap(
             load_bundle(values), target, values.session or _now(), values.keyframe_m, values.continue_map
         )
-        self._posed = PosedFrames(values.max_jump_m, self._deliver, self._drop)
+        self._posed = PosedFrames(values.max_jump_m, self._deliver, lambda _, error: self._drop(error))
         self._sensor = sensor(values)
         self._frame_error = self._save_error = ""
         begins = f"continues {len(growing)} places of" if len(growing) else "begins"
@@ -153,7 +153,7 @@ class MapBuilder(SensorNode):
         self._odometry_drops[kind] += 1
         self.get_logger().warning(f"odometry dropped: {error}", throttle_duration_sec=LOG_PERIOD_S)
 
-    def _tell_of_odometry(self, posed: PosedFrames, lost: str, went_back: int) -> None:
+    def _tell_of_odometry(self, posed: PosedFrames[Frame], lost: str, went_back: int) -> None:
         if posed.times_clock_went_back > went_back:
             self.get_logger().warning("odometry stamps went back: what was known of the time before is forgotten")
         if posed.lost and not lost:
@@ -164,7 +164,7 @@ class MapBuilder(SensorNode):
         elif lost and not posed.lost:
             self.get_logger().info("odometry came back: places are added again")
 
-    def _deliver(self, posed: PosedFrame) -> None:
+    def _deliver(self, posed: PosedFrame[Frame]) -> None:
         growing = self._map
         if growing is not None and growing.wants(posed.pose):
             self._submit((posed, growing.session))
@@ -172,7 +172,7 @@ class MapBuilder(SensorNode):
             self._last_outcome = "near"
             self._frames.skip()
 
-    def _work(self, item: tuple[PosedFrame, str]) -> None:
+    def _work(self, item: tuple[PosedFrame[Frame], str]) -> None:
         posed, session = item
         growing = self._map
         if growing is None or growing.session != session:
@@ -254,7 +254,7 @@ class MapBuilder(SensorNode):
             topic=source.topic,
             odometry_topic=values.odometry_topic,
             input_age_s=self._input_age_s,
-            odometry_age_s=_since(self._odometry_s),
+            odometry_age_s=since(self._odometry_s),
             stale_s=values.stale_s,
             complaint=self._complaint(source.topic),
             odometry_complaint=self._complaint(values.odometry_topic),
@@ -279,12 +279,8 @@ class MapBuilder(SensorNode):
             **{f"odometry_dropped.{kind}": str(times) for kind, times in sorted(self._odometry_drops.items())},
             "input_age_s": age(health.input_age_s),
             "odometry_age_s": age(health.odometry_age_s),
-            "last_saved_age_s": age(_since(self._saved_s)),
+            "last_saved_age_s": age(since(self._saved_s)),
         }
-
-
-def _since(moment_s: float | None) -> float | None:
-    return None if moment_s is None else time.monotonic() - moment_s
 
 
 def _now() -> str:

@@ -12,7 +12,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from vpr_core.retrieval.recognizer import PlaceRecognizer
-from vpr_core.types import Match, Pose
+from vpr_core.types import Match, Pose, Reason
 from vpr_distill_ros.poses import pose_to_message
 
 # The map's places are sent once for each map: who comes later gets them too.
@@ -24,6 +24,8 @@ _BEST_SIZE_M, _OTHER_SIZE_M = 3.0, 2.0
 _LINE_WIDTH_M = 0.2
 _TEXT_HEIGHT_M = 1.5
 _TEXT_ABOVE_M = 3.0
+_TOLD = {Reason.ACCEPTED: " accepted", Reason.NOT_VERIFIED: " not verified"}
+"""Reasons that stand beside the figure."""
 
 
 class Drawing:
@@ -95,7 +97,7 @@ def _text(header: Header, number: int, match: Match, pose: Pose) -> Marker:
     marker.scale.z = _TEXT_HEIGHT_M
     marker.color = _colour(1.0, 1.0, 1.0, 1.0)
     value = f"{match.similarity:.2f}" if match.probability is None else f"p {match.probability:.2f}"
-    marker.text = f"{value}{' accepted' if match.accepted else ''}"
+    marker.text = value + _TOLD.get(match.reason, "")
     return marker
 
 

@@ -27,7 +27,11 @@ CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device"
 UNCONFIGURED = "can be set while the node is unconfigured"
 # Read when the node is configured: a change while it runs would not take effect, so it is refused.
 OF_THE_SENSOR = frozenset({"modality", "bundle", "device", "image_topic", "cloud_topic", "image_transport"})
-_READ_ON_CONFIGURE = OF_THE_SENSOR | {"min_similarity", "rerank", "verify"}
+_READ_ON_CONFIGURE = OF_THE_SENSOR | {
+    *("min_similarity", "rerank", "verify", "odometry_topic", "filter", "agreement_needed", "agreement_of"),
+    *("initialpose_topic", "publish_tf"),
+}
+_MAY_BE_EMPTY = frozenset({"odometry_topic", "initialpose_topic"})
 
 Row = tuple[str, Any, ParameterDescriptor]
 """Name, default and descriptor of a parameter."""
@@ -59,6 +63,13 @@ class LocalizerParameters(SensorParameters):
     position_stddev_m: float
     heading_stddev_rad: float
     verify: bool
+    odometry_topic: str
+    filter: bool
+    agreement_needed: int
+    agreement_of: int
+    initialpose_topic: str
+    publish_tf: bool
+    lost_s: float
 
     @property
     def threshold(self) -> float | None:
@@ -167,6 +178,25 @@ def declare(node: Node) -> None:
          text("with modality lidar: ~/pose only where a candidate's stored cloud fits the live one, and then the "
               "registered pose with its whole covariance; the map needs `vpr-distill map --clouds true`",
               constraints=UNCONFIGURED)),
+        ("odometry_topic", "",
+         text("topic of nav_msgs/Odometry, which may begin anywhere and drift; empty: every image or cloud by itself",
+              constraints=UNCONFIGURED)),
+        ("filter", True,
+         text("with odometry_topic: ~/pose and what is accepted come from the places along the drive, which ~/filtered "
+              "tells; the map needs `vpr-distill fit-filter`. false: from each image or cloud by itself",
+              constraints=UNCONFIGURED)),
+        ("agreement_needed", 3,
+         count("with odometry_topic: so many of the last agreement_of answers have to agree, once the way between them "
+               "is taken out, before an initial pose or map -> odom is sent", 1, 100)),
+        ("agreement_of", 5, count("how many answers agreement_needed is of, itself at most this", 1, 100)),
+        ("initialpose_topic", "",
+         text("topic on which a pose is sent once when answers agree, such as /initialpose, for Nav2; empty: none. "
+              "Needs odometry_topic", constraints=UNCONFIGURED)),
+        ("publish_tf", False,
+         text("from the first agreement on send the transform from the map's frame to the odometry's on /tf; nothing "
+              "else may send it. Needs odometry_topic and tf2_msgs", constraints=UNCONFIGURED)),
+        ("lost_s", 10.0,
+         number("after so long [s] without an accepted image or cloud /diagnostics says lost", 0.1, 3600.0)),
     ])  # fmt: skip
 
 
@@ -193,11 +223,14 @@ def check_change(changes: Iterable[Parameter], configured: bool, loaded_map: str
         return _refused(
             "map cannot be set while the node is configured: call the service ~/load_map, or clean up first"
         )
-    return check(changes, _READ_ON_CONFIGURE if configured else frozenset())
+    return check(changes, _READ_ON_CONFIGURE if configured else frozenset(), _MAY_BE_EMPTY)
 
 
-def check(changes: Iterable[Parameter], frozen: frozenset[str]) -> SetParametersResult:
-    """Whether changes may apply that are not to the parameters in `frozen`."""
+def check(
+    changes: Iterable[Parameter], frozen: frozenset[str], may_be_empty: frozenset[str] = frozenset()
+) -> SetParametersResult:
+    """Whether changes may apply that are not to the parameters in `frozen`; of topics only `may_be_empty` may be."""
+    changes = [change for change in changes if change.value or change.name not in may_be_empty - frozen]
     reasons = (_objection(change.name, change.value, frozen) for change in changes)
     reason = next(filter(None, reasons), "")
     return SetParametersResult(successful=not reason, reason=reason)

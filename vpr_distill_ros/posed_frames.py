@@ -1,4 +1,4 @@
-"""Frames that wait until the odometry has passed their stamp, and then have a pose."""
+"""Frames, or what was made of them, that wait until the odometry has passed their stamp, and then have a pose."""
 
 from __future__ import annotations
 
@@ -6,37 +6,47 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from vpr_core.errors import InputError
 from vpr_core.retrieval.live_poses import LivePoses
 from vpr_core.types import Pose
-from vpr_distill_ros.sensor_node import Frame
 
 # Poses are interpolated over half a second at most: at 30 frames/s no more frames than this wait for a good odometry.
 _WAITING = 16
 
 
+class Stamped(Protocol):
+    """Whatever was taken at a moment."""
+
+    @property
+    def stamp_ns(self) -> int: ...
+
+
+Item = TypeVar("Item", bound=Stamped)
+
+
 @dataclass(frozen=True)
-class PosedFrame:
+class PosedFrame(Generic[Item]):
     """A frame and where the vehicle stood at its stamp."""
 
-    frame: Frame
+    frame: Item
     pose: Pose
 
 
-class PosedFrames:
+class PosedFrames(Generic[Item]):
     """Brings frames and odometry together; called by several threads.
 
-    deliver: gets every frame that has its pose. drop: gets the error of every frame that never will. Both are called
-    while a lock is held, and must not wait.
+    deliver: gets every frame that has its pose. drop: gets every frame that never will, and why. Both are called while
+    a lock is held, and must not wait.
     """
 
     def __init__(
-        self, max_jump_m: float, deliver: Callable[[PosedFrame], None], drop: Callable[[InputError], None]
+        self, max_jump_m: float, deliver: Callable[[PosedFrame[Item]], None], drop: Callable[[Item, InputError], None]
     ) -> None:
         self._track = LivePoses(max_jump_m)
         self._deliver, self._drop = deliver, drop
-        self._waiting: deque[Frame] = deque()
+        self._waiting: deque[Item] = deque()
         self._lock = threading.Lock()
 
     @property
@@ -48,16 +58,25 @@ class PosedFrames:
     def times_clock_went_back(self) -> int:
         return self._track.times_clock_went_back
 
-    def add_frame(self, frame: Frame) -> None:
+    @property
+    def newest_ns(self) -> int:
+        """Stamp of the newest believed pose; -1 before the first."""
+        return self._track.newest_ns
+
+    def at(self, stamp_ns: int) -> Pose | None:
+        """The pose at another stamp than a frame's, for `deliver`; None where it is not known."""
+        pose = self._track.at(stamp_ns)
+        return None if isinstance(pose, str) else pose
+
+    def add_frame(self, frame: Item) -> None:
         with self._lock:
             if frame.stamp_ns <= 0:
-                self._drop(InputError("its header stamp is zero, and so it has no pose", "stamp"))
+                self._drop(frame, InputError("its header stamp is zero, and so it has no pose", "stamp"))
                 return
             self._waiting.append(frame)
             self._match()
             while len(self._waiting) > _WAITING:
-                self._waiting.popleft()
-                self._drop(self._without_pose())
+                self._drop(self._waiting.popleft(), self._without_pose())
 
     def add_pose(self, stamp_ns: int, pose: Pose) -> None:
         """Take in a pose of the odometry; raises InputError as `LivePoses.add` does."""
@@ -84,7 +103,7 @@ class PosedFrames:
                 continue
             pose = self._track.at(frame.stamp_ns)
             if isinstance(pose, str):
-                self._drop(self._without_pose(pose))
+                self._drop(frame, self._without_pose(pose))
             else:
                 self._deliver(PosedFrame(frame, pose))
 

@@ -25,6 +25,11 @@ from vpr_distill_ros.worker import LatestWorker
 LOG_PERIOD_S = 5.0
 
 
+def since(moment_s: float | None) -> float | None:
+    """Seconds since a moment of time.monotonic()."""
+    return None if moment_s is None else time.monotonic() - moment_s
+
+
 @dataclass(frozen=True)
 class Frame:
     """An image or a cloud as it arrived."""
@@ -195,7 +200,7 @@ class SensorNode(LifecycleNode):
 
     @property
     def _input_age_s(self) -> float | None:
-        return None if self._arrived_s is None else time.monotonic() - self._arrived_s
+        return since(self._arrived_s)
 
     def _complaint(self, topic: str) -> str:
         """What is wrong with a topic as it is now; empty where nothing is."""

@@ -9,14 +9,17 @@ import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 
+from vpr_core.retrieval.filter import Estimate, FilterReason
 from vpr_core.types import Match, Pose, Reason, Recognition
 from vpr_distill_ros.conversions import (
+    FILTER_REASONS,
     candidates_to_message,
+    filtered_to_message,
     matches_to_message,
     pose_with_covariance,
     recognition_from_message,
 )
-from vpr_distill_ros.interfaces import PlaceMatch, PlaceMatchArray
+from vpr_distill_ros.interfaces import FilteredPlace, PlaceMatch, PlaceMatchArray
 from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
 
 STAMP_NS = 1_700_000_000_123_456_789
@@ -76,6 +79,22 @@ def test_nothing_accepted_is_said_so() -> None:
 @pytest.mark.parametrize("reason", Reason)
 def test_reasons_have_the_values_of_the_message(reason: Reason) -> None:
     assert getattr(PlaceMatch, reason.name) == reason.value
+
+
+@pytest.mark.parametrize("reason", FilterReason)
+def test_the_filter_s_answer_survives_the_wire(reason: FilterReason) -> None:
+    estimate = Estimate(STAMP_NS, np.array([0.25, 0.5]), 0.25, 1, POSE, 0.5, 0, 0.25, reason, True)
+    sent = filtered_to_message(estimate, "map", "aa", "bb")
+    back = deserialize_message(serialize_message(sent), FilteredPlace)
+    assert (back.header.frame_id, stamp_to_ns(back.header.stamp)) == ("map", STAMP_NS)
+    assert (back.place_id, back.probability, back.off_map_probability) == (1, 0.5, 0.25)
+    assert (back.runner_up, back.runner_up_probability, back.pose.position.x) == (0, 0.25, 12.5)
+    assert back.accepted == (back.reason == FilteredPlace.ACCEPTED) == (reason is FilterReason.ACCEPTED)
+    assert (back.map_hash, back.model_hash) == ("aa", "bb")
+
+
+def test_every_reason_of_the_filter_has_a_number_of_its_own() -> None:
+    assert len({*FILTER_REASONS.values()}) == len(FilterReason)
 
 
 def test_candidates_are_the_matches_with_a_pose_in_their_order() -> None:

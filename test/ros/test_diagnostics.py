@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from vpr_core.retrieval.filter import Estimate, FilterReason
+from vpr_core.types import Pose
 from vpr_distill_ros import map_diagnostics
 from vpr_distill_ros.counters import FrameCounters
-from vpr_distill_ros.diagnostics import Health, assess, to_message
+from vpr_distill_ros.diagnostics import STATES, Health, assess, judge, to_message
 from vpr_distill_ros.map_diagnostics import MapHealth
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -44,6 +47,44 @@ def health(**changes: object) -> Health:
 def test_level_and_message(changes: dict[str, object], level: bytes, words: str) -> None:
     assert assess(health(**changes))[0] == level
     assert words in assess(health(**changes))[1]
+
+
+def estimate(reason: FilterReason) -> Estimate:
+    return Estimate(1, np.array([0.7]), 0.3, 0, Pose((0.0, 0.0, 0.0)), 0.7, 0, 0.0, reason, True)
+
+
+REFUSED = {"last_outcome": "refused"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "words"),
+    [
+        ({}, "localized", "localized"),
+        (REFUSED, "uncertain", "uncertain: no match is accepted"),
+        ({**REFUSED, "accepted_age_s": 9.9}, "uncertain", "uncertain"),
+        ({**REFUSED, "accepted_age_s": 10.1}, "lost", "lost: no match is accepted"),
+        ({**REFUSED, "accepted_age_s": None}, "uncertain", "uncertain"),
+        ({**REFUSED, "last_estimate": estimate(FilterReason.OFF_MAP)}, "lost", "lost: no match is accepted (off the"),
+        ({**REFUSED, "last_estimate": estimate(FilterReason.AMBIGUOUS)}, "uncertain", "(ambiguous)"),
+        ({"input_age_s": None}, "no input", "no image on /image yet"),
+        ({"odometry_topic": "/odom"}, "no input", "no odometry on /odom yet"),
+        ({"odometry_topic": "/odom", "odometry_age_s": 0.2}, "localized", "localized"),
+        ({"last_outcome": "encoding 16UC1"}, "no input", "images cannot be used"),
+        ({"load_error": "no such folder"}, "no map", "no map: no such folder"),
+        ({"lifecycle": "inactive"}, "", "inactive"),
+    ],
+)
+def test_the_state_of_the_localization(changes: dict[str, object], state: str, words: str) -> None:
+    _, told, message = judge(health(**changes))
+    assert told == state and words in message and (not state or state in STATES)
+
+
+def test_the_filter_s_figures_are_in_the_message() -> None:
+    now = health(**REFUSED, last_estimate=estimate(FilterReason.AMBIGUOUS))
+    (status,) = to_message("localizer", "/image", Time(sec=3), now, FrameCounters().snapshot(), {}).status
+    values = {pair.key: pair.value for pair in status.values}
+    assert values["localization"] == "uncertain" and values["filtered_reason"] == "ambiguous"
+    assert (values["filtered_probability"], values["filtered_off_map_probability"]) == ("0.7000", "0.3000")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -78,6 +79,14 @@ def test_on_a_calibrated_map_colour_and_text_are_of_the_probability() -> None:
     drawn = candidate_markers([sure, doubtful], Time(), "map")
     assert [(ball.color.r, ball.color.g) for ball in of(drawn, "candidates")] == [(0, 1), (1, 0)]
     assert [marker.text for marker in of(drawn, "similarities")] == ["p 1.00 accepted", "p 0.00"]
+
+
+def test_what_is_not_verified_says_so() -> None:
+    refused = dataclasses.replace(match(0, 0.9, pose=Pose((0.0, 0.0, 0.0))), reason=Reason.NOT_VERIFIED)
+    assert [marker.text for marker in of(candidate_markers([refused], Time(), "map"), "similarities")] == [
+        "0.90 not verified"
+    ]
+    assert match_colour(refused).a < 1
 
 
 def test_one_candidate_has_no_line_and_one_without_pose_no_marker() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import numpy as np
 from vpr_core.retrieval.calibration import Calibration, Judgement
 from vpr_core.retrieval.evidence import Evidence, Layout, evidence_of
 from vpr_core.retrieval.place_map import PlaceMap
-from vpr_core.types import Reason
+from vpr_core.types import Pose, Reason, Recognition
+
+SAME_PLACE_M = 10.0
+"""Poses so near mean the same place [m]: the radius within which a match counts as right."""
 
 
 def judge(similarities: list[float], min_similarity: float) -> list[Reason]:
@@ -21,6 +25,23 @@ def judge(similarities: list[float], min_similarity: float) -> list[Reason]:
     best = Reason.ACCEPTED if similarities and similarities[0] >= min_similarity else Reason.BELOW_SIMILARITY
     rest = (Reason.NOT_BEST if value >= min_similarity else Reason.BELOW_SIMILARITY for value in similarities[1:])
     return [best, *rest][: len(similarities)]
+
+
+def with_verification(recognition: Recognition, T_map_base: Pose | None) -> Recognition:
+    """A recognition whose candidates were checked: an accepted match is refused unless the check leads to its place.
+
+    T_map_base: where the check puts the vehicle; None where it refused every candidate.
+    """
+    best = recognition.accepted
+    if best is None or (T_map_base and best.pose and are_near(T_map_base, best.pose)):
+        return recognition
+    refused = tuple(replace(one, reason=Reason.NOT_VERIFIED) if one.accepted else one for one in recognition.matches)
+    return replace(recognition, matches=refused)
+
+
+def are_near(one: Pose, other: Pose) -> bool:
+    """Whether two poses in one frame mean the same place."""
+    return math.dist(one.position_m[:2], other.position_m[:2]) <= SAME_PLACE_M
 
 
 @dataclass(frozen=True)

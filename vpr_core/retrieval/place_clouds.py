@@ -10,13 +10,9 @@ It is mapped into memory, so that only the places that are looked at are read.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -24,7 +20,7 @@ from scipy.spatial.transform import Rotation
 from vpr_core.data.frames import Frames
 from vpr_core.data.poses import compose, inverse
 from vpr_core.errors import FramesError, InputError, MapError
-from vpr_core.files import sha256_json, write_atomic
+from vpr_core.retrieval.map_arrays import read_map_arrays, write_map_arrays
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.retrieval.surface import thinned, usable
 from vpr_core.types import Pose
@@ -34,8 +30,6 @@ FILE = "clouds.bin"
 MADE_BY = "vpr-distill map --clouds true"
 _FINEST_STEP_M = 0.002
 _LARGEST = np.iinfo(np.int16).max
-_ALIGN = 64
-_LONGEST_HEADER = 1 << 16
 _NEIGHBOURS_NS = 3_000_000_000
 """Frames farther apart in time say nothing about how fast the vehicle was."""
 AT_BASE = Pose((0.0, 0.0, 0.0))
@@ -101,11 +95,7 @@ class PlaceClouds:
     def load(cls, folder: str | Path, map_hash: str) -> PlaceClouds:
         """Read those of the map in a folder; raises MapError where they are absent, damaged or of another map."""
         path = Path(folder) / FILE
-        header, at = _read_header(path)
-        if header["map_hash"] != map_hash:
-            raise MapError(
-                f"{path} belongs to map {header['map_hash']}, this one is {map_hash}: make it again with `{MADE_BY}`"
-            )
+        header, at = read_map_arrays(path, SCHEMA, map_hash, "no clouds to verify with", MADE_BY)
         counts = np.fromfile(path, np.uint32, header["places"], offset=at)
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         shape = (header["points"], 3)
@@ -185,34 +175,4 @@ def write_clouds(folder: str | Path, map_hash: str, found: list[np.ndarray], opt
         "points": int(counts.sum()),
     }
     body = b"".join([counts.tobytes(), *packed])
-    line = json.dumps({**header, "sha256": _hash(header, io.BytesIO(body))}).encode()
-    line = line.ljust(-(-(len(line) + 1) // _ALIGN) * _ALIGN - 1) + b"\n"
-    path = Path(folder) / FILE
-    write_atomic(path, line + body)
-    return path
-
-
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The first line of a file that was checked, and where the rest begins; raises MapError."""
-    try:
-        with path.open("rb") as file:
-            line = file.readline(_LONGEST_HEADER)
-            header = json.loads(line)
-            whole = isinstance(header, dict) and header.pop("sha256", None) == _hash(header, file)
-    except FileNotFoundError:
-        raise MapError(f"{path.parent} has no clouds to verify with: make the map with `{MADE_BY}`") from None
-    except (OSError, ValueError) as error:
-        raise MapError(f"{path} is damaged ({error}); make it again with `{MADE_BY}`") from error
-    if not whole:
-        raise MapError(f"{path} is damaged: its content does not match its hash; make it again with `{MADE_BY}`")
-    if header.get("schema") != SCHEMA:
-        raise MapError(f"{path} has schema {header.get('schema')}, this version reads {SCHEMA}; make it again")
-    return header, len(line)
-
-
-def _hash(header: dict[str, Any], rest: BinaryIO) -> str:
-    """SHA-256 of the header and of what follows it, read piece by piece."""
-    digest = hashlib.sha256(sha256_json(header).encode())
-    while piece := rest.read(1 << 20):
-        digest.update(piece)
-    return digest.hexdigest()
+    return write_map_arrays(Path(folder) / FILE, header, body)

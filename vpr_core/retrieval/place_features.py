@@ -12,20 +12,17 @@ It is mapped into memory, so that only the places that are looked at are read.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from vpr_core.data.frames import Frames
 from vpr_core.errors import MapError
-from vpr_core.files import sha256_json, write_atomic
 from vpr_core.retrieval.local_features import FeatureKind, LocalFeatures, load_features, reduced
+from vpr_core.retrieval.map_arrays import read_map_arrays, write_map_arrays
 from vpr_core.retrieval.place_map import PlaceMap
 
 SCHEMA = 1
@@ -33,8 +30,6 @@ FILE = "features.bin"
 MADE_BY = "vpr-distill map --features sift"
 _STEPS = 64
 """Of a pixel: LONGEST_PX of them fit in 16 bits."""
-_ALIGN = 64
-_LONGEST_HEADER = 1 << 16
 
 Progress = Callable[[int], object]
 """Called with the number of frames just done."""
@@ -76,11 +71,8 @@ class PlaceFeatures:
     def load(cls, folder: str | Path, map_hash: str) -> PlaceFeatures:
         """Read those of the map in a folder; raises MapError where they are absent, damaged or of another map."""
         path = Path(folder) / FILE
-        header, at = _read_header(path)
-        if header["map_hash"] != map_hash:
-            raise MapError(
-                f"{path} belongs to map {header['map_hash']}, this one is {map_hash}: make it again with `{MADE_BY}`"
-            )
+        absent, otherwise = "no local features to re-rank with", ", or set rerank to 0"
+        header, at = read_map_arrays(path, SCHEMA, map_hash, absent, MADE_BY, otherwise)
         counts, *arrays = _mapped(path, at, _sections(header))
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         width, height = header["size"]
@@ -129,11 +121,7 @@ def write_features(
         "places": len(found),
         "points": len(descriptors),
     }
-    line = json.dumps({**header, "sha256": _hash(header, io.BytesIO(body))}).encode()
-    line = line.ljust(-(-(len(line) + 1) // _ALIGN) * _ALIGN - 1) + b"\n"
-    path = Path(folder) / FILE
-    write_atomic(path, line + body)
-    return path
+    return write_map_arrays(Path(folder) / FILE, header, body)
 
 
 def packed(found: Sequence[LocalFeatures]) -> list[np.ndarray]:
@@ -145,34 +133,6 @@ def packed(found: Sequence[LocalFeatures]) -> list[np.ndarray]:
         np.concatenate([features.scores for features in found]).astype(np.float16),
         np.concatenate([features.descriptors for features in found]),
     ]
-
-
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The first line of a file that was checked, and where the rest begins; raises MapError."""
-    try:
-        with path.open("rb") as file:
-            line = file.readline(_LONGEST_HEADER)
-            header = json.loads(line)
-            whole = isinstance(header, dict) and header.pop("sha256", None) == _hash(header, file)
-    except FileNotFoundError:
-        raise MapError(
-            f"{path.parent} has no local features to re-rank with: make the map with `{MADE_BY}`, or set rerank to 0"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise MapError(f"{path} is damaged ({error}); make it again with `{MADE_BY}`") from error
-    if not whole:
-        raise MapError(f"{path} is damaged: its content does not match its hash; make it again with `{MADE_BY}`")
-    if header["schema"] != SCHEMA:
-        raise MapError(f"{path} has schema {header['schema']}, this version reads {SCHEMA}; make it again")
-    return header, len(line)
-
-
-def _hash(header: dict[str, Any], rest: BinaryIO) -> str:
-    """SHA-256 of the header and of what follows it, read piece by piece."""
-    digest = hashlib.sha256(sha256_json(header).encode())
-    while piece := rest.read(1 << 20):
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 Section = tuple[tuple[int, ...], np.dtype[Any]]

@@ -16,7 +16,8 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.poses import pose_from_message
 from vpr_core.retrieval.place_clouds import FILE, CloudOptions, store_clouds
 from vpr_core.types import Pose
-from vpr_distill_msgs.srv import LoadMap
+from vpr_distill_msgs.msg import PlaceMatch
+from vpr_distill_msgs.srv import LoadMap, QueryPlace
 from vpr_distill_ros.stamps import stamp_to_ns
 
 START_NS = 1_700_000_000_000_000_000
@@ -51,8 +52,16 @@ def test_a_cloud_that_fits_nowhere_gives_matches_and_no_pose(
     node = lidar_robot(map=cloud_map, verify=True)
     rng = np.random.default_rng(0)
     strange = rng.uniform((-20, -20, -1.5, 0), (20, 20, 4, 9), (8000, 4)).astype(np.float32)
-    node.send_until(node.lidar(), node.cloud(strange, START_NS), lambda: node.matches)
+    lidar = node.lidar()
+    node.send_until(lidar, node.cloud(strange, START_NS), lambda: node.matches)
     node.process.says("not verified: none of 5 candidates fits")
+    refused = node.matches[0]
+    assert not refused.accepted and refused.matches[0].reason == PlaceMatch.NOT_VERIFIED
+    assert [match.reason for match in refused.matches[1:]] == [PlaceMatch.NOT_BEST] * 4
+    node.status(lambda status, values: values["last_reason"] == "not verified" and "(not verified)" in status.message,
+                meanwhile=lambda: lidar.publish(node.cloud(strange, START_NS)))  # fmt: skip
+    asked = node.call(QueryPlace, "query").result
+    assert not asked.accepted and asked.matches[0].reason == PlaceMatch.NOT_VERIFIED
     node.send_until(node.lidar(), node.cloud(clouds[3], START_NS + 10**9), lambda: node.poses)
     assert {stamp_to_ns(message.header.stamp) for message in node.poses} == {START_NS + 10**9 + 50_000_000}
 
