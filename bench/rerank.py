@@ -18,6 +18,7 @@ from vpr_core.training.recipe import Recipe
 from vpr_core.training.train import train_encoder
 
 CANDIDATES = 100
+QUERIES_M = 100.0
 SHOWN = ("features", "queries", "recall_at_1", "recall_at_1_reranked", "recall_at_5", "recall_at_5_reranked",
          "recall_at_10", "recall_at_10_reranked", "features_ms", "rerank_ms", "features_kib")  # fmt: skip
 
@@ -40,13 +41,17 @@ def run(quick: bool) -> list[dict[str, object]]:
 
 
 def _drives(folder: Path, length_m: float) -> list[Frames]:
-    """The map's drive at noon, and others over the same streets at noon and at night."""
+    """The map's drive at noon, and shorter ones over the same streets at noon and at night."""
     planned = [
-        Drive(folder / name, 3, condition, "loop", seed, length_m)
-        for name, condition, seed in (("map", "noon", 1), ("noon", "noon", 2), ("night", "night", 3))
+        Drive(folder / name, 3, condition, "loop", seed, long_m)
+        for name, condition, seed, long_m in (
+            ("map", "noon", 1, length_m),
+            ("noon", "noon", 2, QUERIES_M),
+            ("night", "night", 3, QUERIES_M),
+        )
     ]
     record_drives(planned)
-    return [
-        Frames.load(ingest(drive.out, folder / f"{drive.out.name}_frames", pose_topic="/ground_truth/odom"))
-        for drive in planned
+    frames = [
+        ingest(drive.out, folder / "frames" / drive.out.name, pose_topic="/ground_truth/odom") for drive in planned
     ]
+    return [Frames.load(one) for one in frames]

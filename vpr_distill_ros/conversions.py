@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -15,6 +16,9 @@ from vpr_core.types import Match, Pose, Reason, Recognition
 from vpr_distill_ros.interfaces import PlaceMatch, PlaceMatchArray
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
+
+if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
+    from vpr_core.retrieval.verify_lidar import Verified
 
 
 def matches_to_message(
@@ -90,4 +94,13 @@ def pose_with_covariance(
     message.pose.pose = pose_to_message(pose)
     variances = [float(position_stddev_m) ** 2] * 3 + [float(heading_stddev_rad) ** 2] * 3
     message.pose.covariance = np.diag(variances).reshape(36)
+    return message
+
+
+def verified_pose(verified: Verified, map_frame: str) -> PoseWithCovarianceStamped:
+    """A registered pose, its stamp and its whole covariance, of which elements beside the diagonal are negative."""
+    stamp = ns_to_stamp(verified.stamp_ns)
+    message = PoseWithCovarianceStamped(header=Header(stamp=stamp, frame_id=map_frame))
+    message.pose.pose = pose_to_message(verified.T_map_base)
+    message.pose.covariance = verified.covariance.reshape(36)
     return message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
@@ -19,11 +19,14 @@ from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.types import Match, Recognition
 from vpr_distill_ros import conversions, diagnostics, parameters
 from vpr_distill_ros.interfaces import LoadMap, PlaceMatchArray, QueryPlace
-from vpr_distill_ros.loading import acceptance, load_map, load_recognizer, one_line
+from vpr_distill_ros.loading import acceptance, load_map, load_recognizer, load_verifier, one_line
 from vpr_distill_ros.markers import Drawing
 from vpr_distill_ros.sensor_node import Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
+
+if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
+    from vpr_core.retrieval.verify_lidar import LidarVerifier, Verification
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class _Answer:
     recognition: Recognition
     recognizer: PlaceRecognizer
     processing_ms: float
+    verification: Verification | None = None
+    """None where the node does not verify."""
 
 
 class Localizer(SensorNode):
@@ -39,6 +44,7 @@ class Localizer(SensorNode):
     def __init__(self) -> None:
         super().__init__("localizer")
         self._recognizer: PlaceRecognizer | None = None
+        self._verifier: LidarVerifier | None = None
         self._loaded_map = ""
         self._recognizer_lock = threading.Lock()
         self._accepted_s: float | None = None
@@ -65,7 +71,9 @@ class Localizer(SensorNode):
 
     def _load(self) -> str:
         values = parameters.read(self)
-        self._recognizer = recognizer = load_recognizer(values)
+        recognizer = load_recognizer(values)
+        self._verifier = load_verifier(values, recognizer, values.map)
+        self._recognizer = recognizer
         self._loaded_map = values.map
         self._sensor = sensor(values)
         self._drawing.show_map(recognizer)
@@ -85,7 +93,7 @@ class Localizer(SensorNode):
 
     def _unload(self) -> None:
         with self._recognizer_lock:
-            self._recognizer = None
+            self._recognizer = self._verifier = None
         self._loaded_map = ""
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -96,11 +104,11 @@ class Localizer(SensorNode):
     # Frames
 
     def _work(self, item: Frame) -> None:
-        answer = self._recognize(item.message, self.get_parameter("top_k").value)
+        answer = self._recognize(item.message, self.get_parameter("top_k").value, verify=True)
         self._publish(answer, item.message)
         self._frames.process((time.monotonic() - item.arrived_s) * 1e3)
 
-    def _recognize(self, message: Any, top_k: int) -> _Answer:
+    def _recognize(self, message: Any, top_k: int, verify: bool = False) -> _Answer:
         started_s = time.perf_counter()
         observation = self._sensor.to_array(message)
         stamp_ns = stamp_to_ns(message.header.stamp)
@@ -111,7 +119,9 @@ class Localizer(SensorNode):
                 raise InputError("no map is loaded")
             recognizer = replace(recognizer, target_precision=target)
             recognition = recognizer.recognize(observation, stamp_ns, top_k)
-        return _Answer(recognition, recognizer, (time.perf_counter() - started_s) * 1e3)
+            verifier = self._verifier if verify and recognition.accepted else None
+            verification = verifier.verify(observation, recognition) if verifier else None
+        return _Answer(recognition, recognizer, (time.perf_counter() - started_s) * 1e3, verification)
 
     def _publish(self, answer: _Answer, query: Any) -> None:
         self._matches.publish(_to_message(answer, query))
@@ -125,9 +135,17 @@ class Localizer(SensorNode):
         if best is None:
             return
         self._accepted_s = time.monotonic()
-        if best.pose is not None:
+        if answer.verification is not None:
+            self._publish_verified(answer.verification, map_frame)
+        elif best.pose is not None:
             spread = [self.get_parameter(name).value for name in ("position_stddev_m", "heading_stddev_rad")]
             self._pose.publish(conversions.pose_with_covariance(best.pose, stamp, map_frame, *spread))
+
+    def _publish_verified(self, verification: Verification, map_frame: str) -> None:
+        if verification.verified is None:
+            self.get_logger().info(f"not verified: {verification.reason}", throttle_duration_sec=5.0)
+            return
+        self._pose.publish(conversions.verified_pose(verification.verified, map_frame))
 
     # Services
 
@@ -169,19 +187,20 @@ class Localizer(SensorNode):
             return response
         try:
             replacement = load_map(recognizer, request.folder)
+            verifier = load_verifier(parameters.read(self), replacement, request.folder)
         except Exception as error:
             response.message = one_line(error)
             self.get_logger().error(f"map not replaced: {response.message}")
             return response
-        self._replace(replacement, request.folder)
+        self._replace(replacement, verifier, request.folder)
         response.success = True
         response.map_hash = replacement.map_hash
         response.places = replacement.num_places
         return response
 
-    def _replace(self, recognizer: PlaceRecognizer, folder: str) -> None:
+    def _replace(self, recognizer: PlaceRecognizer, verifier: LidarVerifier | None, folder: str) -> None:
         with self._recognizer_lock:
-            self._recognizer = recognizer
+            self._recognizer, self._verifier = recognizer, verifier
         self._loaded_map = folder
         self._drawing.show_map(recognizer)
         self._tell_acceptance(recognizer)

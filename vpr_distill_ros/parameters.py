@@ -27,7 +27,7 @@ CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device"
 UNCONFIGURED = "can be set while the node is unconfigured"
 # Read when the node is configured: a change while it runs would not take effect, so it is refused.
 OF_THE_SENSOR = frozenset({"modality", "bundle", "device", "image_topic", "cloud_topic", "image_transport"})
-_READ_ON_CONFIGURE = OF_THE_SENSOR | {"min_similarity", "rerank"}
+_READ_ON_CONFIGURE = OF_THE_SENSOR | {"min_similarity", "rerank", "verify"}
 
 Row = tuple[str, Any, ParameterDescriptor]
 """Name, default and descriptor of a parameter."""
@@ -58,6 +58,7 @@ class LocalizerParameters(SensorParameters):
     target_precision: float
     position_stddev_m: float
     heading_stddev_rad: float
+    verify: bool
 
     @property
     def threshold(self) -> float | None:
@@ -162,6 +163,10 @@ def declare(node: Node) -> None:
                 0.0, 1000.0)),
         ("heading_stddev_rad", 0.35,
          number("standard deviation about each axis written into the covariance of ~/pose [rad]", 0.0, 3.15)),
+        ("verify", False,
+         text("with modality lidar: ~/pose only where a candidate's stored cloud fits the live one, and then the "
+              "registered pose with its whole covariance; the map needs `vpr-distill map --clouds true`",
+              constraints=UNCONFIGURED)),
     ])  # fmt: skip
 
 

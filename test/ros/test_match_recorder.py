@@ -26,7 +26,8 @@ def answer(index: int) -> Recognition:
     pose = Pose((index * 1.5, -2.0, 0.25)) if index % 2 else None
     reasons = (Reason.ACCEPTED, Reason.NOT_BEST) if index % 3 else (Reason.BELOW_SIMILARITY, Reason.BELOW_SIMILARITY)
     matches = tuple(
-        Match(index + rank, "noon", 0, pose, 0.5 - 0.25 * rank, reason) for rank, reason in enumerate(reasons)
+        Match(index + rank, "noon", 0, pose, 0.5 - 0.25 * rank, reason, 0.75 if index % 2 else None)
+        for rank, reason in enumerate(reasons)
     )
     return Recognition(START_NS + index, matches, np.empty(0, np.float32))
 
@@ -72,12 +73,14 @@ def test_a_record_says_what_was_recognised() -> None:
         "place_id": 1,
         "session": "noon",
         "similarity": 0.5,
+        "probability": 0.75,
         "accepted": True,
         "reason": "accepted",
         "position": [1.5, -2.0, 0.25],
     }
     assert [match["reason"] for match in expected(3, 5)["matches"]] == ["below_similarity"] * 2
-    assert expected(2, 5)["matches"][0]["position"] is None
+    unposed = expected(2, 5)["matches"][0]
+    assert unposed["position"] is None and unposed["probability"] is None
 
 
 @pytest.mark.parametrize("line", ['{"stamp_ns": 1, "matches', "[1, 2]", '{"place_id": 3}'])

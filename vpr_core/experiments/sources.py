@@ -221,10 +221,11 @@ class RunSource:
         return rows
 
     def recall(self, rows: Sequence[Row], figure: str = "recall_at_1") -> float | None:
-        return self.by_condition(rows, figure).get(PAIRS)
+        return next((100 * float(row[figure]) for row in rows if row["condition"] == PAIRS and row.get(figure)), None)
 
     def by_condition(self, rows: Sequence[Row], figure: str = "recall_at_1") -> dict[str, float]:
-        return {row["condition"]: 100 * float(row[figure]) for row in rows if row.get(figure)}
+        recall = self.recall(rows, figure)
+        return {} if recall is None else {PAIRS: recall}
 
 
 def _hash_of(folders: Sequence[Path]) -> str:

@@ -203,7 +203,8 @@ def _guesses(query: Surface, place: Surface, initial: Pose | None, options: Regi
     if initial is not None:
         return [matrix_of(initial)]
     starts = birds_eye.starts(query.query_spectra, place.place_spectrum, options.starts, options.max_shift_m)
-    coarse = [_coarse(query, place, start.transform, options) for start in starts]
+    transforms = [start.transform for start in starts] or [np.eye(4)]
+    coarse = [_coarse(query, place, T, options) for T in transforms]
     coarse.sort(key=lambda attempt: attempt[0], reverse=True)
     overlap, best = coarse[0]
     second = next((T for near, T in coarse[1:] if are_apart(best, T) and near >= _CLOSE * overlap), None)
@@ -236,7 +237,8 @@ def _slid(query: Surface, place: Surface, found: _Attempt, options: Registration
     """The transform elsewhere along the weakest direction that overlaps most, where it is not far behind."""
     points = query.fine.upright[:: max(len(query.fine.upright) // _SLID_POINTS, 1)]
     direction = degeneracy(found.fit)[1]
-    steps_m = np.arange(-options.slide_m, options.slide_m + 0.1)
+    farthest = int(options.slide_m)
+    steps_m = np.arange(-farthest, farthest + 1, dtype=np.float64)
     steps_m = steps_m[(np.abs(steps_m) > APART_M) | (steps_m == 0)]
     shifted = moved(found.T, points) + steps_m[:, None, None] * direction
     _, distance_m = place.fine.nearest(shifted.reshape(-1, 3))

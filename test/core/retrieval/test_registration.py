@@ -259,3 +259,12 @@ def test_every_threshold_refuses(drive: Frames) -> None:
         found = register(query, place, options=replace(OPTIONS, **limit))
         assert found.verdict is verdict and not found.accepted
         assert found.reason.startswith(verdict.value)
+
+
+def test_options_at_their_ends_still_give_an_answer(drive: Frames) -> None:
+    """No start, no sliding, a slide that is no whole number of metres."""
+    place = drive.cloud(5)
+    query = moved(place, Pose.from_xy_yaw(0.3, 0.1, 0.02))
+    for change in ({"starts": 0}, {"starts": 1}, {"slide_m": 0.0}, {"slide_m": 7.5}, {"max_shift_m": 0.0}):
+        found = register(query, place, options=replace(OPTIONS, **change))  # type: ignore[arg-type]
+        assert found.accepted, (change, found.reason)

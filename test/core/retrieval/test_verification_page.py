@@ -22,7 +22,8 @@ def test_every_option_stands_there_with_its_default(field: dataclasses.Field[flo
 
 
 def test_every_verdict_stands_there_in_its_order() -> None:
-    rows = [line.split("|")[1].strip() for line in PAGE.splitlines() if line.startswith("| ")][1:]
+    asked = PAGE.split("## What is asked")[1].split("\n## ")[0]
+    rows = [line.split("|")[1].strip() for line in asked.splitlines() if line.startswith("| ")][1:]
     assert list(dict.fromkeys(rows)) == [verdict.value for verdict in Verdict if verdict is not Verdict.ACCEPTED]
 
 
