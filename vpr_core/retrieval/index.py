@@ -83,7 +83,7 @@ class FaissIndex:
         assert _faiss is not None
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         k = min(k, len(self._descriptors))
-        return _faiss.knn(queries, self._descriptors, k, metric=_faiss.METRIC_INNER_PRODUCT)  # type: ignore[no-any-return]
+        return _faiss.knn(queries, self._descriptors, k, metric=_faiss.METRIC_INNER_PRODUCT)
 
 
 class _GpuIndex:
@@ -97,4 +97,4 @@ class _GpuIndex:
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        return self._index.search(queries, min(k, self._index.ntotal))  # type: ignore[no-any-return]
+        return self._index.search(queries, min(k, self._index.ntotal))

@@ -113,7 +113,7 @@ class PlaceMap:
                 "places": stored["places.csv"],
             }
 
-        files = {"descriptors.npy": buffer.getvalue(), "places.csv": _places_csv(self.places).encode()}
+        files = {"descriptors.npy": buffer.getvalue(), "places.csv": places_csv(self.places).encode()}
         commit(Path(folder), MANIFEST, files, manifest)
         return Path(folder)
 
@@ -145,7 +145,8 @@ def _hash(manifest: dict[str, Any]) -> str:
     return sha256_json([manifest[key] for key in ("model_hash", "map_frame", "descriptors", "places")])[:16]
 
 
-def _places_csv(places: tuple[Place, ...]) -> str:
+def places_csv(places: tuple[Place, ...]) -> str:
+    """Places as they are stored, a line each under a line of COLUMNS."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
