@@ -4,7 +4,8 @@ Weighted sample elimination (Yuksel, "Sample Elimination for Generating Poisson 
 the thickest crowd goes first, and those around it are then crowded less. So what is left covers the map as evenly as
 the number of places allows, and a street is never lost to keep another one dense. Near are two places that lie close
 to each other and look alike: of several drives at one spot by day the crowd is thick, the one at night stands apart
-and is kept, as is what is distinctive. Of equal crowds the oldest goes: the newest shows the place as it is now.
+and is kept, as is what is distinctive. A place of an earlier drive crowds one of a later drive less than the other way
+round, so that of twins the newer stays: it shows the place as it is now.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ NEIGHBOURS = 24
 """So many places nearest in position (in descriptor where poses lack) can crowd a place."""
 _EXPONENT = 8
 """Yuksel's alpha: the nearest counts far more than those behind it."""
+_BY_OLDER = 0.8
+"""How much of its weight a place has against one of a later session."""
+_JITTER_M = 1e-3
+"""Places that a standing robot made lie at one spot: moved by this, they are neighbours of different ones of them."""
 _ROWS_AT_ONCE = 1024
 
 Progress = Callable[[int], object]
@@ -49,7 +54,7 @@ def _thinned(place_map: PlaceMap, rows: np.ndarray, count: int, progress: Progre
     """bool [K]: which `count` of the places `rows` [K] stay."""
     weights = _crowding(place_map, rows)
     stamps = [place_map.places[row].stamp_ns for row in rows.tolist()]
-    crowd = np.asarray(weights.sum(axis=1)).ravel()
+    crowd = np.asarray(weights.sum(axis=0)).ravel()
     heap = [(-crowd[place], stamps[place], place) for place in range(len(rows))]
     heapq.heapify(heap)
     stays = np.ones(len(rows), bool)
@@ -69,7 +74,7 @@ def _thinned(place_map: PlaceMap, rows: np.ndarray, count: int, progress: Progre
 
 
 def _crowding(place_map: PlaceMap, rows: np.ndarray) -> csr_matrix:
-    """Symmetric [K, K]: how much each place crowds each of those near it, in (0, 1]."""
+    """[K, K]: how much each place (row) crowds each of those near it (column), in [0, 1]."""
     near, apart_m = _neighbours(place_map, rows)
     differ = np.empty(near.shape)
     for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -81,13 +86,22 @@ def _crowding(place_map: PlaceMap, rows: np.ndarray) -> csr_matrix:
     values = np.where(of == to, 0.0, (1.0 - distance.ravel()) ** _EXPONENT)
     one_way = coo_matrix((values, (of, to)), (len(rows), len(rows))).tocsr()
     weights = one_way.maximum(one_way.T).tocsr()
-    weights.sort_indices()
+    age = _newest_ns(place_map)[rows]
+    weights.data *= np.where(np.repeat(age, np.diff(weights.indptr)) < age[weights.indices], _BY_OLDER, 1.0)
     return weights
 
 
+def _newest_ns(place_map: PlaceMap) -> np.ndarray:
+    """int64 [N], the last stamp of each place's session."""
+    newest: dict[str, int] = {}
+    for place in place_map.places:
+        newest[place.session] = max(place.stamp_ns, newest.get(place.session, place.stamp_ns))
+    return np.array([newest[place.session] for place in place_map.places], np.int64)
+
+
 def _relative(values: np.ndarray) -> np.ndarray:
-    """From 0 for none over 1/2 at the median towards 1: metres and descriptors on one scale."""
-    return values / (values + max(float(np.median(values)), 1e-9))
+    """From 0 for none over 1/2 at the mean towards 1: metres and descriptors on one scale."""
+    return values / (values + max(float(values.mean()), 1e-9))
 
 
 def _neighbours(place_map: PlaceMap, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,6 +110,7 @@ def _neighbours(place_map: PlaceMap, rows: np.ndarray) -> tuple[np.ndarray, np.n
     poses = [place_map.places[row].pose for row in rows.tolist()]
     positions = np.array([pose.position_m for pose in poses if pose is not None])
     if len(positions) == len(rows):
+        positions += np.random.default_rng(0).normal(0.0, _JITTER_M, positions.shape)
         apart_m, near = cKDTree(positions).query(positions, count)
         return near.reshape(len(rows), count), apart_m.reshape(len(rows), count)
     descriptors = place_map.descriptors[rows]
