@@ -29,7 +29,7 @@ def edit(place_map: Path, *options: object) -> None:
 def recall_at_1(place_map: Path, queries: Path, out: Path) -> float:
     main(["evaluate", "--bundle", str(SHIPPED), "--map", str(place_map), "--queries", str(queries),
           "--out", str(out)])  # fmt: skip
-    (row,) = json.loads(out.read_text())["recall"]
+    (row,) = json.loads(out.read_text())["rows"]
     return float(row["recall_at_1"])
 
 

@@ -26,8 +26,8 @@ def test_faiss_and_numpy_agree() -> None:
 
 def test_no_more_places_than_there_are() -> None:
     database = np.eye(3, dtype=np.float32)
-    for index in (build_index(database), NumpyIndex(database)):
-        similarity, rows = index.search(database[:1], 10)
+    for searched in (build_index(database), NumpyIndex(database)):
+        similarity, rows = searched.search(database[:1], 10)
         assert rows.shape == (1, 3) and similarity[0, 0] == 1.0
 
 
