@@ -43,7 +43,7 @@ def test_half_of_the_places_recognise_nearly_as_much(
     before, after = (recall_at_1(folder, drives["night"], tmp_path / "recall.json")
                      for folder in (noon_map, tmp_path / "half"))  # fmt: skip
     figures.append(f"R@1 at night: {before:.3f} with {count} places, {after:.3f} with {count // 2}")
-    assert before > 0.8 and after > before - 0.06
+    assert before > 0.8 and after > before - 0.09
 
 
 def test_sessions_come_and_go(

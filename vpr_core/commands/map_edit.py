@@ -109,7 +109,8 @@ def _added(stored: Stored, options: dict[str, Any], scratch: Path) -> tuple[list
 
     maps, told = [], []
     for number, frames in enumerate(options["add"]):
-        with tqdm(total=len(Frames.load(frames)), desc="map", unit="frame") as bar:
+        parts = 1 + (stored.clouds is not None) + (stored.features is not None)
+        with tqdm(total=parts * len(Frames.load(frames)), desc=f"add {frames.name}", unit="frame") as bar:
             made, lines = described_as(
                 stored, frames, options["bundle"], scratch / str(number), options["device"], bar.update
             )
@@ -143,3 +144,5 @@ def _list(stored: Stored) -> None:
     if rows:
         shown = [name for name in rows[0] if any(row[name] is not None for row in rows)]
         print(table_text(rows, shown))
+    for line in stored.refused:
+        print(line)

@@ -44,6 +44,7 @@ class Chosen:
 
 
 def whole(stored: Stored) -> Chosen:
+    """All places of a map."""
     return Chosen(stored, np.arange(len(stored.place_map)))
 
 
@@ -134,6 +135,7 @@ def described_as(
 ) -> tuple[Stored, list[str]]:
     """A map of a drive in `folder` with what lies beside the base, and what could not be made for it, in words.
 
+    progress: called with the number of frames just described, and again for clouds and for features.
     Raises as `build_map` does; MapError where the bundle did not make the base, or the drive is in another frame.
     """
     drive, loaded = Frames.load(frames), Bundle.load(bundle, device)
@@ -148,13 +150,14 @@ def described_as(
     told = []
     try:
         if base.clouds is not None:
-            store_clouds(folder, frames, base.clouds.options)
+            store_clouds(folder, frames, base.clouds.options, progress)
     except VprError as error:
         told.append(f"{place_clouds.FILE}: none could be made of the added drive ({error})")
     try:
         if base.features is not None:
             kind = load_kind(base.folder, base.features, device)
-            store_features(folder, frames, f"{kind.name}={kind.weights}" if kind.weights else kind.name, device)
+            spec = f"{kind.name}={kind.weights}" if kind.weights else kind.name
+            store_features(folder, frames, spec, device, progress)
     except VprError as error:
         told.append(f"{place_features.FILE}: none could be made of the added drive ({error})")
     return Stored.load(folder), told

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from vpr_core.errors import MapError
 from vpr_core.retrieval import place_clouds, place_features
 from vpr_core.retrieval.place_clouds import PlaceClouds
 from vpr_core.retrieval.place_features import PlaceFeatures
@@ -23,18 +25,34 @@ class Stored:
 
     folder: Path
     place_map: PlaceMap
-    clouds: PlaceClouds | None
-    features: PlaceFeatures | None
+    clouds: PlaceClouds | None = None
+    features: PlaceFeatures | None = None
+    refused: tuple[str, ...] = ()
+    """Why a file beside the places is not taken: damaged, or of the map that was there before."""
 
     @classmethod
     def load(cls, folder: str | Path) -> Stored:
-        """Raises MapError where the map, or what lies beside it, is damaged or belongs to another map."""
+        """Raises MapError where the map is absent or damaged."""
         folder = Path(folder)
         place_map = PlaceMap.load(folder)
-        has = [(folder / part.FILE).is_file() for part in (place_clouds, place_features)]
-        clouds = PlaceClouds.load(folder, place_map.hash) if has[0] else None
-        features = PlaceFeatures.load(folder, place_map.hash) if has[1] else None
-        return cls(folder, place_map, clouds, features)
+        refused: list[str] = []
+        clouds = _beside(folder / place_clouds.FILE, PlaceClouds.load, place_map.hash, refused)
+        features = _beside(folder / place_features.FILE, PlaceFeatures.load, place_map.hash, refused)
+        return cls(folder, place_map, clouds, features, tuple(refused))
+
+
+_Part = TypeVar("_Part")
+
+
+def _beside(path: Path, load: Callable[[Path, str], _Part], map_hash: str, refused: list[str]) -> _Part | None:
+    """What a file holds; None where it is not there, or where it cannot be taken, which is told to `refused`."""
+    if not path.is_file():
+        return None
+    try:
+        return load(path.parent, map_hash)
+    except MapError as error:
+        refused.append(str(error))
+        return None
 
 
 @dataclass(frozen=True)

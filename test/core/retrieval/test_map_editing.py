@@ -167,6 +167,19 @@ def test_an_edit_that_changes_nothing_keeps_what_was_fitted(folder: Path, tmp_pa
     assert told == [] and files_of(tmp_path / "same") == files_of(folder)
 
 
+def test_a_file_of_the_map_before_is_told_and_left_out(folder: Path, tmp_path: Path) -> None:
+    known = PlaceMap.load(folder)
+    replace(known, places=tuple(replace(place, session="grown") for place in known.places)).save(folder)
+    with (folder / "clouds.bin").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"!")
+    stored = Stored.load(folder)
+    assert stored.clouds is None and stored.features is None
+    assert "clouds.bin is damaged" in stored.refused[0] and "features.bin belongs to map" in stored.refused[1]
+    write_map([Chosen(stored, np.arange(5))], tmp_path / "fewer")
+    assert not {"clouds.bin", "features.bin"} & {path.name for path in (tmp_path / "fewer").iterdir()}
+
+
 def test_a_failure_leaves_the_map_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = files_of(folder)
     base = Stored.load(folder)
