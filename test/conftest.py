@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+# For torch here and in every process that a test starts: with one thread things are equal to the last bit, and in
+# networks this small more of them only wait for one another.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parents[1]
 FIGURES = pytest.StashKey[list[str]]()
@@ -36,6 +42,40 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"VPR_SHARED: no folder {folder}")
     return folder
+
+
+@dataclass(frozen=True)
+class Kitti:
+    """KITTI raw 2011_09_26_drive_0001: 107 m at 10 Hz, camera and LiDAR."""
+
+    folder: Path
+
+    def jpeg(self, index: int) -> bytes:
+        return (self.folder / "image_02" / f"{index:010d}.jpg").read_bytes()
+
+    def scan(self, index: int) -> np.ndarray:
+        """float32 [N, 4]: x, y, z [m] in the LiDAR's frame, intensity."""
+        stored = np.load(self.folder / "velodyne" / f"{index:010d}.npz")
+        xyz = np.cumsum(stored["dxyz_cm"], axis=1, dtype=np.int16).T / 100.0
+        return np.column_stack([xyz, stored["intensity"] / 255.0]).astype(np.float32)
+
+    def stamps_ns(self, sensor: str) -> list[int]:
+        """Of "image_02" or "velodyne"."""
+        lines = (self.folder / sensor / "timestamps.txt").read_text().split("\n")
+        return [int(np.datetime64(line.replace(" ", "T"), "ns").astype(np.int64)) for line in lines if line]
+
+    @property
+    def transforms(self) -> np.ndarray:
+        """T_world_lidar [N, 3, 4] at the scans' stamps; the world is the LiDAR's frame at the first."""
+        return np.loadtxt(self.folder / "poses_kiss_icp.txt").reshape(-1, 3, 4)
+
+
+@pytest.fixture(scope="session")
+def kitti(shared: Path) -> Kitti:
+    folder = shared / "data" / "kitti_raw_2011_09_26_drive_0001"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}")
+    return Kitti(folder)
 
 
 @pytest.fixture(scope="session")
@@ -125,15 +165,6 @@ def _make_bundle(folder: Path, frames: Path, pretrained: bool) -> Path:
 
     train_encoder([frames], folder / "checkpoint", Recipe(pretrained=pretrained, steps=0))
     return export(folder / "checkpoint", frames, folder / "bundle")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _quiet_threads() -> Iterator[None]:
-    """Two threads are enough for these sizes, and results do not depend on the machine's number of cores."""
-    import torch
-
-    torch.set_num_threads(2)
-    yield
 
 
 @pytest.fixture(scope="session")

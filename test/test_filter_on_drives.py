@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from vpr_core.data.frames import Frames
 from vpr_core.data.poses import compose, inverse
@@ -22,15 +20,6 @@ from vpr_core.types import Pose
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 RADIUS_M = 10.0
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Clouds are small: on a busy machine two threads mostly wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,11 @@ pass only, so this says that the chain holds on real sensors, and nothing on how
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from scipy.spatial.transform import Rotation
 
 from vpr_core.data.bag_writer import BagWriter
@@ -34,45 +32,11 @@ SMALL = {"image_height": 64, "dim": 48, "cloud_dim": 16, "planes": [16, 32, 32],
          "augment": False}  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Two threads wait for one another at every small step of a sparse network: minutes on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
-def kitti(shared: Path) -> Path:
-    folder = shared / "data" / "kitti_raw_2011_09_26_drive_0001"
-    if not folder.is_dir():
-        pytest.skip(f"no folder {folder}")
-    return folder
-
-
-def stamps_ns(kitti: Path, sensor: str) -> list[int]:
-    lines = (kitti / sensor / "timestamps.txt").read_text().split("\n")
-    return [int(np.datetime64(line.replace(" ", "T"), "ns").astype(np.int64)) for line in lines if line]
-
-
-def transforms(kitti: Path) -> np.ndarray:
-    """T_world_lidar [N, 3, 4] at the scans' stamps; the world is the LiDAR's frame at the first."""
-    return np.loadtxt(kitti / "poses_kiss_icp.txt").reshape(-1, 3, 4)
-
-
-def scan(kitti: Path, index: int) -> np.ndarray:
-    """float32 [N, 4]: x, y, z [m] in the LiDAR's frame, intensity."""
-    stored = np.load(kitti / "velodyne" / f"{index:010d}.npz")
-    xyz = np.cumsum(stored["dxyz_cm"], axis=1, dtype=np.int16).T / 100.0
-    return np.column_stack([xyz, stored["intensity"] / 255.0]).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def bags(kitti: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def bags(kitti: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Even frames as the bag `map`, odd ones as `queries`; both have every pose."""
     folder = tmp_path_factory.mktemp("kitti")
-    images, scans, poses = stamps_ns(kitti, "image_02"), stamps_ns(kitti, "velodyne"), transforms(kitti)
+    images, scans, poses = kitti.stamps_ns("image_02"), kitti.stamps_ns("velodyne"), kitti.transforms
     speeds_mps = np.linalg.norm(np.gradient(poses[:, :, 3], axis=0), axis=1) / 0.1
     for first, name in enumerate(("map", "queries")):
         with BagWriter(folder / name) as bag:
@@ -81,8 +45,8 @@ def bags(kitti: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
                 world_lidar = Pose(tuple(map(float, pose[:, 3])), tuple(map(float, quaternion)))
                 bag.odometry("/odom", scans[index], "map", "lidar", world_lidar, float(speeds_mps[index]))
                 if index % 2 == first:
-                    bag.cloud(TOPICS["lidar"], scans[index], "lidar", scan(kitti, index))
-                    jpeg = (kitti / "image_02" / f"{index:010d}.jpg").read_bytes()
+                    bag.cloud(TOPICS["lidar"], scans[index], "lidar", kitti.scan(index))
+                    jpeg = kitti.jpeg(index)
                     bag.image_jpeg(TOPICS["camera"], images[index], "camera_optical", jpeg)
     return {name: folder / name for name in ("map", "queries")}
 
@@ -122,11 +86,11 @@ def offline(students: dict[str, tuple[Path, Path]], bags: dict[str, Path]) -> di
 
 @pytest.mark.parametrize("modality", TOPICS)
 def test_every_odd_frame_is_recognised_among_the_even_ones(
-    modality: str, kitti: Path, frames: Path, offline: dict[str, dict[int, dict[str, Any]]], figures: list[str]
+    modality: str, kitti: Any, frames: Path, offline: dict[str, dict[int, dict[str, Any]]], figures: list[str]
 ) -> None:
-    stamps = stamps_ns(kitti, {"camera": "image_02", "lidar": "velodyne"}[modality])[1::2]
+    stamps = kitti.stamps_ns({"camera": "image_02", "lidar": "velodyne"}[modality])[1::2]
     assert list(offline[modality]) == stamps
-    near = within(Frames.load(frames).positions_m, transforms(kitti)[1::2, :, 3], RADIUS_M)
+    near = within(Frames.load(frames).positions_m, kitti.transforms[1::2, :, 3], RADIUS_M)
     first = [offline[modality][stamp]["matches"][0]["place_id"] for stamp in stamps]
     recall = np.mean([place in places for place, places in zip(first, near, strict=True)])
     chance = np.mean([len(places) / 54 for places in near])

@@ -7,13 +7,12 @@ has random weights and the training a few steps, so this says that the chain hol
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +58,7 @@ def run(*arguments: object) -> None:
 def run_until_killed(module: str, writes: int, *arguments: object) -> None:
     """The command in a process of its own that gets a SIGKILL after so many files that `module` wrote."""
     command = [sys.executable, "-c", KILLED, module, str(writes), *map(str, arguments)]
-    result = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == -signal.SIGKILL, result.stderr
 
 
@@ -67,36 +66,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Equality to the last bit holds with one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
-def kitti(shared: Path) -> Path:
-    folder = shared / "data" / "kitti_raw_2011_09_26_drive_0001"
-    if not folder.is_dir():
-        pytest.skip(f"no folder {folder}")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def bags(kitti: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def bags(kitti: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Every eighth image with its pose as the bag `map`, those in the middle between them as `queries`."""
     folder = tmp_path_factory.mktemp("segment")
-    lines = (kitti / "image_02" / "timestamps.txt").read_text().split("\n")
-    stamps_ns = [int(np.datetime64(line.replace(" ", "T"), "ns").astype(np.int64)) for line in lines if line]
-    positions_m = np.loadtxt(kitti / "poses_kiss_icp.txt").reshape(-1, 3, 4)[:, :, 3]
+    stamps_ns, positions_m = kitti.stamps_ns("image_02"), kitti.transforms[:, :, 3]
     for first, name in enumerate(("map", "queries")):
         with BagWriter(folder / name) as bag:
             for index in range(4 * first, 8 * PLACES - 4, 8):
                 pose = Pose(tuple(map(float, positions_m[index])), (0.0, 0.0, 0.0, 1.0))
                 bag.odometry("/odom", stamps_ns[index], "map", "base_link", pose, 0.0)
-                jpeg = (kitti / "image_02" / f"{index:010d}.jpg").read_bytes()
+                jpeg = kitti.jpeg(index)
                 bag.image_jpeg("/camera/image/compressed", stamps_ns[index], "camera_optical", jpeg)
     return {name: folder / name for name in ("map", "queries")}
 

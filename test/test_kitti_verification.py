@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,34 +34,19 @@ MAX_ERROR_M, MAX_ERROR_DEG = 0.3, 1.0
 
 
 @pytest.fixture(scope="module")
-def kitti(shared: Path) -> Path:
-    folder = shared / "data" / "kitti_raw_2011_09_26_drive_0001"
-    if not folder.is_dir():
-        pytest.skip(f"no folder {folder}")
-    return folder
-
-
-def scan(kitti: Path, index: int) -> np.ndarray:
-    """float32 [N, 4]: x, y, z [m] in the LiDAR's frame, intensity."""
-    stored = np.load(kitti / "velodyne" / f"{index:010d}.npz")
-    xyz = np.cumsum(stored["dxyz_cm"], axis=1, dtype=np.int16).T / 100.0
-    return np.column_stack([xyz, stored["intensity"] / 255.0]).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def poses(kitti: Path) -> np.ndarray:
+def poses(kitti: Any) -> np.ndarray:
     """T_world_lidar [N, 4, 4]; the world is the LiDAR's frame at the first scan."""
-    rows = np.loadtxt(kitti / "poses_kiss_icp.txt").reshape(-1, 3, 4)
+    rows = kitti.transforms
     return np.concatenate([rows, np.tile([[[0.0, 0.0, 0.0, 1.0]]], (len(rows), 1, 1))], axis=1)
 
 
 @pytest.fixture(scope="module")
-def frames(kitti: Path, poses: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Frames:
+def frames(kitti: Any, poses: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Frames:
     folder = tmp_path_factory.mktemp("kitti") / "frames"
     (folder / "clouds").mkdir(parents=True)
     found = []
     for index, number in enumerate(PLACES):
-        np.save(folder / "clouds" / f"{index:06d}.npy", scan(kitti, number))
+        np.save(folder / "clouds" / f"{index:06d}.npy", kitti.scan(number))
         stamp_ns = (10 + number) * 100_000_000
         found.append(Frame(index, stamp_ns, None, f"clouds/{index:06d}.npy", stamp_ns, pose_of(poses[number])))
     card = {"session": "kitti", "bag": "kitti", "map_frame": "map", "image_size": None, "drops": {}}
@@ -95,12 +81,12 @@ def verifier(place_map: Path) -> LidarVerifier:
 
 @pytest.fixture(scope="module")
 def answers(
-    kitti: Path, bundle: Path, place_map: Path, verifier: LidarVerifier
+    kitti: Any, bundle: Path, place_map: Path, verifier: LidarVerifier
 ) -> dict[int, tuple[Recognition, Verification]]:
     recognizer = PlaceRecognizer.load(bundle, place_map, threads=1)
     found = {}
     for number in QUERIES:
-        cloud = scan(kitti, number)
+        cloud = kitti.scan(number)
         recognition = recognizer.recognize(cloud, number)
         found[number] = recognition, verifier.verify(cloud, recognition)
     return found
@@ -136,10 +122,10 @@ def test_every_verified_pose_is_where_the_drive_was(
     assert np.max(sigmas) < 5
 
 
-def test_scans_far_down_the_road_are_not_verified(kitti: Path, poses: np.ndarray, verifier: LidarVerifier) -> None:
+def test_scans_far_down_the_road_are_not_verified(kitti: Any, poses: np.ndarray, verifier: LidarVerifier) -> None:
     """Candidates more than 50 m from where the scan was taken."""
     for number in (5, 54, 99):
-        cloud = scan(kitti, number)
+        cloud = kitti.scan(number)
         far = [place for place, at in enumerate(PLACES)
                if np.linalg.norm(poses[at][:3, 3] - poses[number][:3, 3]) > 50.0]  # fmt: skip
         matches = tuple(Match(place, "kitti", 0, None, 0.9, Reason.NOT_BEST) for place in far[:12:4])
@@ -147,12 +133,12 @@ def test_scans_far_down_the_road_are_not_verified(kitti: Path, poses: np.ndarray
         assert found.tried and found.verified is None, found.reason
 
 
-def test_a_car_that_comes_the_other_way_is_found(kitti: Path, poses: np.ndarray, verifier: LidarVerifier) -> None:
+def test_a_car_that_comes_the_other_way_is_found(kitti: Any, poses: np.ndarray, verifier: LidarVerifier) -> None:
     """The scan of a LiDAR that was turned round and stood 2 m to the left."""
     turned = np.eye(4)
     turned[:2, :2], turned[:2, 3] = [[-1, 0], [0, -1]], (1.0, 2.0)
     number = 46
-    cloud = scan(kitti, number)[:, :3] @ turned[:3, :3] - turned[:3, :3].T @ turned[:3, 3]
+    cloud = kitti.scan(number)[:, :3] @ turned[:3, :3] - turned[:3, :3].T @ turned[:3, 3]
     matches = tuple(Match(place, "kitti", 0, None, 0.9, Reason.NOT_BEST) for place in (11, 12))
     found = verifier.verify(cloud.astype(np.float32), Recognition(number, matches, np.zeros(1, np.float32)))
     assert found.verified, found.reason

@@ -25,6 +25,7 @@ from vpr_core.commands import (
     fit_filter,
     ingest,
     map,
+    map_edit,
     prepare,
     query,
     salience,
@@ -50,6 +51,7 @@ COMMANDS = {
     "distill": distill,
     "export": export,
     "map": map,
+    "map-edit": map_edit,
     "fit-filter": fit_filter,
     "calibrate": calibrate,
     "query": query,
@@ -73,6 +75,7 @@ Each command reads folders and leaves a folder that the next one checks:
   distill        frames, a teacher's checkpoint      -> checkpoint
   export         checkpoint, frames                  -> bundle
   map            bundle, frames                      -> place map
+  map-edit       place map                           -> its sessions; sessions added, removed, merged; pruned
   fit-filter     bundle, place map, frames           -> how far `query --filter` believes what it sees
   calibrate      bundle, place map, frames           -> probabilities in the map
   query          bundle, place map, bag              -> matches (JSON lines)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from vpr_core.data.frames import Frame, write_index
 from vpr_core.training.recipe import Recipe
@@ -19,21 +17,6 @@ VISITS = 2
 PLACE_M = 60.0
 
 MakeDrive = Callable[..., Path]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Equality to the last bit holds with one thread; and in networks this small more only wait for one another."""
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -125,5 +108,4 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, toy: dict[str, Path], toy_
     """A teacher of 40 dimensions, barely trained."""
     from vpr_core.training.train import train_encoder
 
-    with one_thread():  # fixtures of the session come before those of a test
-        return train_encoder([toy["first"], toy["second"]], tmp_path_factory.mktemp("teacher"), toy_recipe("fused"))
+    return train_encoder([toy["first"], toy["second"]], tmp_path_factory.mktemp("teacher"), toy_recipe("fused"))

@@ -49,6 +49,10 @@ def define(command: ArgumentParser) -> None:
         "database_stamp_ns_1, ...; without scores there is no precision over recall",
     )  # fmt: skip
     command.add_argument("--database", type=Path, default=None, help="frames folder of the map drive")
+    command.add_argument(
+        "--map", type=Path, default=None,
+        help="in place of --database: a place map made with --bundle, as it is stored (several sessions, pruned)",
+    )  # fmt: skip
     command.add_argument("--queries", type=Path, nargs="+", default=[], help="frames folders of query drives")
     command.add_argument(
         "--runs", type=Path, nargs="+", default=[], help="in their place: frames folders, each the map of all others"
@@ -135,10 +139,13 @@ def run(options: dict[str, Any]) -> None:
 
 def _check(options: dict[str, Any]) -> None:
     """Raise VprError where options do not go together."""
-    runs, database, queries = options["runs"], options["database"], options["queries"]
-    if bool(database) != bool(queries) or bool(runs) == bool(queries):
-        given = " and ".join(f"--{name}" for name in ("database", "queries", "runs") if options[name])
-        raise FramesError(f"evaluate takes --database with --queries, or --runs alone; given: {given or 'none'}")
+    runs, database, queries = options["runs"], options["database"] or options["map"], options["queries"]
+    if bool(database) != bool(queries) or bool(runs) == bool(queries) or (options["database"] and options["map"]):
+        given = " and ".join(f"--{name}" for name in ("database", "map", "queries", "runs") if options[name])
+        raise FramesError(
+            f"evaluate takes --database or --map with --queries, or --runs alone; given: {given or 'none'}"
+        )
+    _check_map(options)
     if not any(options[name] for name in ("bundle", "checkpoints", "descriptors", "ranked")):
         raise VprError("nothing to evaluate: give --bundle, --checkpoints, --descriptors or --ranked")
     if options["save_descriptors"] and not (options["bundle"] or options["checkpoints"]):
@@ -156,12 +163,28 @@ def _check(options: dict[str, Any]) -> None:
         raise VprError(f"two methods are called {twice[0]}: give one another name, as in --descriptors NAME=FILE")
 
 
+def _check_map(options: dict[str, Any]) -> None:
+    """Raise VprError where an option needs more of the database than a map has."""
+    if not options["map"]:
+        return
+    if not options["bundle"]:
+        raise VprError("--map has descriptors of a bundle: give the --bundle that it was made with")
+    beside = ("checkpoints", "descriptors", "ranked", "rerank", "report", "save_descriptors", "submission")
+    if others := [name for name in beside if options[name]]:
+        raise VprError(f"--{others[0]} takes the database's frames, which a map does not have: give --database")
+    if options["metric"] != "cosine":
+        raise VprError("--map has descriptors of unit length, which cosine ranks: leave --metric as it is")
+
+
 def _drives(options: dict[str, Any]) -> Drives:
     from vpr_core.data.frames import Frames
     from vpr_core.evaluation.comparison import Drives
+    from vpr_core.evaluation.of_map import drive_of_map
 
-    database = Frames.load(options["database"]) if options["database"] else None
-    return Drives(database, tuple(Frames.load(folder) for folder in options["runs"] or options["queries"]))
+    drives = tuple(Frames.load(folder) for folder in options["runs"] or options["queries"])
+    if options["map"]:
+        return Drives(drive_of_map(options["map"], drives[0].area[0]), drives)
+    return Drives(Frames.load(options["database"]) if options["database"] else None, drives)
 
 
 def _methods(options: dict[str, Any], drives: Drives, *, bundle: Any, timed: TimedBundle | None) -> list[Method]:
@@ -169,8 +192,11 @@ def _methods(options: dict[str, Any], drives: Drives, *, bundle: Any, timed: Tim
     from vpr_core.evaluation.comparison import described_method
     from vpr_core.evaluation.descriptors import load_described
     from vpr_core.evaluation.methods import Method, baseline, bundle_method
+    from vpr_core.evaluation.of_map import map_method
     from vpr_core.evaluation.search import SEARCH
 
+    if options["map"]:
+        return [map_method(bundle, options["map"])]
     methods = []
     if timed:
         methods.append(Method("bundle", timed.describe, {**SEARCH, "cosine": timed.retrieve}))

@@ -4,12 +4,18 @@ place_map/
   map.json                 schema, model hash, modality, map frame, image size, places of each session
   descriptors-<hash>.npy   float32 [N, D], unit rows
   places-<hash>.csv        session, stamp and pose of each row
+
+Descriptors are mapped into memory: a search reads them from the file, and the system drops what it needs room for.
+Each time a map is loaded both files are read to their end and compared with the hashes in their names. What is mapped
+stays what was checked, since files are replaced and never written to.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +34,7 @@ KEYS = ("model_hash", "map_frame", "image_size", "descriptors", "places")
 COLUMNS = ("place_id", "session", "stamp_ns", *POSE_COLUMNS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """One keyframe of the map."""
 
@@ -39,10 +45,10 @@ class Place:
 
 @dataclass(frozen=True)
 class PlaceMap:
-    """A place map in memory; the number of a place is its row."""
+    """A place map; the number of a place is its row."""
 
     descriptors: np.ndarray
-    """float32 [N, D], unit rows."""
+    """float32 [N, D], unit rows; of a map that was loaded read-only and mapped to its file."""
     places: tuple[Place, ...]
     model_hash: str
     map_frame: str
@@ -80,7 +86,7 @@ class PlaceMap:
                 f"{folder} was made with model {manifest['model_hash']}, the bundle is {model_hash}: their descriptors "
                 f"cannot be compared; make the map again with `{MADE_BY}`, or load the bundle it was made with"
             )
-        descriptors = np.load(io.BytesIO(read_checked(folder, manifest["descriptors"], MapError, MADE_BY)))
+        descriptors = _mapped(folder, manifest["descriptors"])
         places = _read_places(read_checked(folder, manifest["places"], MapError, MADE_BY).decode())
         if len(places) != len(descriptors):
             raise MapError(f"{folder} has {len(descriptors)} descriptors for {len(places)} places; make it again")
@@ -107,7 +113,7 @@ class PlaceMap:
                 "places": stored["places.csv"],
             }
 
-        files = {"descriptors.npy": buffer.getvalue(), "places.csv": _places_csv(self.places).encode()}
+        files = {"descriptors.npy": buffer.getvalue(), "places.csv": places_csv(self.places).encode()}
         commit(Path(folder), MANIFEST, files, manifest)
         return Path(folder)
 
@@ -119,11 +125,28 @@ def stored_hash(folder: str | Path) -> str:
     return _hash(read_manifest(Path(folder), MANIFEST, SCHEMA, MapError, MADE_BY, KEYS))
 
 
+def _mapped(folder: Path, stored_name: str) -> np.ndarray:
+    """The array of a file that was checked as `read_checked` does, without holding it; raises MapError."""
+    path, digest = folder / stored_name, hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+        if digest.hexdigest()[:12] != path.stem.rpartition("-")[2]:
+            raise MapError(
+                f"{path} is damaged: its content does not match the hash in its name; make it again with `{MADE_BY}`"
+            )
+        return np.asarray(np.load(path, mmap_mode="r"))
+    except OSError as cause:
+        raise MapError(f"{path} cannot be read ({cause.strerror}); make the folder again with `{MADE_BY}`") from cause
+
+
 def _hash(manifest: dict[str, Any]) -> str:
     return sha256_json([manifest[key] for key in ("model_hash", "map_frame", "descriptors", "places")])[:16]
 
 
-def _places_csv(places: tuple[Place, ...]) -> str:
+def places_csv(places: tuple[Place, ...]) -> str:
+    """Places as they are stored, a line each under a line of COLUMNS."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -135,6 +158,6 @@ def _places_csv(places: tuple[Place, ...]) -> str:
 
 def _read_places(text: str) -> tuple[Place, ...]:
     return tuple(
-        Place(row["session"], int(row["stamp_ns"]), Pose.from_cells([row[name] for name in POSE_COLUMNS]))
+        Place(sys.intern(row["session"]), int(row["stamp_ns"]), Pose.from_cells([row[name] for name in POSE_COLUMNS]))
         for row in csv.DictReader(io.StringIO(text))
     )

@@ -86,12 +86,8 @@ class PlaceRecognizer:
         Raises InputError where the image is no picture or has another aspect than the map's images, where the cloud is
         empty or shows too little, and where not even one place is asked for.
         """
-        top_k = self.top_k if top_k is None else top_k
-        if top_k < 1:
-            raise InputError(f"top_k is {top_k}, expected 1 or more places")
-        if self.place_map.image_size is not None:
-            check_image(observation)
-            check_aspect(observation, *self.place_map.image_size)
+        top_k = self._asked(top_k)
+        self._check(observation)
         descriptor = self.bundle.encode([observation])
         compared = self.reranker.candidates if self.reranker else 0
         similarity, rows = (found[0] for found in self.index.search(descriptor, max(top_k, compared)))
@@ -100,18 +96,67 @@ class PlaceRecognizer:
             order, shared = self.reranker.order(observation, rows)
             similarity, rows = similarity[order], rows[order]
             inliers = dict(zip(rows.tolist(), shared, strict=True))
-        similarity, rows = similarity[:top_k], rows[:top_k]
+        of_all = None if self.gate is None else self.place_map.descriptors @ descriptor[0]
+        return self._judged(stamp_ns, descriptor[0], similarity[:top_k], rows[:top_k], of_all, inliers)
+
+    def recognize_many(
+        self, observations: Sequence[np.ndarray], stamp_ns: int, top_k: int | None = None
+    ) -> tuple[Recognition, tuple[int, ...]]:
+        """Places for what several sensors of one vehicle saw at `stamp_ns`, such as a camera ahead and one behind.
+
+        Each is a query of its own; a place is as similar as the sensor says that sees the most of it. The second value
+        is the number of that sensor for every match: where it looks is how the vehicle stands to the place's pose. The
+        descriptor is that of the best match's sensor. A calibration was fitted to one sensor: of several each adds
+        places to choose from, so probabilities are too high by what that gives.
+        observations, top_k: as `recognize` has them; raises InputError as that does, and with re-ranking.
+        """
+        top_k = self._asked(top_k)
+        if not len(observations):
+            raise InputError("no observation came, expected one of each sensor", kind="empty")
+        if self.reranker:
+            raise InputError("re-ranking compares one picture with the map's: load with rerank 0 for several sensors")
+        for observation in observations:
+            self._check(observation)
+        descriptors = self.bundle.encode(observations)
+        of_each = descriptors @ self.place_map.descriptors.T
+        of_all = of_each.max(axis=0)
+        rows = np.argsort(-of_all, kind="stable")[:top_k]
+        recognition = self._judged(
+            stamp_ns, descriptors[of_each[:, rows[0]].argmax()], of_all[rows], rows, of_all if self.gate else None, {}
+        )
+        return recognition, tuple(int(of_each[:, match.place_id].argmax()) for match in recognition.matches)
+
+    def _asked(self, top_k: int | None) -> int:
+        top_k = self.top_k if top_k is None else top_k
+        if top_k < 1:
+            raise InputError(f"top_k is {top_k}, expected 1 or more places")
+        return top_k
+
+    def _check(self, observation: np.ndarray) -> None:
+        if self.place_map.image_size is not None:
+            check_image(observation)
+            check_aspect(observation, *self.place_map.image_size)
+
+    def _judged(
+        self,
+        stamp_ns: int,
+        descriptor: np.ndarray,
+        similarity: np.ndarray,
+        rows: np.ndarray,
+        of_all: np.ndarray | None,
+        inliers: dict[int, int | None],
+    ) -> Recognition:
+        """The candidates `rows` and whom to believe; of_all: similarity to every place, for a calibrated map."""
         reasons: Sequence[Reason] = judge(similarity.tolist(), self.similarity_threshold)
         probabilities: Sequence[float | None] = [None] * len(rows)
         off_map_probability = None
-        if self.gate is not None:
-            of_all = self.place_map.descriptors @ descriptor[0]
+        if self.gate is not None and of_all is not None:
             rows, judged = self.gate.judge(of_all, rows, self.target_precision, self.similarity_threshold)
             similarity, reasons, probabilities = of_all[rows], judged.reasons, judged.probabilities
             off_map_probability = judged.off_map_probability
         told = zip(rows.tolist(), similarity.tolist(), reasons, probabilities, strict=True)
         matches = tuple(self._match(*of_one, inliers.get(of_one[0])) for of_one in told)
-        return Recognition(stamp_ns, matches, descriptor[0], off_map_probability)
+        return Recognition(stamp_ns, matches, descriptor, off_map_probability)
 
     def _match(
         self, row: int, similarity: float, reason: Reason, probability: float | None, inliers: int | None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vpr_core.errors import MapError
+from vpr_core.retrieval import index
 from vpr_core.retrieval.gate import SAME_PLACE_M, judge, with_verification
 from vpr_core.retrieval.index import NumpyIndex, build_index
 from vpr_core.types import Match, Pose, Reason, Recognition
@@ -25,8 +26,8 @@ def test_faiss_and_numpy_agree() -> None:
 
 def test_no_more_places_than_there_are() -> None:
     database = np.eye(3, dtype=np.float32)
-    for index in (build_index(database), NumpyIndex(database)):
-        similarity, rows = index.search(database[:1], 10)
+    for searched in (build_index(database), NumpyIndex(database)):
+        similarity, rows = searched.search(database[:1], 10)
         assert rows.shape == (1, 3) and similarity[0, 0] == 1.0
 
 
@@ -65,3 +66,16 @@ def test_an_accepted_match_stays_so_where_the_check_leads_to_its_place(
     assert (checked.accepted is None) == (reasons[0] is not Reason.ACCEPTED)
     assert [match.probability for match in checked.matches] == [0.99, 0.99]
     assert with_verification(of[refused], found_at) is of[refused]
+
+
+def test_parts_of_a_map_are_searched_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    database, queries = (rng.integers(-2, 3, (n, 8)).astype(np.float32) for n in (100, 9))
+    order = np.argsort(-(queries @ database.T), axis=1, kind="stable")
+    for rows_at_once, queries_at_once, k in ((7, 2, 20), (100, 9, 5), (64, 64, 100)):
+        monkeypatch.setattr(index, "_ROWS_AT_ONCE", rows_at_once)
+        monkeypatch.setattr(index, "_QUERIES_AT_ONCE", queries_at_once)
+        similarity, rows = NumpyIndex(database).search(queries, k)
+        np.testing.assert_array_equal(rows, order[:, :k])
+        np.testing.assert_array_equal(similarity, np.take_along_axis(queries @ database.T, rows, axis=1))
+    assert NumpyIndex(database).search(queries[:0], 5)[1].shape == (0, 5)

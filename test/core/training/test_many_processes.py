@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
 import subprocess
 import sys
@@ -106,7 +105,6 @@ def gradients(group, frames, teacher, recipe, frozen=True):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     with processes("cpu") as group:
         found = [gradients(group, **case) for case in json.loads(sys.argv[1])]
         if group.is_first:
@@ -119,7 +117,6 @@ import torch
 from vpr_core.training.recipe import Recipe
 from vpr_core.training.train import train_encoder
 
-torch.set_num_threads(1)
 options = json.loads(sys.argv[1])
 recipe = Recipe.from_json(options.pop("recipe"))
 
@@ -157,9 +154,7 @@ def make_case(toy: dict[str, Path], teacher: Path, toy_recipe: MakeRecipe) -> Ca
 def torchrun(count: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local_addr", "127.0.0.1",
                "--nproc_per_node", str(count), *map(str, arguments)]  # fmt: skip
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def assert_equal(found: dict[str, Any], expected: dict[str, Any], *names: str) -> None:

@@ -25,7 +25,6 @@ import torch
 from vpr_core.training.recipe import Recipe
 from vpr_core.training.train import train_encoder
 
-torch.set_num_threads(1)
 options = json.loads(sys.argv[1])
 recipe = Recipe.from_json(options.pop("recipe"))
 
