@@ -91,7 +91,7 @@ def test_the_report_as_a_file(runs: list[Path], lidar_bundle: Path, tmp_path: Pa
 def test_one_way_of_evaluation_at_a_time(lidar_bundle: Path, options: tuple[str, ...], given: str) -> None:
     result = evaluate(lidar_bundle, *options)
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    words = f"error: evaluate takes --database with --queries, or --runs alone; given: {given}"
+    words = f"error: evaluate takes --database or --map with --queries, or --runs alone; given: {given}"
     assert result.stderr.strip().endswith(words), result.stderr
 
 
