@@ -8,8 +8,10 @@ from typing import Any, Literal, get_args
 
 from vpr_core.data.cloud_augmentation import CloudAugmentation
 from vpr_core.errors import RecipeError
+from vpr_core.models.encoder import Aggregator
 from vpr_core.models.structvpr import Normalize
 from vpr_core.models.voxel_grid import CloudGrid
+from vpr_core.training.aggregation import check_aggregator
 from vpr_core.training.positives import Positives, check_positives
 from vpr_core.training.structvpr import Mining, check_recipe
 
@@ -118,8 +120,10 @@ class Recipe:
         width_factor: adafusion's image branch alone has so many times its published number of channels.
         attention_gradient: adafusion's branches learn from its weights too, as its paper says and its code does not.
         grid: what adafusion takes of a cloud, in place of voxel_size_m and max_range_m.
-        dim: width of the descriptor, in a teacher of its image half; null keeps the backbone's own, for lidar the
-            last of planes. A fused adafusion always has 256.
+        dim: width of the descriptor, in a teacher of its image half; null keeps the backbone's own (of netvlad that
+            times clusters), for lidar the last of planes. A fused adafusion always has 256.
+        aggregator: of minkloc's camera network, what makes a descriptor of the backbone's map: gem, max or netvlad.
+        clusters: of netvlad, how many; they begin at those of local features of the training images.
         pretrained: start the image branch from ImageNet weights.
         normalize: unit-length descriptors in training; retrieval compares unit descriptors in any case.
         image_height: network input [px]; the width follows from the camera's aspect.
@@ -211,6 +215,8 @@ class Recipe:
     normalize_levels: Normalize = "levels"
     mining: Mining = "batch_hard"
     segmentation_weight: float = 1.0
+    aggregator: Aggregator = "gem"
+    clusters: int = 64
 
     def __post_init__(self) -> None:
         if self.batch_size < 4 or self.batch_size % 2:
@@ -241,6 +247,7 @@ class Recipe:
             )
         check_recipe(self)
         check_positives(self)
+        check_aggregator(self)
 
     def _check_length(self) -> None:
         if self.steps < 0 or (self.epochs is not None and self.epochs < 0):
@@ -318,6 +325,7 @@ _SINCE = {
         *("positives", "fov_deg", "fov_reach_m", "fov_overlap"),
         *("batch_limit", "batch_growth", "batch_grows_below", "split_batch", "precision", "epochs", "decay_at"),
         *("class_table", "label_encoding", "normalize_levels", "mining", "segmentation_weight"),
+        *("aggregator", "clusters"),
     )
 }
 

@@ -53,7 +53,7 @@ def test_structvpr_s_rows_are_those_of_the_paper(plan: Any) -> None:
     tables = paper_of(plan)
     assert bool(tables) == (plan.path.stem not in ("structvpr_table1", "structvpr_figure6"))
     for figures in tables.values():
-        ours = {"RGB"} if plan.path.stem == "structvpr_table2" else set[str]()
+        ours = {"GeM", "RGB"} if plan.path.stem == "structvpr_table2" else set[str]()
         assert {row.title for row in plan.rows} - ours == {row for _, row in figures}
     for cell in cells_of([plan], "town_labels", [3]):
         assert {network.recipe.seed for network in (cell.network, *cell.network.after)} == {3}
