@@ -15,8 +15,9 @@ from vpr_core.experiments.networks import Network, comparison, read_recipe
 from vpr_core.experiments.paper import paper_of
 from vpr_core.experiments.plans import Data, choose, data_of, read_plan, read_plans
 from vpr_core.experiments.tables import read_rows
+from vpr_core.training.distillation import Distillation
 from vpr_core.training.objective import Distiller
-from vpr_core.training.recipe import Distillation, as_json
+from vpr_core.training.recipe import as_json
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "config" / "tables"
