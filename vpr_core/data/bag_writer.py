@@ -277,6 +277,11 @@ class BagWriter:
             raise BagError(f"cannot write the bag {self.path}: {error.strerror or error}") from error
 
 
+def is_common(kind: str) -> bool:
+    """Whether a bag can be written of this type without being told its definition."""
+    return kind in _TYPES.fielddefs
+
+
 def _types_with(definitions: Mapping[str, str]) -> Typestore:
     types = get_typestore(Stores.ROS2_HUMBLE)
     found: dict[str, Any] = {}
