@@ -41,7 +41,7 @@ def define(command: ArgumentParser) -> None:
         help=f"CSV file to write; {TABLE} by default, with --quick trust.csv beside the report",
     )  # fmt: skip
     command.add_argument(
-        "--verify_every", type=PositiveInt, default=2, help="verify one of so many LiDAR frames: this takes the longest"
+        "--verify_every", type=PositiveInt, default=3, help="verify one of so many LiDAR frames: this takes the longest"
     )
     command.add_argument(
         "--workers", type=PositiveInt | None, default=None, help="processes at once; one a core by default"

@@ -36,7 +36,7 @@ def measure_trust(
     work: Path,
     table: Path,
     *,
-    verify_every: int = 2,
+    verify_every: int = 3,
     workers: int = 1,
     bar: bool = True,
 ) -> Trust:

@@ -33,6 +33,8 @@ from vpr_core.types import Pose
 
 ELSEWHERE = "other towns"
 """Drives through towns that the map has nothing of."""
+FITTED = "fitted.json"
+"""In a map's folder: the key of what its filter was fitted by."""
 KIDNAPPED = ("noon", "night", "rain")
 """Conditions whose drives are cut, where they are tested."""
 
@@ -106,11 +108,10 @@ def measure(workplaces: Sequence[Workplace], *, workers: int, bar: bool = True) 
     """The results of each sensor and town; those that are there already are not made again."""
     missing = [(place, town) for place in workplaces for town in place.towns if _stored(place, town.name) is None]
     tasks: dict[str, Task] = {}
-    for place in dict.fromkeys(place for place, _ in missing):
-        for town in place.towns[:-1]:
-            tasks[_name(place, town, "fit")] = Task(_fit, (place, town))
     for place, town in missing:
-        after = (_name(place, lender(place, town), "fit"), *([_name(place, town, "fit")] if town.off_map else []))
+        fitted = [lender(place, town), *([town] if town.off_map else [])]
+        tasks |= {_name(place, of, "fit"): Task(_fit, (place, of)) for of in fitted}
+        after = tuple(_name(place, of, "fit") for of in fitted)
         tasks[_name(place, town, "measure")] = Task(_measure, (place, town), after)
     run_tasks(tasks, workers=workers, unit="step", description="measure", bar=bar and bool(tasks))
     found = {}
@@ -141,11 +142,15 @@ def _stored(place: Workplace, name: str) -> Results | None:
 
 
 def _fit(place: Workplace, town: TrustTown, progress: Progress) -> None:
-    """The map of an ordinary town, and the filter's observation model by its drive at dusk."""
+    """The map of an ordinary town, and the filter's observation model by its drive at dusk, where they lack."""
     cv2.setNumThreads(1)
+    made = place.map(town.name) / FITTED
+    if made.is_file() and json.loads(made.read_text()) == place.key:
+        return
     step = _steps(progress, len(Frames.load(town.database)) + len(CHOICES))
     _make_map(place, town, step)
     fit_filter_of_drive(place.bundle, place.map(town.name), town.fitted[FILTER_FITTED], progress=lambda _: step())
+    write_json(made, place.key)
 
 
 def _make_map(place: Workplace, town: TrustTown, step: Callable[[], None]) -> None:
