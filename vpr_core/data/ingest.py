@@ -88,7 +88,7 @@ def ingest(
             found = scan(reader, topics, progress, max_speed_mps, gnss_origin)
             lost_ns: list[int] = []
             plan = _plan(found, topics, options, lost_ns)
-            writer = FrameWriter(folder, tuple(topics.sensors), found.drops)
+            writer = FrameWriter(folder, tuple(topics.sensors), found.drops, found.irregular)
             extract(reader, topics, plan, writer, found.drops, progress)
             frames = writer.frames(plan)
             if not frames:
