@@ -94,14 +94,18 @@ def run(quick: bool) -> list[dict[str, object]]:
     """A row for each figure, a column for each sensor; nothing where ROS 2 is not there."""
     if importlib.util.find_spec("rclpy") is None or importlib.util.find_spec("vpr_distill_msgs") is None:
         return []
+    return soak(30.0, 10) if quick else soak(600.0, 100)
+
+
+def soak(seconds: float, repeat: int) -> list[dict[str, object]]:
+    """repeat: recognitions measured alone. Raises LiveError where a localizer ends or does not answer any more."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bag = _kitti(folder / "bag") if KITTI.is_dir() else _town(folder / "bag")
         frames = ingest(bag, folder / "frames", keyframe_m=0.0, pose_topic="/odom")
-        sensors = [_prepare(modality, bag, frames, folder, 10 if quick else 100) for modality in TOPICS]
+        sensors = [_prepare(modality, bag, frames, folder, repeat) for modality in TOPICS]
         busy = sum(RATES_HZ[one.modality] * np.median(one.alone_ms) / 1e3 for one in sensors)
         pace = min(1.0, round(LOAD * (os.cpu_count() or 1) / busy, 2))
-        seconds = 30.0 if quick else 600.0
         with Graph(folder / "live") as graph:
             _drive(graph, sensors, pace, seconds)
     drive = "KITTI drive 0001" if KITTI.is_dir() else "town"
