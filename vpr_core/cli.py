@@ -36,6 +36,7 @@ from vpr_core.commands import (
     tables,
     train,
     train_teacher,
+    trust,
     weigh,
 )
 from vpr_core.errors import VprError
@@ -60,6 +61,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "salience": salience,
     "tables": tables,
+    "trust": trust,
     "demo": demo,
 }
 DESCRIPTION = """Place recognition with one sensor: from recorded drives to a place map and live matches.
@@ -85,6 +87,7 @@ Each command reads folders and leaves a folder that the next one checks:
   evaluate       bundle, database and query frames   -> recall
   salience       checkpoints, frames                 -> where a descriptor looks
   tables         recipes                             -> what distillation gives, over seeds and towns
+  trust          bundles                             -> how far they may be believed, in fresh towns
   demo           all of it, with a live ROS 2 node   -> demo/report.html
 """
 

@@ -158,12 +158,18 @@ def read_checked(folder: Path, stored_name: str, error: type[VprError], made_by:
 
 @contextmanager
 def folder_in_the_making(
-    target: Path, error: type[VprError], marker: str, overwrite: bool = False, work: str | None = None
+    target: Path,
+    error: type[VprError],
+    marker: str,
+    overwrite: bool = False,
+    work: str | None = None,
+    keeps_errors: bool = False,
 ) -> Iterator[Path]:
     """A hidden folder beside `target` that takes its place when the block ends well and is removed when it does not.
 
     work: names what is being made, for work that can be taken up again. What a kill or an interrupt left of the same
     work is then handed out as it is; a VprError, which would come again, and a full disk remove it.
+    keeps_errors: they do not either, where something is in it: for work that can go on when its cause is mended.
     Raises `error` where `target` exists and is not empty, unless `overwrite`; and then only a folder that holds the
     file `marker` is replaced, so that a slip of the hand does not cost somebody their data.
     """
@@ -177,7 +183,8 @@ def folder_in_the_making(
     try:
         yield partial
     except BaseException as stopped:
-        if work is None or isinstance(stopped, (VprError, OSError)):
+        in_vain = isinstance(stopped, (VprError, OSError)) and not (keeps_errors and _has_begun(partial))
+        if work is None or in_vain:
             shutil.rmtree(partial, ignore_errors=True)
         raise
     (partial / _WORK).unlink(missing_ok=True)
@@ -196,6 +203,10 @@ def _partial(target: Path, work: str | None) -> Path:
     if work is not None:
         write_atomic(partial / _WORK, work.encode())
     return partial
+
+
+def _has_begun(partial: Path) -> bool:
+    return any(path.name != _WORK for path in partial.iterdir())
 
 
 def restore(target: Path) -> None:

@@ -72,7 +72,7 @@ class AnchoredPoses:
         self._orders = {name: StampOrder(name, drops, irregular) for name in self._names}
         self._poses: dict[str, dict[int, Pose]] = {name: {} for name in self._names}
         self._used = 0
-        self.map_frame = ""
+        self.map_frame = self.base_frame = ""
 
     @property
     def card(self) -> dict[str, Any]:
@@ -87,6 +87,8 @@ class AnchoredPoses:
             self._poses[topic][stamp_ns] = pose
             if topic == self._names[0]:
                 self.map_frame = self.map_frame or message.header.frame_id
+            else:
+                self.base_frame = self.base_frame or getattr(message, "child_frame_id", "").lstrip("/")
 
     def track(self) -> AnchoredTrack:
         believed, odometry = self._names
