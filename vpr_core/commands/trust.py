@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from vpr_core.commands.options import file_ending
 
@@ -41,11 +41,15 @@ def define(command: ArgumentParser) -> None:
         help=f"CSV file to write; {TABLE} by default, with --quick trust.csv beside the report",
     )  # fmt: skip
     command.add_argument(
-        "--verify_every", type=PositiveInt, default=3, help="verify one of so many LiDAR frames: this takes the longest"
+        "--verify_every",
+        type=NonNegativeInt,
+        default=5,
+        help="verify one of so many LiDAR frames, which takes the longest; 0 verifies none",
     )
     command.add_argument(
         "--workers", type=PositiveInt | None, default=None, help="processes at once; one a core by default"
     )
+    command.add_argument("--measure", type=bool, default=True, help="false: print what was measured, and no more")
     command.add_argument("--quick", type=bool, default=False, help="short drives, few conditions")
 
 
@@ -65,6 +69,7 @@ def run(options: dict[str, Any]) -> None:
         options["work"],
         options["out"] or (quick_table if options["quick"] else TABLE),
         verify_every=options["verify_every"],
+        only_stored=not options["measure"],
         workers=options["workers"] or len(os.sched_getaffinity(0)),
     )
     print(found.text())

@@ -10,7 +10,7 @@ from vpr_core.errors import BundleError
 from vpr_core.experiments.trust_checks import Check, checks, checks_text, strict_precision
 from vpr_core.experiments.trust_drives import TrustPlan, make_drives
 from vpr_core.experiments.trust_figures import Row, printed, rows_of, write_rows
-from vpr_core.experiments.trust_measure import Workplace, measure
+from vpr_core.experiments.trust_measure import Workplace, measure, results_of
 from vpr_core.experiments.trust_report import write_trust_report
 from vpr_core.retrieval.bundle import Bundle
 
@@ -36,7 +36,8 @@ def measure_trust(
     work: Path,
     table: Path,
     *,
-    verify_every: int = 3,
+    verify_every: int = 5,
+    only_stored: bool = False,
     workers: int = 1,
     bar: bool = True,
 ) -> Trust:
@@ -44,18 +45,22 @@ def measure_trust(
 
     Goes on where it was stopped: drives that are there are not drawn again, and results not made again unless bundle,
     plan or the code that makes them changed. verify_every: of so many LiDAR frames one is verified, which is the slow
-    part. Raises BundleError for two bundles of one sensor, and what drives, maps and calibration raise.
+    part; 0 verifies none. only_stored: nothing is drawn or measured, and what lacks counts as not measured. Raises
+    BundleError for two bundles of one sensor, and what drives, maps and calibration raise.
     """
     folder = work / plan.name
     loaded = {path: Bundle.load(path) for path in bundles}
     hashes = {bundle.modality: bundle.hash for bundle in loaded.values()}
     if len(hashes) < len(bundles):
         raise BundleError(f"{' and '.join(map(str, bundles))} are of one sensor, expected one bundle of each")
-    make_drives(plan, folder, workers=workers, bar=bar)
+    if not only_stored:
+        make_drives(plan, folder, workers=workers, bar=bar)
     places = [
         Workplace(plan, folder, path, bundle.hash, bundle.modality, verify_every) for path, bundle in loaded.items()
     ]
-    found = measure(places, workers=workers, bar=bar)
+    if not only_stored:
+        measure(places, workers=workers, bar=bar)
+    found = results_of(places)
     rows = rows_of(found, plan.name, hashes)
     write_rows(table, rows)
     lines = checks(rows)

@@ -19,7 +19,8 @@ from vpr_core.experiments.trust_runs import Church, Cut, churches, cuts
 from vpr_core.files import sha256_bytes, sha256_json, write_json
 from vpr_core.parallel import Progress, Task, run_tasks
 from vpr_core.retrieval.bundle import Bundle
-from vpr_core.retrieval.calibrating import ValidationDrive, calibrate
+from vpr_core.retrieval.calibrating import calibrate
+from vpr_core.retrieval.checking import check_drive
 from vpr_core.retrieval.filter import PlaceFilter
 from vpr_core.retrieval.filter_fit import CHOICES, fit_filter_of_drive
 from vpr_core.retrieval.mapping import build_map, describe
@@ -27,6 +28,7 @@ from vpr_core.retrieval.observation_model import ObservationModel
 from vpr_core.retrieval.place_clouds import CloudOptions, store_clouds
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.retrieval.validation import ValidationDrive
 from vpr_core.retrieval.verify_lidar import LidarVerifier
 from vpr_core.synthetic.lidar import Lidar
 from vpr_core.types import Pose
@@ -74,11 +76,16 @@ class Workplace:
     bundle_hash: str
     sensor: str
     verify_every: int
+    """0 verifies nothing."""
 
     @property
     def key(self) -> str:
         """Names what results depend on: bundle, plan, and the code that makes and judges them."""
-        return sha256_json([self.bundle_hash, asdict(self.plan), self.verify_every, code_hash()])[:16]
+        return sha256_json([self.bundle_hash, asdict(self.plan), code_hash()])[:16]
+
+    @property
+    def verifies(self) -> bool:
+        return self.sensor == "lidar" and self.verify_every > 0
 
     @property
     def frames(self) -> Path:
@@ -104,23 +111,47 @@ def code_hash() -> str:
     return sha256_json([[path.name, sha256_bytes(path.read_bytes())] for path in sources if path.name not in report])
 
 
-def measure(workplaces: Sequence[Workplace], *, workers: int, bar: bool = True) -> dict[tuple[str, str], Results]:
-    """The results of each sensor and town; those that are there already are not made again."""
-    missing = [(place, town) for place in workplaces for town in place.towns if _stored(place, town.name) is None]
+def measure(workplaces: Sequence[Workplace], *, workers: int, bar: bool = True) -> None:
+    """Make the results of each sensor and town that are not there yet."""
     tasks: dict[str, Task] = {}
-    for place, town in missing:
-        fitted = [lender(place, town), *([town] if town.off_map else [])]
-        tasks |= {_name(place, of, "fit"): Task(_fit, (place, of)) for of in fitted}
-        after = tuple(_name(place, of, "fit") for of in fitted)
-        tasks[_name(place, town, "measure")] = Task(_measure, (place, town), after)
-    run_tasks(tasks, workers=workers, unit="step", description="measure", bar=bar and bool(tasks))
-    found = {}
     for place in workplaces:
         for town in place.towns:
-            results = _stored(place, town.name)
-            assert results, town.name
-            found[place.sensor, town.name] = results
+            tasks |= _tasks(place, town)
+    run_tasks(tasks, workers=workers, unit="step", description="measure", bar=bar and bool(tasks))
+
+
+def results_of(workplaces: Sequence[Workplace]) -> dict[tuple[str, str], Results]:
+    """By sensor and town, of what was measured."""
+    found: dict[tuple[str, str], Results] = {}
+    for place in workplaces:
+        for town in place.towns:
+            parts = [stored(place, name) for name in (town.name, verified_name(place, town))]
+            if present := [part for part in parts if part]:
+                found[place.sensor, town.name] = Results(
+                    [one for part in present for one in part.outcomes],
+                    [one for part in present for one in part.cuts],
+                    [one for part in present for one in part.churches],
+                )
     return found
+
+
+def _tasks(place: Workplace, town: TrustTown) -> dict[str, Task]:
+    """What a town still needs, by name."""
+    tasks: dict[str, Task] = {}
+    names = {what: f"{what} {place.bundle_hash} {town.name}" for what in ("measure", "verify")}
+    if stored(place, town.name) is None:
+        fitted = [lender(place, town), *([town] if town.off_map else [])]
+        fits = {f"fit {place.bundle_hash} {of.name}": Task(fit_town, (place, of)) for of in fitted}
+        tasks |= {**fits, names["measure"]: Task(measure_town, (place, town), tuple(fits))}
+    if place.verifies and stored(place, verified_name(place, town)) is None:
+        after = (names["measure"],) if names["measure"] in tasks else ()
+        tasks[names["verify"]] = Task(verify_town, (place, town), after)
+    return tasks
+
+
+def verified_name(place: Workplace, town: TrustTown) -> str:
+    """Of the results of a town whose frames were verified."""
+    return f"{town.name} verified {place.verify_every}"
 
 
 def lender(place: Workplace, town: TrustTown) -> TrustTown:
@@ -128,11 +159,7 @@ def lender(place: Workplace, town: TrustTown) -> TrustTown:
     return place.plan.town(place.frames, neighbours(place.plan.towns, town.number)[0])
 
 
-def _name(place: Workplace, town: TrustTown, what: str) -> str:
-    return f"{what} {place.bundle_hash} {town.name}"
-
-
-def _stored(place: Workplace, name: str) -> Results | None:
+def stored(place: Workplace, name: str) -> Results | None:
     """Results that were made with this key; None where there are none."""
     try:
         values = json.loads(place.results(name).read_text())
@@ -141,7 +168,7 @@ def _stored(place: Workplace, name: str) -> Results | None:
         return None
 
 
-def _fit(place: Workplace, town: TrustTown, progress: Progress) -> None:
+def fit_town(place: Workplace, town: TrustTown, progress: Progress) -> None:
     """The map of an ordinary town, and the filter's observation model by its drive at dusk, where they lack."""
     cv2.setNumThreads(1)
     made = place.map(town.name) / FITTED
@@ -180,13 +207,13 @@ def _steps(progress: Progress, total: int) -> Callable[[], None]:
     return step
 
 
-def _measure(place: Workplace, town: TrustTown, progress: Progress) -> None:
+def measure_town(place: Workplace, town: TrustTown, progress: Progress) -> None:
+    """Frames alone and along odometry, the robot that is carried, and the way to the church."""
     cv2.setNumThreads(1)
     elsewhere = _elsewhere(place, town)
     drives = [*town.tested.values(), *([town.off_map] if town.off_map else []), *elsewhere]
     counts = [len(Frames.load(drive)) for drive in drives]
-    verified = sum(-(-count // place.verify_every) for count in counts) if place.sensor == "lidar" else 0
-    step = _steps(progress, sum(counts) + verified)
+    step = _steps(progress, sum(counts))
     if not town.off_map:
         _make_map(place, town, lambda: None)
     _calibrate(place, town)
@@ -194,27 +221,44 @@ def _measure(place: Workplace, town: TrustTown, progress: Progress) -> None:
     results = Results([], [], [])
     for condition, drive in town.tested.items():
         seen = look(judge.recognizer, drive, step=step)
-        results.outcomes.extend(_modes(judge, seen, condition, place, step))
+        results.outcomes.extend(_modes(judge, seen, condition))
         if town.off_map is None:
             results.churches.extend(churches(judge, seen, condition, place.plan.church_m))
         elif condition in KIDNAPPED:
             results.cuts.extend(cuts(judge, seen, condition))
     if town.off_map:
         seen = look(judge.recognizer, town.off_map, step=step)
-        results.outcomes.extend(_modes(judge, seen, OFF_MAP, place, step))
+        results.outcomes.extend(_modes(judge, seen, OFF_MAP))
     for drive in elsewhere:
         seen = look(judge.recognizer, drive, is_elsewhere=True, step=step)
-        results.outcomes.extend(_modes(judge, seen, ELSEWHERE, place, step))
-    path = place.results(town.name)
+        results.outcomes.extend(_modes(judge, seen, ELSEWHERE))
+    _store(place, town.name, results)
+
+
+def _store(place: Workplace, name: str, results: Results) -> None:
+    path = place.results(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"key": place.key, **results.to_json()})
 
 
-def _modes(judge: Judge, seen: Seen, condition: str, place: Workplace, step: Callable[[], None]) -> list[Outcome]:
-    is_ordinary = judge.town.startswith("town")
-    single = judge.single(seen, condition)
-    verified = [judge.verified(seen, single, place.verify_every, step)] if judge.verifier else []
-    return [single, *verified, *(judge.filtered(seen, condition, begin) for begin in _begins(seen, is_ordinary))]
+def verify_town(place: Workplace, town: TrustTown, progress: Progress) -> None:
+    """Frames alone whose candidates are registered; the map is calibrated anew, with what registering tells."""
+    cv2.setNumThreads(1)
+    drives = [*town.tested.items(), *([(OFF_MAP, town.off_map)] if town.off_map else [])]
+    elsewhere, fitted = _elsewhere(place, town), _fitted(place, town)
+    folders = [*(drive for _, drive in drives), *elsewhere, *(drive for drive, _ in fitted)]
+    step = _steps(progress, sum(-(-len(Frames.load(drive)) // place.verify_every) for drive in folders))
+    _calibrate(place, town, step)
+    judge = _judge(place, town)
+    found = [judge.verified(drive, condition, place.verify_every, step=step) for condition, drive in drives]
+    for drive in elsewhere:
+        found.append(judge.verified(drive, ELSEWHERE, place.verify_every, is_elsewhere=True, step=step))
+    _store(place, verified_name(place, town), Results(found, [], []))
+
+
+def _modes(judge: Judge, seen: Seen, condition: str) -> list[Outcome]:
+    begins = _begins(seen, judge.town.startswith("town"))
+    return [judge.single(seen, condition), *(judge.filtered(seen, condition, begin) for begin in begins)]
 
 
 def _begins(seen: Seen, is_ordinary: bool) -> list[int]:
@@ -231,21 +275,29 @@ def _elsewhere(place: Workplace, town: TrustTown) -> list[Path]:
     return [drive for other in others for drive in place.plan.town(place.frames, other).tested.values()]
 
 
-def _calibrate(place: Workplace, town: TrustTown) -> None:
-    """As `vpr-distill calibrate` does, with the town's own fitted drives and the lender's at dusk as one elsewhere."""
+def _fitted(place: Workplace, town: TrustTown) -> list[tuple[Path, bool]]:
+    """Drives to calibrate on, and whether they are on the map: the town's own, and the lender's at dusk elsewhere."""
+    return [*((drive, True) for drive in town.fitted.values()), (lender(place, town).fitted[FILTER_FITTED], False)]
+
+
+def _calibrate(place: Workplace, town: TrustTown, step: Callable[[], None] | None = None) -> None:
+    """As `vpr-distill calibrate` does; with `step`, called for each frame that is registered, for `verify` too."""
     bundle, folder = Bundle.load(place.bundle), place.map(town.name)
-    drives = [(Frames.load(drive), True) for drive in town.fitted.values()]
-    drives.append((Frames.load(lender(place, town).fitted[FILTER_FITTED]), False))
-    described = [
-        ValidationDrive(describe(bundle, drive), drive.positions_m if on_map else None) for drive, on_map in drives
-    ]
     places = PlaceMap.load(folder, bundle.hash, bundle.modality)
-    calibrate(places, described, RADIUS_M)[0].save(folder, {})
+    verifier = LidarVerifier.load(folder) if step else None
+    drives = []
+    for path, on_map in _fitted(place, town):
+        drive = Frames.load(path)
+        described, checks = describe(bundle, drive), None
+        if verifier and step:
+            checks = check_drive(verifier, places, drive, described, place.verify_every, lambda _: step())
+        drives.append(ValidationDrive(described, drive.positions_m if on_map else None, checks))
+    calibrate(places, drives, RADIUS_M)[0].save(folder, {})
 
 
 def _judge(place: Workplace, town: TrustTown) -> Judge:
     folder, other = place.map(town.name), place.map(lender(place, town).name)
     recognizer = PlaceRecognizer.load(place.bundle, folder, target_precision=TARGET, threads=1)
     model = ObservationModel.load(other, PlaceMap.load(other).hash)
-    verifier = LidarVerifier.load(folder) if place.sensor == "lidar" else None
+    verifier = LidarVerifier.load(folder) if place.verifies else None
     return Judge(town.name, place.sensor, recognizer, PlaceFilter(recognizer.place_map, model), verifier)

@@ -4,7 +4,8 @@ candidates are verified, and the frames so far along odometry."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from scipy.spatial import cKDTree
 from vpr_core.data.frames import Frames
 from vpr_core.experiments.trust_drives import read_odometry
 from vpr_core.retrieval.filter import Estimate, PlaceFilter
-from vpr_core.retrieval.gate import SAME_PLACE_M, with_verification
+from vpr_core.retrieval.gate import SAME_PLACE_M
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.sequence import SequenceRecognizer
 from vpr_core.retrieval.verify_lidar import LidarVerifier
@@ -72,7 +73,6 @@ def _array(value: Any, name: str) -> Any:
 class Seen:
     """A drive that a recognizer answered, frame by frame."""
 
-    folder: Path
     recognitions: list[Recognition]
     odometry: list[Pose]
     """T_odom_base of each frame."""
@@ -87,16 +87,28 @@ class Seen:
         return np.hypot(*(found.reshape(-1, 2) - self.positions_m).T) <= RADIUS_M
 
 
-def look(recognizer: PlaceRecognizer, folder: Path, *, is_elsewhere: bool = False, step: Step | None = None) -> Seen:
-    """Every frame of a drive through the recognizer, as the node calls it; raises FramesError and InputError."""
+def look(
+    recognizer: PlaceRecognizer, folder: Path, *, is_elsewhere: bool = False, every: int = 1, step: Step | None = None
+) -> Seen:
+    """Each `every`-th frame of a drive through the recognizer, as the node calls it.
+
+    Raises FramesError and InputError.
+    """
     drive = Frames.load(folder)
     observation = drive.image if recognizer.modality == "camera" else drive.cloud
     recognitions = []
-    for index, frame in enumerate(drive.frames):
-        recognitions.append(recognizer.recognize(observation(index), frame.stamp_ns))
+    for index in range(0, len(drive), every):
+        recognitions.append(recognizer.recognize(observation(index), drive.frames[index].stamp_ns))
         if step:
             step()
-    return Seen(folder, recognitions, read_odometry(folder), None if is_elsewhere else drive.positions_m[:, :2])
+    positions_m = None if is_elsewhere else drive.positions_m[::every, :2]
+    return Seen(recognitions, read_odometry(folder)[::every], positions_m)
+
+
+def _clouds(folder: Path, every: int) -> list[Callable[[], np.ndarray]]:
+    """Reads each `every`-th cloud of a drive where it is asked for."""
+    drive = Frames.load(folder)
+    return [partial(drive.cloud, index) for index in range(0, len(drive), every)]
 
 
 @dataclass(frozen=True)
@@ -110,33 +122,43 @@ class Judge:
     verifier: LidarVerifier | None
 
     def single(self, seen: Seen, condition: str) -> Outcome:
-        best = [recognition.matches[0] for recognition in seen.recognitions]
+        strict = [self._is_strict(recognition) for recognition in seen.recognitions]
+        return self._of_frames(seen, condition, SINGLE, seen.recognitions, strict)
+
+    def _of_frames(
+        self, seen: Seen, condition: str, mode: str, answers: Sequence[Recognition], strict: Sequence[bool]
+    ) -> Outcome:
+        """Judged by the match that is believed, or the first."""
+        best = [answer.accepted or answer.matches[0] for answer in answers]
         return Outcome(
-            self.town, self.sensor, condition, SINGLE,
+            self.town, self.sensor, condition, mode,
             on_map=self._on_map(seen),
             right=seen.right([match.pose for match in best]),
             probability=np.array([match.probability for match in best], float),
             accepted=np.array([match.accepted for match in best], bool),
-            strict=np.array([self._is_strict(recognition) for recognition in seen.recognitions], bool),
+            strict=np.array(strict, bool),
             ambiguous=np.array([match.reason.name.lower() == AMBIGUOUS for match in best], bool),
         )  # fmt: skip
 
-    def verified(self, seen: Seen, single: Outcome, every: int, step: Step | None = None) -> Outcome:
-        """Of every so many frames: what is accepted is accepted still where a candidate's cloud confirms it."""
+    def verified(
+        self, folder: Path, condition: str, every: int, *, is_elsewhere: bool = False, step: Step | None = None
+    ) -> Outcome:
+        """Of every so many frames of a drive, whose candidates are registered as the localizer does with `verify`."""
         assert self.verifier
-        drive, rows = Frames.load(seen.folder), range(0, len(seen.recognitions), every)
-        confirmed = np.zeros(len(rows), bool)
-        for number, row in enumerate(rows):
-            recognition = seen.recognitions[row]
-            if recognition.accepted:
-                found = self.verifier.verify(drive.cloud(row), recognition).verified
-                checked = with_verification(recognition, found.T_map_base if found else None)
-                confirmed[number] = checked.accepted is not None
+        seen = look(self.recognizer, folder, is_elsewhere=is_elsewhere, every=every)
+        strictly = replace(self.recognizer, target_precision=STRICT)
+        answers, strict = [], []
+        for cloud, recognition in zip(_clouds(folder, every), seen.recognitions, strict=True):
+            if self.recognizer.could_accept(recognition):
+                found = self.verifier.verify(cloud(), recognition)
+                answers.append(self.recognizer.checked(recognition, found))
+                strict.append(strictly.checked(recognition, found).accepted is not None)
+            else:
+                answers.append(recognition)
+                strict.append(False)
             if step:
                 step()
-        kept = {name: getattr(single, name)[::every] for name in ("on_map", "right", "probability", "ambiguous")}
-        accepted = {name: getattr(single, name)[::every] & confirmed for name in ("accepted", "strict")}
-        return Outcome(self.town, self.sensor, single.condition, VERIFIED, **kept, **accepted)
+        return self._of_frames(seen, condition, VERIFIED, answers, strict)
 
     def filtered(self, seen: Seen, condition: str, begin: int = 0) -> Outcome:
         """Along odometry, from the frame `begin` on."""

@@ -22,13 +22,14 @@ from vpr_core.experiments.trust_figures import COLUMNS, Row, pooled, reliability
 from vpr_core.experiments.trust_outcomes import FILTERED, SINGLE, VERIFIED, Judge, Outcome, Seen, look
 from vpr_core.experiments.trust_runs import carried
 from vpr_core.retrieval.bundle import Bundle
-from vpr_core.retrieval.calibrating import ValidationDrive, calibrate
+from vpr_core.retrieval.calibrating import calibrate
 from vpr_core.retrieval.filter import PlaceFilter
 from vpr_core.retrieval.mapping import build_map, describe
 from vpr_core.retrieval.observation_model import ObservationModel
 from vpr_core.retrieval.place_clouds import CloudOptions, store_clouds
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.retrieval.validation import ValidationDrive
 from vpr_core.retrieval.verify_lidar import LidarVerifier
 from vpr_core.synthetic.lidar import Lidar
 from vpr_core.types import POSE_COLUMNS, Pose, Recognition
@@ -189,7 +190,7 @@ def test_a_tenth_of_the_frames_is_off_the_map() -> None:
 def test_a_carried_robot_notices_nothing_by_odometry_and_time() -> None:
     odometry = [Pose.from_xy_yaw(2.0 * index, 0.0, 0.1 * index) for index in range(8)]
     recognitions = [Recognition(10**9 * index**2, (), np.zeros(1, np.float32)) for index in range(8)]
-    seen = Seen(Path(), recognitions, odometry, None)
+    seen = Seen(recognitions, odometry, None)
     found, poses = carried(seen, np.array([2, 3, 6, 7]))
     assert [one.stamp_ns // 10**9 for one in found] == [4, 9, 9 + 36 - 25, 20 + 49 - 36]
     driven = [3, 6, 7]
@@ -213,9 +214,8 @@ def test_what_is_verified_was_accepted_before(drives: dict[str, Path], tmp_path:
     recognizer = PlaceRecognizer.load(LIDAR, tmp_path / "map", target_precision=0.9)
     places_along = PlaceFilter(recognizer.place_map, ObservationModel(0.0, 20.0, 1.0))
     judge = Judge("town 3", "lidar", recognizer, places_along, LidarVerifier.load(tmp_path / "map"))
-    seen = look(recognizer, folder)
-    single = judge.single(seen, "night")
-    verified = judge.verified(seen, single, 8)
+    single = judge.single(look(recognizer, folder), "night")
+    verified = judge.verified(folder, "night", 8)
     assert len(verified.accepted) == -(-len(frames) // 8) and single.accepted[::8].any()
     assert not (verified.accepted & ~single.accepted[::8]).any()
     assert verified.accepted.sum() >= 0.5 * (single.accepted & single.right)[::8].sum()
