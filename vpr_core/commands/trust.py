@@ -22,8 +22,8 @@ def define(command: ArgumentParser) -> None:
     dusk, in fog and winter to calibrate; and through streets off the map. Maps, `calibrate` and `fit-filter` are made
     as for a robot, nothing from a drive that is tested with: the filter and what calibration knows of being elsewhere
     come from the next town's drive at dusk, and the tested drives of the town after it are off the map too. Measured
-    are single frames, single frames of the LiDAR whose accepted match is verified against the places' clouds, and
-    frames along drifting odometry; then a robot that is carried elsewhere, and a town of like houses with one church.
+    are single frames, single frames of the LiDAR whose candidates are verified against the places' clouds, and frames
+    along drifting odometry; then a robot that is carried elsewhere, and a town of like houses with one church.
 
     Prints tables and, for each line of what is asked of such a localizer, whether it is met and with which figure;
     writes a CSV file and a report with reliability diagrams. docs/trust.md says what the columns mean. All of it takes

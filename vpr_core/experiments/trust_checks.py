@@ -8,7 +8,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from vpr_core.experiments.town import OPPOSITE
 from vpr_core.experiments.trust_drives import OFF_MAP
 from vpr_core.experiments.trust_figures import BESIDE, CHURCH, KIDNAP, Row, pooled
 from vpr_core.experiments.trust_measure import ELSEWHERE
@@ -95,7 +97,8 @@ def strict_precision(rows: Sequence[Row]) -> Iterator[str]:
     for sensor, mode, chosen in _each(rows, _is_driven):
         accepted, wrong = (sum(getattr(row, name) for row in chosen) for name in ("strict_accepted", "strict_wrong"))
         share = f", precision {1 - wrong / accepted:.4f}" if accepted else ""
-        yield f"at {100 * STRICT:g} %: {sensor}, {mode}: {accepted} accepted, {wrong} wrong{share}"
+        figure = f"{accepted} accepted, {wrong} wrong{share}" if chosen else "not measured"
+        yield f"at {100 * STRICT:g} %: {sensor}, {mode}: {figure}"
 
 
 def noon_recall(rows: Sequence[Row]) -> Iterator[Check]:
@@ -141,7 +144,7 @@ def _of_drives(
     sensor: str,
     mode: str,
     found: Sequence[tuple[bool, float, Row]],
-    worst: Callable[..., tuple[bool, float, Row]],
+    worst: Callable[..., Any],
     named: str,
 ) -> Check:
     if not found:
@@ -150,6 +153,10 @@ def _of_drives(
     _, value, row = worst(found, key=lambda one: one[1])
     mean = statistics.fmean(one[1] for one in found)
     figure = f"{reached} of {len(found)} drives, mean {mean:.3f}, {named} {value:.3f} ({row.town}, {row.condition})"
+    ahead = [one for one in found if one[2].condition != OPPOSITE]
+    if 0 < len(ahead) < len(found):
+        reached_ahead = sum(is_met for is_met, _, _ in ahead)
+        figure += f"; the map's way {reached_ahead} of {len(ahead)}, {named} {worst(one[1] for one in ahead):.3f}"
     return Check(line, sensor, mode, reached == len(found), figure)
 
 

@@ -33,9 +33,7 @@ def write_trust_report(path: Path, rows: Sequence[Row], found: Found, lines: Seq
     return write_report(path, "Trust", summary, [section for section in sections if _has_content(section)], headline)
 
 
-CHECKS_TEXT = (
-    "What issue 7 asks of a localizer that a vehicle can trust, in its first three lines of what is done when."
-)
+CHECKS_TEXT = "What is asked of a localizer that a vehicle can trust, each with what was measured."
 DRIVES_TEXT = (
     f"Right is within {RADIUS_M:g} m. Recall is of the frames that have a place in the map; AUROC and expected "
     "calibration error are of the drive's frames and, as a tenth of all, frames off the map."

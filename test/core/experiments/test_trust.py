@@ -133,6 +133,9 @@ def test_the_worst_drive_decides_over_auroc_and_calibration_error() -> None:
     rows = [row("noon", auroc=0.9, ece=0.01), row("night", auroc=0.8, ece=0.05), row("rain", auroc=None, ece=0.02)]
     assert line(rows, "AUROC").is_met and line(rows, "calibration error").is_met
     assert line(rows, "AUROC").figure == "2 of 2 drives, mean 0.850, lowest 0.800 (town 7, night)"
+    turned = [*rows, row("opposite", auroc=0.5, ece=0.4)]
+    assert line(turned, "AUROC").figure.endswith("lowest 0.500 (town 7, opposite); the map's way 2 of 2, lowest 0.800")
+    assert not line(turned, "AUROC").is_met
     worse = [*rows, row("night", town="town 9", auroc=0.79, ece=0.06)]
     assert line(worse, "AUROC").figure == "2 of 3 drives, mean 0.830, lowest 0.790 (town 9, night)"
     assert not line(worse, "AUROC").is_met and not line(worse, "calibration error").is_met
