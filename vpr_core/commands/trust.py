@@ -50,6 +50,7 @@ def define(command: ArgumentParser) -> None:
         "--workers", type=PositiveInt | None, default=None, help="processes at once; one a core by default"
     )
     command.add_argument("--measure", type=bool, default=True, help="false: print what was measured, and no more")
+    command.add_argument("--again", type=bool, default=False, help="measure anew on the drives that are there")
     command.add_argument("--quick", type=bool, default=False, help="short drives, few conditions")
 
 
@@ -70,6 +71,7 @@ def run(options: dict[str, Any]) -> None:
         options["out"] or (quick_table if options["quick"] else TABLE),
         verify_every=options["verify_every"],
         only_stored=not options["measure"],
+        again=options["again"],
         workers=options["workers"] or len(os.sched_getaffinity(0)),
     )
     print(found.text())

@@ -10,7 +10,7 @@ from vpr_core.errors import BundleError
 from vpr_core.experiments.trust_checks import Check, checks, checks_text, strict_precision
 from vpr_core.experiments.trust_drives import TrustPlan, make_drives
 from vpr_core.experiments.trust_figures import Row, printed, rows_of, write_rows
-from vpr_core.experiments.trust_measure import Workplace, measure, results_of
+from vpr_core.experiments.trust_measure import Workplace, by_other_code, forget, measure, results_of
 from vpr_core.experiments.trust_report import write_trust_report
 from vpr_core.retrieval.bundle import Bundle
 
@@ -21,13 +21,20 @@ class Trust:
 
     rows: list[Row]
     checks: list[Check]
+    by_other_code: list[str]
+    """Results that stem from a run with other code than this."""
     table: Path
     report: Path
 
     def text(self) -> str:
         """Tables, the figures at 99.9 %, and the checks."""
         strict = "\n".join(strict_precision(self.rows))
-        return f"{printed(self.rows)}\n\n{strict}\n\n{checks_text(self.checks)}"
+        text = f"{printed(self.rows)}\n\n{strict}\n\n{checks_text(self.checks)}"
+        if self.by_other_code:
+            text += (
+                f"\nmeasured before the code was changed: {', '.join(self.by_other_code)}; --again true repeats them"
+            )
+        return text
 
 
 def measure_trust(
@@ -38,13 +45,14 @@ def measure_trust(
     *,
     verify_every: int = 5,
     only_stored: bool = False,
+    again: bool = False,
     workers: int = 1,
     bar: bool = True,
 ) -> Trust:
     """Draw the plan's drives into `work` where they lack, measure each bundle on them, and write table and report.
 
-    Goes on where it was stopped: drives that are there are not drawn again, and results not made again unless bundle,
-    plan or the code that makes them changed. verify_every: of so many LiDAR frames one is verified, which is the slow
+    Goes on where it was stopped: drives that are there are not drawn again, and results not made again unless bundle
+    or plan are others or `again` asks for it. verify_every: of so many LiDAR frames one is verified, which is the slow
     part; 0 verifies none. only_stored: nothing is drawn or measured, and what lacks counts as not measured. Raises
     BundleError for two bundles of one sensor, and what drives, maps and calibration raise.
     """
@@ -58,6 +66,8 @@ def measure_trust(
     places = [
         Workplace(plan, folder, path, bundle.hash, bundle.modality, verify_every) for path, bundle in loaded.items()
     ]
+    if again:
+        forget(places)
     if not only_stored:
         measure(places, workers=workers, bar=bar)
     found = results_of(places)
@@ -68,4 +78,4 @@ def measure_trust(
     named = ", ".join(f"{path.resolve().name} ({bundle.hash})" for path, bundle in loaded.items())
     summary = f"Towns {towns}, drives {plan.name}, each with its map at noon. Bundles: {named}."
     report = write_trust_report(folder / "trust.html", rows, found, lines, summary)
-    return Trust(rows, lines, table, report)
+    return Trust(rows, lines, by_other_code(places), table, report)

@@ -48,10 +48,13 @@ class Results:
     outcomes: list[Outcome]
     cuts: list[Cut]
     churches: list[Church]
+    code: str = ""
+    """`code_hash` of the sources that made them."""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "outcomes": [outcome.to_json() for outcome in self.outcomes],
+            "code": code_hash(),
             "cuts": [asdict(cut) for cut in self.cuts],
             "churches": [asdict(church) for church in self.churches],
         }
@@ -62,6 +65,7 @@ class Results:
             [Outcome.from_json(value) for value in values["outcomes"]],
             [Cut(**value) for value in values["cuts"]],
             [Church(**value) for value in values["churches"]],
+            values["code"],
         )
 
 
@@ -80,8 +84,8 @@ class Workplace:
 
     @property
     def key(self) -> str:
-        """Names what results depend on: bundle, plan, and the code that makes and judges them."""
-        return sha256_json([self.bundle_hash, asdict(self.plan), code_hash()])[:16]
+        """Names what results are of: bundle and plan."""
+        return sha256_json([self.bundle_hash, asdict(self.plan)])[:16]
 
     @property
     def verifies(self) -> bool:
@@ -104,11 +108,32 @@ class Workplace:
 
 
 def code_hash() -> str:
-    """Of the sources that maps, calibrations, filters and this measurement are made by."""
+    """Of the sources that maps, calibrations, filters and this measurement are made by, kept with each result."""
     root = Path(vpr_core.__file__).parent
     sources = sorted([*root.glob("retrieval/*.py"), *root.glob("experiments/trust_*.py")])
     report = {"trust_figures.py", "trust_checks.py", "trust_report.py"}
-    return sha256_json([[path.name, sha256_bytes(path.read_bytes())] for path in sources if path.name not in report])
+    of_each = [[path.name, sha256_bytes(path.read_bytes())] for path in sources if path.name not in report]
+    return sha256_json(of_each)[:12]
+
+
+def forget(workplaces: Sequence[Workplace]) -> None:
+    """Remove results, and what filters were fitted by, so that all is measured again."""
+    for place in workplaces:
+        for town in place.towns:
+            place.results(town.name).unlink(missing_ok=True)
+            place.results(verified_name(place, town)).unlink(missing_ok=True)
+            (place.map(town.name) / FITTED).unlink(missing_ok=True)
+
+
+def by_other_code(workplaces: Sequence[Workplace]) -> list[str]:
+    """Results that the code as it is now did not make, "lidar town 7"."""
+    code, found = code_hash(), []
+    for place in workplaces:
+        for name in [name for town in place.towns for name in (town.name, verified_name(place, town))]:
+            results = stored(place, name)
+            if results and results.code != code:
+                found.append(f"{place.sensor} {name}")
+    return found
 
 
 def measure(workplaces: Sequence[Workplace], *, workers: int, bar: bool = True) -> None:
