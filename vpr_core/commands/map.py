@@ -32,9 +32,9 @@ def run(options: dict[str, Any]) -> None:
     from vpr_core.retrieval.mapping import build_map
     from vpr_core.retrieval.place_features import FILE, store_features
 
+    check_output_folder(options["out"])
     drive = Frames.load(options["frames"])
     clouds = cloud_options(options, drive.card)
-    check_output_folder(options["out"])
     features = options.pop("features")
     if features:
         load_features(features)  # what is absent shows before the long part
