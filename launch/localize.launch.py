@@ -4,12 +4,23 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 
-from vpr_distill_ros.launch_arguments import Argument, declare_node, declare_parameters, flag, node, rviz, share, text
+from vpr_distill_ros.launch_arguments import (
+    Argument,
+    declare_node,
+    declare_parameters,
+    files_of,
+    flag,
+    node,
+    rviz,
+    share,
+    text,
+)
 
 CONFIG = share(__file__) / "config"
 ARGUMENTS = {
     "modality": Argument("sensor to recognise places by, camera or lidar: that of the bundle"),
     "bundle": Argument("folder of the model, written by `vpr-distill export`"),
+    "base_frame": Argument("the vehicle's frame, on which /tf_static tells where the sensors are"),
     "map": Argument("folder of the place map, written by `vpr-distill map` or by the node map_builder"),
     "image_topic": Argument("topic of the camera, Image or CompressedImage; read with modality camera"),
     "cloud_topic": Argument("topic of the LiDAR, PointCloud2; read with modality lidar"),
@@ -22,13 +33,18 @@ def generate_launch_description() -> LaunchDescription:
     arguments = [
         *declare_parameters(ARGUMENTS),
         *declare_node(CONFIG / "nodes" / "localizer.yaml"),
+        DeclareLaunchArgument(
+            "adapter",
+            default_value="",
+            description="who is given poses: nav2, rtabmap, slam_toolbox; empty: nobody",
+        ),
         DeclareLaunchArgument("rviz", default_value="false", description="start RViz with config/rviz/localize.rviz"),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
 
 
 def _start(context: LaunchContext) -> list[Node]:
-    nodes = [node(context, "localizer", ARGUMENTS)]
+    nodes = [node(context, "localizer", ARGUMENTS, overlays=files_of(context, "adapter", CONFIG / "adapters"))]
     if flag(context, "rviz"):
         nodes.append(rviz(CONFIG / "rviz" / "localize.rviz", text(context, "use_sim_time").lower() == "true"))
     return nodes

@@ -31,6 +31,7 @@ from vpr_distill_ros.markers import Drawing
 from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode, since
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
+from vpr_distill_ros.transforms import VehicleFrames
 
 if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
     from vpr_core.retrieval.verify_lidar import LidarVerifier
@@ -58,6 +59,7 @@ class Localizer(SensorNode):
         self._last_estimate: Estimate | None = None
         parameters.declare(self)
         self._sensor = sensor(parameters.read(self))
+        self._vehicle = VehicleFrames(self, "")
         self._create_interfaces()
 
     def _create_interfaces(self) -> None:
@@ -82,6 +84,8 @@ class Localizer(SensorNode):
         recognizer = load_recognizer(values)
         self._verifier = load_verifier(values, recognizer, values.map)
         following = self._follow_on(recognizer, values, values.map)
+        self._vehicle.close()
+        self._vehicle = VehicleFrames(self, values.base_frame, listen=values.verify)
         self._handover = Handover(self, values, recognizer.map_frame)
         self._recognizer, self._following = recognizer, following
         self._loaded_map = values.map
@@ -120,6 +124,7 @@ class Localizer(SensorNode):
     def _unload(self) -> None:
         with self._recognizer_lock:
             self._recognizer = self._verifier = self._following = None
+        self._vehicle.close()
         if self._handover is not None:
             self._handover.close()
             self._handover = None
@@ -144,6 +149,7 @@ class Localizer(SensorNode):
     def _recognize(self, message: Any, top_k: int) -> Answer:
         started_s = time.perf_counter()
         observation = self._sensor.to_array(message)
+        T_base_sensor = self._vehicle.of_sensor(message.header) if self._verifier else None
         stamp_ns = stamp_to_ns(message.header.stamp)
         target = self.get_parameter("target_precision").value or None
         with self._recognizer_lock:
@@ -154,7 +160,7 @@ class Localizer(SensorNode):
             recognition = recognizer.recognize(observation, stamp_ns, top_k)
             # The filter may believe what one frame alone does not.
             verifier = self._verifier if recognition.accepted or self._filters else None
-            verification = verifier.verify(observation, recognition) if verifier else None
+            verification = verifier.verify(observation, recognition, T_base_sensor) if verifier else None
         if verification is not None:
             verified = verification.verified
             recognition = with_verification(recognition, verified.T_map_base if verified else None)
@@ -200,8 +206,9 @@ class Localizer(SensorNode):
         following, handover = self._following, self._handover
         if following is None or handover is None:
             return
-        self._odometry_s = time.monotonic()
         try:
+            message = self._vehicle.of_odometry(message)
+            self._odometry_s = time.monotonic()
             following.add_odometry(message)
             handover.broadcast(message)
         except InputError as error:
@@ -311,7 +318,7 @@ class Localizer(SensorNode):
             last_estimate=self._last_estimate,
             odometry_topic=values.odometry_topic,
             odometry_age_s=since(self._odometry_s),
-            odometry_complaint=self._complaint(values.odometry_topic),
+            odometry_complaint=self._complaint(values.odometry_topic) or self._vehicle.complaint,
         )
         stamp = self.get_clock().now().to_msg()
         name = f"{self.get_fully_qualified_name().lstrip('/')}: place recognition"
@@ -328,6 +335,7 @@ class Localizer(SensorNode):
             "places": str(recognizer.num_places),
             "calibrated": "no" if recognizer.calibration is None else "yes",
             "filter": "on" if self._filters else "off",
+            "sensor": self._vehicle.sensor,
             "answers_agree": "yes" if handover.agreeing else "no",
             "initial_pose": handover.initial_pose,
             "odometry_dropped": str(sum(self._odometry_drops.values())),

@@ -164,6 +164,7 @@ def test_every_argument_is_explained(launch_file: Path) -> None:
         ({"autostart": "no"}, "autostart:=no is not understood: expected true or false"),
         ({"use_sim_time": "yes"}, "use_sim_time:=yes is not understood: expected true or false"),
         ({"rviz": "1"}, "rviz:=1 is not understood: expected true or false"),
+        ({"adapter": "amcl"}, "adapter:=amcl is not understood: expected one of nav2, rtabmap, slam_toolbox"),
     ],
 )
 def test_a_word_that_is_no_value_is_refused(given: dict[str, str], said: str) -> None:
@@ -233,6 +234,18 @@ def test_launch_for_real(
     says("active, images from /given")
     names = ("top_k", "image_topic", "bundle", "use_sim_time", "stale_s", "autostart")
     assert values(probe, f"{namespace}/localizer", *names) == [3, "/given", str(bundle), True, 3.0, True]
+
+
+def test_an_adapter_lies_over_the_parameter_file_and_below_the_arguments() -> None:
+    pytest.importorskip("launch_ros")
+    from launch import LaunchContext
+
+    given = {"adapter": "rtabmap", "params_file": str(SHIPPED), "base_frame": "cart"}
+    (made,) = described(LAUNCH_FILE, **given, namespace="", log_level="info")
+    # launch_ros keeps its parameters to itself until it starts the process.
+    paths = [str(part) for part in made._Node__parameters]
+    assert len(paths) == 3 and str(ROOT / "config" / "adapters" / "rtabmap.yaml") in paths[1]
+    assert LaunchContext().perform_substitution(made._Node__parameters[2]["base_frame"].value) == "cart"
 
 
 def test_the_map_builder_is_launched_for_real(
