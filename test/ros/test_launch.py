@@ -236,16 +236,17 @@ def test_launch_for_real(
     assert values(probe, f"{namespace}/localizer", *names) == [3, "/given", str(bundle), True, 3.0, True]
 
 
-def test_an_adapter_lies_over_the_parameter_file_and_below_the_arguments() -> None:
-    pytest.importorskip("launch_ros")
-    from launch import LaunchContext
-
-    given = {"adapter": "rtabmap", "params_file": str(SHIPPED), "base_frame": "cart"}
-    (made,) = described(LAUNCH_FILE, **given, namespace="", log_level="info")
-    # launch_ros keeps its parameters to itself until it starts the process.
-    paths = [str(part) for part in made._Node__parameters]
-    assert len(paths) == 3 and str(ROOT / "config" / "adapters" / "rtabmap.yaml") in paths[1]
-    assert LaunchContext().perform_substitution(made._Node__parameters[2]["base_frame"].value) == "cart"
+def test_an_adapter_lies_over_the_parameter_file_and_below_the_arguments(
+    launch: Callable[..., Any], probe: Any, namespace: str, bundle: Path, place_map: Path, tmp_path: Path
+) -> None:
+    parameters = tmp_path / "mine.yaml"
+    parameters.write_text("/**:\n  ros__parameters:\n    filter: false\n    odometry_topic: /from_file\n")
+    given = {"bundle": bundle, "map": place_map, "namespace": namespace, "params_file": parameters,
+             "adapter": "rtabmap", "base_frame": "cart"}  # fmt: skip
+    launch(LAUNCH_FILE, *[f"{name}:={value}" for name, value in given.items()])("active, images from")
+    names = ("odometry_topic", "global_pose_topic", "base_frame", "filter")
+    found = values(probe, f"{namespace}/localizer", *names)
+    assert found == ["/odom", "/rtabmap/global_pose", "cart", False]
 
 
 def test_the_map_builder_is_launched_for_real(
