@@ -24,6 +24,7 @@ from vpr_core.commands import (
     export,
     fit_filter,
     ingest,
+    loops,
     map,
     map_edit,
     prepare,
@@ -55,6 +56,7 @@ COMMANDS = {
     "fit-filter": fit_filter,
     "calibrate": calibrate,
     "query": query,
+    "loops": loops,
     "evaluate": evaluate,
     "salience": salience,
     "tables": tables,
@@ -79,6 +81,7 @@ Each command reads folders and leaves a folder that the next one checks:
   fit-filter     bundle, place map, frames           -> how far `query --filter` believes what it sees
   calibrate      bundle, place map, frames           -> probabilities in the map
   query          bundle, place map, bag              -> matches (JSON lines)
+  loops          bundle, frames                      -> closures of the drive with its own past
   evaluate       bundle, database and query frames   -> recall
   salience       checkpoints, frames                 -> where a descriptor looks
   tables         recipes                             -> what distillation gives, over seeds and towns
