@@ -88,6 +88,7 @@ class LoopMode:
         self._posed: PosedFrames[Frame] = PosedFrames(_MAX_JUMP_M, self._deliver, lambda _, error: ends.drop(error))
         self._lock = threading.Lock()
         self._query_pose = node.create_publisher(PoseStamped, "~/query_pose", 10)
+        self._thinned = 0
         self._forget_drawn()
 
     def close(self) -> None:
@@ -172,6 +173,7 @@ class LoopMode:
             self._ends.skip()
             return None
         self.last = answer
+        self._tell_of_memory()
         self._publish(answer, pose, item, (time.perf_counter() - started_s) * 1e3)
         return answer
 
@@ -186,6 +188,13 @@ class LoopMode:
         )
         self._ends.candidates(conversions.candidates_to_message(answer.recognition.matches, header.stamp, frame))
         self._draw(answer, pose, header.stamp, frame)
+
+    def _tell_of_memory(self) -> None:
+        past = self.closer.past
+        if past.thinned > self._thinned:
+            text = f"memory_mib is full: {past.thinned - self._thinned} places were thinned out, {len(past)} are left"
+            self._node.get_logger().warning(f"{text}, the oldest at twice the distance")
+            self._thinned = past.thinned
 
     # Drawing
 

@@ -197,7 +197,8 @@ def declare(node: Node) -> None:
               constraints=UNCONFIGURED)),
         ("agreement_needed", 3,
          count("with odometry_topic: so many of the last agreement_of answers have to agree, once the way between them "
-               "is taken out, before an initial pose or map -> odom is sent", 1, 100)),
+               "is taken out, before an initial pose or map -> odom is sent; in mode loop_closure before a closure is "
+               "accepted", 1, 100)),
         ("agreement_of", 5, count("how many answers agreement_needed is of, itself at most this", 1, 100)),
         ("initialpose_topic", "",
          text("topic on which a pose is sent once when answers agree, such as /initialpose, for Nav2; empty: none. "
