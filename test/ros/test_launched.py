@@ -95,10 +95,10 @@ def included(name: str, **arguments: object) -> GroupAction:
 @pytest.mark.launch_test
 def generate_test_description() -> LaunchDescription:
     profile = str(ROOT / "config" / "dds" / "localhost_large_messages.xml")
-    humble = os.environ.get("ROS_DISTRO") == "humble"
-    only_here = {"ROS_LOCALHOST_ONLY": "1"} if humble else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    profiles = dict.fromkeys(("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"), profile)
-    os.environ.update({"ROS_DOMAIN_ID": str(DOMAIN), **profiles, **only_here})
+    distro = os.environ.get("ROS_DISTRO")
+    only_here = {"ROS_LOCALHOST_ONLY": "1"} if distro == "humble" else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    library = "FASTRTPS" if distro in ("humble", "jazzy") else "FASTDDS"
+    os.environ.update({"ROS_DOMAIN_ID": str(DOMAIN), f"{library}_DEFAULT_PROFILES_FILE": profile, **only_here})
     bag, files = prepared(Path(FOLDER.name))
     localizers = [
         included("localize", namespace=f"/{modality}", modality=modality, bundle=BUNDLES[modality],
