@@ -29,7 +29,7 @@ import rclpy  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from geometry_msgs.msg import PoseWithCovarianceStamped  # noqa: E402
 from launch import LaunchDescription  # noqa: E402
-from launch.actions import GroupAction, IncludeLaunchDescription  # noqa: E402
+from launch.actions import GroupAction, IncludeLaunchDescription, SetLaunchConfiguration  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
@@ -106,7 +106,9 @@ def generate_test_description() -> LaunchDescription:
         for modality, file in files.items()
     ]  # fmt: skip
     replay = included("replay", bag=bag, loop="true", wait_for_subscribers_s=PATIENCE_S)
-    return LaunchDescription([*localizers, replay, launch_testing.actions.ReadyToTest()])
+    # By default launch kills what has not ended after 10 s, which on a busy machine a network at work may not have.
+    patience = SetLaunchConfiguration("sigterm_timeout", str(PATIENCE_S))
+    return LaunchDescription([patience, *localizers, replay, launch_testing.actions.ReadyToTest()])
 
 
 class TestDrive(unittest.TestCase):
