@@ -8,7 +8,8 @@ maps of the drive itself.
 sent = received + lost in DDS, and received = answered + superseded by a newer one + dropped. `behind` is how many newer
 frames had been sent when an answer came: where frames queued up it would grow without end. `alone` is the same call of
 the recognizer without ROS, before the nodes run; `in the node` is that call there; `to a match` is from just before
-publishing until the match is back here. Memory is resident, its slope taken after the first quarter.
+publishing until the match is back here. Memory is resident, its slope taken after the first quarter; 30 s are all
+warm-up.
 """
 
 from __future__ import annotations
@@ -46,7 +47,6 @@ TO_ARRAY = {"camera": image_from_message, "lidar": cloud_from_message}
 LOAD = 0.5
 """Of all processors' time, what both recognizers may take; the rest is for DDS, decoding and this process."""
 MEMORY_PERIOD_S = 2.0
-_PATIENCE_S = 120.0
 
 
 @dataclass
@@ -94,14 +94,18 @@ def run(quick: bool) -> list[dict[str, object]]:
     """A row for each figure, a column for each sensor; nothing where ROS 2 is not there."""
     if importlib.util.find_spec("rclpy") is None or importlib.util.find_spec("vpr_distill_msgs") is None:
         return []
+    return soak(30.0, 10) if quick else soak(600.0, 100)
+
+
+def soak(seconds: float, repeat: int) -> list[dict[str, object]]:
+    """repeat: recognitions measured alone. Raises LiveError where a localizer ends or does not answer any more."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bag = _kitti(folder / "bag") if KITTI.is_dir() else _town(folder / "bag")
         frames = ingest(bag, folder / "frames", keyframe_m=0.0, pose_topic="/odom")
-        sensors = [_prepare(modality, bag, frames, folder, 10 if quick else 100) for modality in TOPICS]
+        sensors = [_prepare(modality, bag, frames, folder, repeat) for modality in TOPICS]
         busy = sum(RATES_HZ[one.modality] * np.median(one.alone_ms) / 1e3 for one in sensors)
         pace = min(1.0, round(LOAD * (os.cpu_count() or 1) / busy, 2))
-        seconds = 30.0 if quick else 600.0
         with Graph(folder / "live") as graph:
             _drive(graph, sensors, pace, seconds)
     drive = "KITTI drive 0001" if KITTI.is_dir() else "town"
@@ -165,7 +169,7 @@ def _drive(graph: Graph, sensors: list[Sensor], pace: float, seconds: float) -> 
                 for one in sensors:
                     one.memory_mib.append((now_s - began_s, _resident_mib(processes[one.modality])))
                 bar.update(round(now_s - began_s) - bar.n)
-        graph.wait_until(lambda: all(one.is_settled for one in sensors), "the last answers", _PATIENCE_S)
+        graph.wait_until(lambda: all(one.is_settled for one in sensors), "the last answers")
 
 
 def _send(sensors: list[Sensor], publishers: dict[str, Any], pace: float, seconds: float) -> Iterator[float]:

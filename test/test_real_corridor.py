@@ -171,9 +171,9 @@ def test_along_odometry_nothing_wrong_is_accepted(
         graph.start("bag_replay", bag=lap_2, rate=5.0, loop=True, wait_for_subscribers_s=60.0)
         graph.wait_until(lambda: len(first_answers(along)) == len(LAP_2), "an answer to each image", 300.0)
     counts = {}
-    for name, path in (("alone", alone), ("along", along)):
+    for name, path in (("alone", alone), ("along odometry", along)):
         told = {
-            number: record["filtered"] if name == "along" else record["matches"][0]
+            number: record["filtered"] if path == along else record["matches"][0]
             for number, record in first_answers(path).items()
         }
         right = {number: answer["place_id"] + LAP_1[0] in truth[number] for number, answer in told.items()}
@@ -181,8 +181,8 @@ def test_along_odometry_nothing_wrong_is_accepted(
         counts[name] = (sum(right.values()), len(accepted), sum(not right[number] for number in accepted))
     lines = [f"{name} {right} right, {accepted} accepted, {wrong} of them wrong"
              for name, (right, accepted, wrong) in counts.items()]  # fmt: skip
-    figures.append(f"corridor loop over DDS, shipped bundle, {len(LAP_2)} images {lines[0]}; {lines[1]} odometry")
-    assert counts["along"][2] == 0 and counts["along"][0] >= 0.7 * len(LAP_2)
+    figures.append(f"corridor loop over DDS, shipped bundle, {len(LAP_2)} images: {'; '.join(lines)}")
+    assert counts["along odometry"][2] == 0 and counts["along odometry"][0] >= 0.7 * len(LAP_2)
 
 
 def first_answers(path: Path) -> dict[int, dict]:

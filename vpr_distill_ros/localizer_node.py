@@ -16,6 +16,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from vpr_core.data.usable import Watch
 from vpr_core.errors import InputError
 from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.gate import with_verification
@@ -23,12 +24,13 @@ from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.types import Match
 from vpr_distill_ros import conversions, diagnostics, loop_diagnostics, loop_mode, parameters
 from vpr_distill_ros.answer import Answer
+from vpr_distill_ros.counters import since
 from vpr_distill_ros.following import Followed, Following
 from vpr_distill_ros.handover import Handover
 from vpr_distill_ros.interfaces import FilteredPlace, LoadMap, PlaceMatchArray, QueryPlace
 from vpr_distill_ros.loading import acceptance, load_map, load_recognizer, load_sequence, load_verifier, one_line
 from vpr_distill_ros.markers import Drawing
-from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode, since
+from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
 
@@ -157,19 +159,21 @@ class Localizer(SensorNode):
         if isinstance(item, loop_mode.Waiting):
             self._close_loops(item)
             return
-        answer = self._recognize(item.message, self.get_parameter("top_k").value)
+        answer = self._recognize(item.message, self.get_parameter("top_k").value, self._watch)
         self._publish(answer)
         self._frames.process((time.monotonic() - item.arrived_s) * 1e3)
 
     def _close_loops(self, item: loop_mode.Waiting) -> None:
-        answer = item.mode.work(item, self._sensor, self.get_parameter("top_k").value)
+        frame = item.posed.frame
+        observation = self._observe(frame.message, self._watch)
+        answer = item.mode.work(item, observation, self.get_parameter("top_k").value)
         if answer is not None:
             self._last_outcome = "refused" if answer.recognition.accepted is None else "accepted"
-            self._frames.process((time.monotonic() - item.posed.frame.arrived_s) * 1e3)
+            self._frames.process((time.monotonic() - frame.arrived_s) * 1e3)
 
-    def _recognize(self, message: Any, top_k: int) -> Answer:
+    def _recognize(self, message: Any, top_k: int, watch: Watch) -> Answer:
         started_s = time.perf_counter()
-        observation = self._sensor.to_array(message)
+        observation = self._observe(message, watch)
         stamp_ns = stamp_to_ns(message.header.stamp)
         target = self.get_parameter("target_precision").value or None
         with self._recognizer_lock:
@@ -256,7 +260,9 @@ class Localizer(SensorNode):
     def _on_query(self, request: QueryPlace.Request, response: QueryPlace.Response) -> QueryPlace.Response:
         try:
             query = self._query_of(request)
-            answer = self._recognize(query, request.max_candidates or self.get_parameter("top_k").value)
+            # An image that was sent comes of no stream.
+            watch = Watch(patience_s=0.0) if query is request.image else self._watch
+            answer = self._recognize(query, request.max_candidates or self.get_parameter("top_k").value, watch)
         except Exception as error:
             response.message = one_line(error)
             return response
@@ -334,6 +340,8 @@ class Localizer(SensorNode):
             last_outcome=self._last_outcome,
             accepted_age_s=since(self._accepted_s),
             complaint=self._complaint(source.topic),
+            usable_age_s=self._frames.usable_age_s,
+            doubts=self._doubts,
             last_best=self._last_best,
             lost_s=values.lost_s,
             last_estimate=self._last_estimate,

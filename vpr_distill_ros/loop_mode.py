@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+import numpy as np
 from geometry_msgs.msg import PoseArray, PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
@@ -25,7 +26,6 @@ from vpr_distill_ros.parameters import LocalizerParameters
 from vpr_distill_ros.posed_frames import PosedFrame, PosedFrames, add_or_restart
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.sensor_node import Frame
-from vpr_distill_ros.sensors import Sensor
 from vpr_distill_ros.stamps import stamp_to_ns
 
 NAME = "loop_closure"
@@ -161,11 +161,11 @@ class LoopMode:
 
     # Answers
 
-    def work(self, item: Waiting, sensor: Sensor, top_k: int) -> LoopAnswer | None:
-        """Ask and keep; publishes the answer. None where the frame is not needed; raises InputError."""
+    def work(self, item: Waiting, observation: np.ndarray, top_k: int) -> LoopAnswer | None:
+        """Ask by the frame's image or cloud, and keep it; publishes the answer. None where the frame is not needed;
+        raises InputError."""
         started_s = time.perf_counter()
         frame, pose = item.posed.frame, item.posed.pose
-        observation = sensor.to_array(frame.message)
         answer = self.closer.add(observation, frame.stamp_ns, pose, session=item.session, top_k=top_k)
         if answer is None and item.session != self.closer.session:
             raise InputError("the odometry broke before the frame was described", "jump")

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
 
+from vpr_core.data.usable import KINDS
 from vpr_core.retrieval.bundle import MODALITIES
 from vpr_core.retrieval.calibration import DEFAULT_TARGET
 from vpr_core.retrieval.loop_closure import LoopOptions
@@ -52,6 +53,7 @@ class SensorParameters:
     cloud_topic: str
     image_transport: str
     device: str
+    refuse: str
     stale_s: float
 
 
@@ -154,7 +156,13 @@ def sensor_rows(verb: str, map_row: Row) -> list[Row]:
          text("raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage, auto: what the topic's publisher sends",
               constraints=choices["image_transport"])),
         ("device", "cpu", text("where the model runs, and the search", constraints=choices["device"])),
-        ("stale_s", 3.0, number("without an image or cloud for so long [s], /diagnostics says ERROR", 0.1, 3600.0)),
+        ("refuse", " ".join(KINDS),
+         text("what is not worth a query, and is dropped; leave out what shall be taken all the same, such as frozen "
+              "in a simulation without noise; empty takes everything that can be read",
+              constraints=f"any of {' '.join(KINDS)}, with blanks between")),
+        ("stale_s", 3.0,
+         number("without an image or cloud, or one that can be used, for so long [s], /diagnostics says ERROR",
+                0.1, 3600.0)),
         ("diagnostics_period_s", 1.0,
          number("time between two messages on /diagnostics [s]", 0.1, 60.0, read_only=True)),
     ]  # fmt: skip
@@ -273,6 +281,8 @@ def _objection(name: str, value: Any, frozen: frozenset[str]) -> str:
     choices = CHOICES.get(name)
     if choices and value not in choices:
         return f"{name} {value!r} is not supported: expected {' or '.join(choices)}"
+    if name == "refuse" and (unknown := set(value.split()) - set(KINDS)):
+        return f"refuse has {' '.join(sorted(unknown))}: expected any of {' '.join(KINDS)}, with blanks between"
     if name.endswith("_topic"):
         try:
             validate_topic_name(value)
