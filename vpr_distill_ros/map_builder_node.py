@@ -21,14 +21,16 @@ from vpr_core.data.poses import pose_from_message
 from vpr_core.errors import InputError, MapError
 from vpr_core.retrieval.growing_map import GrowingMap
 from vpr_distill_ros import map_diagnostics, map_parameters
+from vpr_distill_ros.counters import since
 from vpr_distill_ros.diagnostics import age, figures, status_message
 from vpr_distill_ros.loading import folder, load_bundle, one_line
 from vpr_distill_ros.posed_frames import PosedFrame, PosedFrames
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.process import logger
-from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode, since
+from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
+from vpr_distill_ros.transforms import VehicleFrames
 
 _ODOMETRY_TYPES = {"nav_msgs/msg/Odometry": Odometry}
 # Half a second of the fastest odometry, for a node that is busy.
@@ -54,6 +56,7 @@ class MapBuilder(SensorNode):
         self._saving: Future[tuple[bool, str]] | None = None
         map_parameters.declare(self)
         self._sensor = sensor(map_parameters.read(self))
+        self._vehicle = VehicleFrames(self, "")
         self._create_interfaces()
 
     def _create_interfaces(self) -> None:
@@ -80,12 +83,15 @@ class MapBuilder(SensorNode):
         )
         self._posed = PosedFrames(values.max_jump_m, self._deliver, lambda _, error: self._drop(error))
         self._sensor = sensor(values)
+        self._vehicle.close()
+        self._vehicle = VehicleFrames(self, values.base_frame)
         self._frame_error = self._save_error = ""
         begins = f"continues {len(growing)} places of" if len(growing) else "begins"
         return f"session {growing.session} {begins} {target}, {self._sensor.sees}s through {self._sensor.converter}"
 
     def _unload(self) -> None:
         self._posed, self._places = None, PoseArray()
+        self._vehicle.close()
         if self._map is not None and not self._map.unsaved:  # what could not be saved is tried once more at the end
             self._map = None
 
@@ -128,6 +134,11 @@ class MapBuilder(SensorNode):
 
     # Frames and odometry
 
+    @property
+    def _patience_s(self) -> float:
+        """None for frames of places apart from each other: where the vehicle has moved, the picture has changed."""
+        return 0.0 if self.get_parameter("keyframe_m").value > 0 else super()._patience_s
+
     def _take(self, frame: Frame) -> None:
         if self._posed is not None:
             self._posed.add_frame(frame)
@@ -139,6 +150,7 @@ class MapBuilder(SensorNode):
         self._odometry_s = time.monotonic()
         lost, went_back = posed.lost, posed.times_clock_went_back
         try:
+            message = self._vehicle.of_odometry(message)
             growing.set_frame(message.header.frame_id)
             self._frame_error = ""
             posed.add_pose(stamp_to_ns(message.header.stamp), pose_from_message(message.pose.pose))
@@ -177,7 +189,7 @@ class MapBuilder(SensorNode):
         growing = self._map
         if growing is None or growing.session != session:
             raise InputError("its session has ended", "deactivated")
-        observation = self._sensor.to_array(posed.frame.message)
+        observation = self._observe(posed.frame.message, self._watch)
         if not growing.add(observation, posed.frame.stamp_ns, posed.pose):
             self._frames.skip()
             return
@@ -249,7 +261,7 @@ class MapBuilder(SensorNode):
             lifecycle=self._stage,
             load_error=self._load_error,
             save_error=self._save_error,
-            odometry_error=self._frame_error or lost,
+            odometry_error=self._vehicle.complaint or self._frame_error or lost,
             sees=source.sees,
             topic=source.topic,
             odometry_topic=values.odometry_topic,
@@ -257,6 +269,8 @@ class MapBuilder(SensorNode):
             odometry_age_s=since(self._odometry_s),
             stale_s=values.stale_s,
             complaint=self._complaint(source.topic),
+            usable_age_s=self._frames.usable_age_s,
+            doubts=self._doubts,
             odometry_complaint=self._complaint(values.odometry_topic),
             last_outcome=self._last_outcome,
             places=len(self._map) if self._map is not None else 0,

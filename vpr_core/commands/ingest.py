@@ -32,7 +32,8 @@ def define(command: ArgumentParser) -> None:
         type=str,
         default=None,
         help="odometry, PoseStamped, PoseWithCovarianceStamped or NavSatFix topic, 'tf:PARENT>CHILD' for poses from "
-        "/tf and /tf_static, or 'none'",
+        "/tf and /tf_static, 'anchored:BELIEVED+ODOMETRY' for odometry held to the poses that a localizer believed in "
+        "(anchored:/localizer/pose+/odom), or 'none'",
     )
     command.add_argument(
         "--gnss_origin",
@@ -40,6 +41,19 @@ def define(command: ArgumentParser) -> None:
         default=None,
         help="LAT,LON or LAT,LON,ALT from which poses of a NavSatFix topic are counted in metres east, north and up; "
         "drives with one origin share a map frame; the first fix by default",
+    )
+    command.add_argument(
+        "--base_frame",
+        type=str,
+        default=None,
+        help="the vehicle's frame, such as base_link, whose poses the frames get and that /tf_static mounts the "
+        "sensors on; by default the frame whose poses come: odometry's child_frame_id, the CHILD of tf:PARENT>CHILD",
+    )
+    command.add_argument(
+        "--camera_info_topic",
+        type=str,
+        default=None,
+        help="camera_info of the camera's intrinsics; the one beside the image topic by default, 'none' leaves it out",
     )
     command.add_argument("--keyframe_m", type=NonNegativeFloat, default=2.0, help="metres between keyframes")
     command.add_argument(

@@ -14,7 +14,7 @@ from vpr_core.data.bag import BagReader, RawMessage
 from vpr_core.data.pose_source import PoseSource, pose_source
 from vpr_core.data.poses import MAX_SPEED_MPS, Track
 from vpr_core.data.stamps import StampOrder
-from vpr_core.data.topics import POSE_TYPES, TF_TYPES, Topics, accepts
+from vpr_core.data.topics import POSE_TYPES, STAMPED_POSE_TYPES, TF_TYPES, Topics, accepts
 from vpr_core.errors import BagError
 from vpr_core.geodesy import GeoPoint
 
@@ -31,6 +31,8 @@ class Scan:
     """Sorted header stamps of "image", "cloud" and "label", as far as there are such topics."""
     track: Track | None = None
     map_frame: str = ""
+    base_frame: str = ""
+    """The frame whose poses the track has; empty where that is not known."""
     poses: dict[str, Any] | None = None
     """How the poses came about, for card.json."""
     drops: Counter[str] = field(default_factory=Counter)
@@ -75,6 +77,7 @@ def scan(
         found.messages[topic] = len(sensor.stamps_ns)
     if poses:
         found.track, found.map_frame, found.poses = poses.track(), poses.map_frame, poses.card
+        found.base_frame = poses.base_frame
         found.messages.update({topic: reader.count([topic]) for topic in topics.pose_topics})
     return found
 
@@ -83,6 +86,8 @@ def _pose_types(reader: BagReader, topics: Topics) -> tuple[str, ...]:
     """What messages of the pose topics have to be."""
     if topics.transform:
         return TF_TYPES
+    if topics.anchored:
+        return STAMPED_POSE_TYPES
     return (reader.require(topics.pose, POSE_TYPES),) if topics.pose else ()
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from vpr_core.models.factory import build_model
+from vpr_core.training.aggregation import aggregator_options, begin_at_clusters
 from vpr_core.training.checkpoint import save_checkpoint
 from vpr_core.training.material import Material
 from vpr_core.training.network_input import EMBEDDING, Augmentation
@@ -38,6 +39,7 @@ def train_encoder(
     teacher: str | Path | None = None,
     cache: str | Path | None = None,
     sample_weights: str | Path | None = None,
+    hard_pairs: str | Path | None = None,
     save_every: int = 0,
     save_within_s: float = 60.0,
     diagnose_every: int = 0,
@@ -58,6 +60,7 @@ def train_encoder(
         its descriptors, see `teacher_descriptors`.
     sample_weights: file of `weigh` on the same drives, how much each sample's distillation counts where the method is
         structvpr or one of DistilVPR's; without it all count alike.
+    hard_pairs: file of `hard-pairs` on drives among these: frames that were taken for each other come into one batch.
     save_every: steps between two states written to `out`, from which the same call goes on after a kill; 0: none.
     save_within_s: a state is also written at the end of a step where so much time has passed since the latest [s].
     diagnose_every: steps between two measurements of `gradient_norms` of a student with a teacher; 0: none.
@@ -70,13 +73,14 @@ def train_encoder(
     """
     out = Path(out)
     with processes(device) as group:
-        material = Material.gather(frames, recipe, validation, teacher, cache, group, sample_weights)
+        material = Material.gather(frames, recipe, validation, teacher, cache, group, sample_weights, hard_pairs)
         torch.manual_seed(recipe.seed)
         spec, first_weights = model_spec(recipe)
         model = build_model(spec["name"], **spec["options"] | ({} if weights else first_weights))
         card = material.card() | {"steps": 0, "final_loss": None, "seconds": 0.0}
         if weights:
             card["weights"] = start_from(Path(weights), model, recipe)
+        begin_at_clusters(model, material)
         model = group.prepare(model)
         if recipe.trains:  # an untrained network needs no poses
             run, identity = _begin(model, material), material.identity(card.get("weights", {}).get("sha256"))
@@ -116,7 +120,7 @@ def model_spec(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
     image = {"backbone": recipe.backbone, "pretrained": False}
     first_weights = {"pretrained": recipe.pretrained}
     if recipe.modality == "camera":
-        return {"name": "camera", "options": {"dim": recipe.dim, **image}}, first_weights
+        return {"name": "camera", "options": {"dim": recipe.dim, **image, **aggregator_options(recipe)}}, first_weights
     widths = {"image_dim": recipe.dim, "cloud_dim": recipe.cloud_dim}
     return {"name": "teacher", "options": {**widths, **image, **cloud}}, first_weights
 
