@@ -130,12 +130,11 @@ def test_a_lidar_map_with_clouds_is_calibrated_for_verification(
     store_clouds(folder, frames, CloudOptions(T_base_lidar=Pose((0.0, 0.0, 1.9)), sweep_middle_s=0.05))
     main([*command, "--map", str(folder), "--verify_every", "21"])
     assert "too few frames were registered for `verify`, it takes 50 on the map" in capsys.readouterr().out
-    main([*command, "--map", str(folder), "--verify_every", "1", "--test", str(frames)])
+    main([*command, "--map", str(folder), "--verify_every", "1"])
     shown, count = capsys.readouterr().out, len(Frames.load(frames))
-    assert f"verified, {3 * count} of these frames:" in shown and "frames, verified" in shown
+    assert f"verified, {3 * count} of these frames:" in shown
     stored = json.loads((folder / FILE).read_text())
     assert stored["report"]["verified"]["matches"] == 3 * count
-    assert [row["frames"] for row in stored["report"]["tested"]] == [count, count]
     assert stored["checked"]["best"]["weights"][5] > 0 or stored["report"]["verified"]["auroc"] is None
     assert "Reliability, verified" in (folder / "reliability.html").read_text()
     recognizer = PlaceRecognizer.load(lidar_bundle, folder, target_precision=0.9)

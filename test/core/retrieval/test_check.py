@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vpr_core.evaluation.reliability import checked_row
 from vpr_core.retrieval.calibrating import Validated, ValidationDrive, calibrate, collect
 from vpr_core.retrieval.calibration import Calibration
 from vpr_core.retrieval.check import SAME_PLACE_M, Check
@@ -93,6 +94,8 @@ def test_checks_let_more_be_accepted_and_no_less_be_right(world: Any, fitted: tu
     plain = calibration.accepts(samples.features[:, 0], 0.98) & samples.right[:, 0]
     accepted = calibration.accepts_checked(samples.of_chosen(samples.checked_features), 0.98)[1]
     assert accepted.sum() > 1.2 * plain.sum() > 100 and samples.right_chosen[accepted].mean() >= 0.98
+    row = checked_row("fog, verified", calibration, samples.checked, 0.98)
+    assert (row["frames"], row["accepted"], row["wrong"]) == (300, accepted.sum(), 0)
     elsewhere = collect(world.place_map, [checked(world.elsewhere(600, 5), 5)], RADIUS_M, calibration.exclusion_m)
     taken = calibration.accepts_checked(elsewhere.of_chosen(elsewhere.checked_features), 0.98)[1]
     assert (elsewhere.of_chosen(elsewhere.support)[:, 0] > 0).any() and taken.sum() <= 1
