@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -155,6 +156,11 @@ class Localizer(SensorNode):
 
     # Frames
 
+    @property
+    def _patience_s(self) -> float:
+        """None for places apart from each other: where the vehicle has moved, the picture has changed."""
+        return super()._patience_s if self._loops is None else 0.0
+
     def _take(self, frame: Frame) -> None:
         if self._loops is None:
             super()._take(frame)
@@ -171,8 +177,8 @@ class Localizer(SensorNode):
 
     def _close_loops(self, item: loop_mode.Waiting) -> None:
         frame = item.posed.frame
-        observation = self._observe(frame.message, self._watch)
-        answer = item.mode.work(item, observation, self.get_parameter("top_k").value)
+        observe = partial(self._observe, frame.message, self._watch)
+        answer = item.mode.work(item, observe, self.get_parameter("top_k").value)
         if answer is not None:
             self._last_outcome = "refused" if answer.recognition.accepted is None else "accepted"
             self._frames.process((time.monotonic() - frame.arrived_s) * 1e3)

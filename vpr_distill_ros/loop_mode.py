@@ -161,14 +161,18 @@ class LoopMode:
 
     # Answers
 
-    def work(self, item: Waiting, observation: np.ndarray, top_k: int) -> LoopAnswer | None:
-        """Ask by the frame's image or cloud, and keep it; publishes the answer. None where the frame is not needed;
-        raises InputError."""
+    def work(self, item: Waiting, observe: Callable[[], np.ndarray], top_k: int) -> LoopAnswer | None:
+        """Ask and keep; publishes the answer. None where the frame is not needed; raises InputError.
+
+        observe: makes the image or the cloud of the frame's message, where it is needed.
+        """
         started_s = time.perf_counter()
         frame, pose = item.posed.frame, item.posed.pose
-        answer = self.closer.add(observation, frame.stamp_ns, pose, session=item.session, top_k=top_k)
-        if answer is None and item.session != self.closer.session:
+        if item.session != self.closer.session:
             raise InputError("the odometry broke before the frame was described", "jump")
+        answer = None
+        if self.closer.wants(pose):
+            answer = self.closer.add(observe(), frame.stamp_ns, pose, session=item.session, top_k=top_k)
         if answer is None:
             self._ends.skip()
             return None
