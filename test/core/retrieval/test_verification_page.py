@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from vpr_core.retrieval.fit import COUNTS_AGAINST
-from vpr_core.retrieval.registration import APART_M, APART_RAD, RegistrationOptions, Verdict
+from vpr_core.retrieval.registration import RegistrationOptions, Verdict
+from vpr_core.retrieval.rigid import APART_M, APART_RAD
 
 PAGE = (Path(__file__).parents[3] / "docs" / "verification.md").read_text()
 
