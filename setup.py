@@ -42,6 +42,7 @@ setup(
             "bag_replay = vpr_distill_ros.bag_replay:main",
             "map_builder = vpr_distill_ros.map_builder:main",
             "match_recorder = vpr_distill_ros.match_recorder:main",
+            "snapshot_recorder = vpr_distill_ros.snapshot_recorder:main",
             "vpr-distill = vpr_core.cli:main",
         ],
     },

@@ -4,7 +4,17 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 
-from vpr_distill_ros.launch_arguments import Argument, declare_node, declare_parameters, flag, node, rviz, share, text
+from vpr_distill_ros.launch_arguments import (
+    PACKAGE,
+    Argument,
+    declare_node,
+    declare_parameters,
+    flag,
+    node,
+    rviz,
+    share,
+    text,
+)
 
 CONFIG = share(__file__) / "config"
 ARGUMENTS = {
@@ -22,6 +32,12 @@ def generate_launch_description() -> LaunchDescription:
     arguments = [
         *declare_parameters(ARGUMENTS),
         *declare_node(CONFIG / "nodes" / "localizer.yaml"),
+        DeclareLaunchArgument(
+            "snapshots",
+            default_value="",
+            description="folder for bags of what the localizer refuses, for `vpr-distill hard-pairs`; what they hold "
+            "is in config/nodes/snapshot_recorder.yaml [none]",
+        ),
         DeclareLaunchArgument("rviz", default_value="false", description="start RViz with config/rviz/localize.rviz"),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
@@ -29,6 +45,20 @@ def generate_launch_description() -> LaunchDescription:
 
 def _start(context: LaunchContext) -> list[Node]:
     nodes = [node(context, "localizer", ARGUMENTS)]
+    if snapshots := text(context, "snapshots"):
+        nodes.append(_snapshot_recorder(context, snapshots))
     if flag(context, "rviz"):
         nodes.append(rviz(CONFIG / "rviz" / "localize.rviz", text(context, "use_sim_time").lower() == "true"))
     return nodes
+
+
+def _snapshot_recorder(context: LaunchContext, out: str) -> Node:
+    """Beside the localizer, with its topics."""
+    given = {"out": out, "use_sim_time": text(context, "use_sim_time").lower() == "true"}
+    return Node(
+        package=PACKAGE,
+        executable="snapshot_recorder",
+        namespace=text(context, "namespace"),
+        parameters=[str(CONFIG / "nodes" / "snapshot_recorder.yaml"), given],
+        output="screen",
+    )

@@ -23,6 +23,7 @@ from vpr_core.commands import (
     evaluate,
     export,
     fit_filter,
+    hard_pairs,
     ingest,
     map,
     map_edit,
@@ -55,6 +56,7 @@ COMMANDS = {
     "fit-filter": fit_filter,
     "calibrate": calibrate,
     "query": query,
+    "hard-pairs": hard_pairs,
     "evaluate": evaluate,
     "salience": salience,
     "tables": tables,
@@ -79,6 +81,7 @@ Each command reads folders and leaves a folder that the next one checks:
   fit-filter     bundle, place map, frames           -> how far `query --filter` believes what it sees
   calibrate      bundle, place map, frames           -> probabilities in the map
   query          bundle, place map, bag              -> matches (JSON lines)
+  hard-pairs     bags of a localizer that was wrong  -> frames and pairs to train on
   evaluate       bundle, database and query frames   -> recall
   salience       checkpoints, frames                 -> where a descriptor looks
   tables         recipes                             -> what distillation gives, over seeds and towns

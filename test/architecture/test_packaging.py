@@ -52,7 +52,9 @@ def version_of(manifest: Path) -> str:
     return ElementTree.parse(manifest).getroot().findtext("version", "")
 
 
-@pytest.mark.parametrize("script", ["localizer", "bag_replay", "map_builder", "match_recorder", "vpr-distill"])
+@pytest.mark.parametrize(
+    "script", ["localizer", "bag_replay", "map_builder", "match_recorder", "snapshot_recorder", "vpr-distill"]
+)
 def test_executables_resolve_to_callables(setup: Any, script: str) -> None:
     declared = dict(re.split(r"\s*=\s*", entry, maxsplit=1) for entry in setup.entry_points["console_scripts"])
     module, function = declared[script].split(":")

@@ -32,7 +32,8 @@ def define(command: ArgumentParser) -> None:
         type=str,
         default=None,
         help="odometry, PoseStamped, PoseWithCovarianceStamped or NavSatFix topic, 'tf:PARENT>CHILD' for poses from "
-        "/tf and /tf_static, or 'none'",
+        "/tf and /tf_static, 'anchored:BELIEVED+ODOMETRY' for odometry held to the poses that a localizer believed in "
+        "(anchored:/localizer/pose+/odom), or 'none'",
     )
     command.add_argument(
         "--gnss_origin",

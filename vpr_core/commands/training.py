@@ -23,6 +23,13 @@ def add_training_options(command: ArgumentParser) -> None:
         help="frames folders kept out of training, on which the best weights and the acceptance threshold are chosen: "
         "first the drive that is the map, then one or more that query it",
     )
+    command.add_argument(
+        "--hard_pairs",
+        type=Path,
+        default=None,
+        help="file of `hard-pairs`: frames that a localizer took for each other come into one batch, so that the "
+        "network learns to tell them apart; the drives that it names are among --frames",
+    )
     command.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     add_device(command, "where the networks run; samples are made on the CPU")
     command.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +21,8 @@ from rosbags.interfaces import (
     QosTime,
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from vpr_core.errors import BagError
 from vpr_core.geodesy import GeoPoint
@@ -48,12 +49,18 @@ class BagWriter:
     nor a kill leaves half a bag there. Messages are logged at their stamp; where a method takes `log_ns`, it may be
     another time. The same calls give the same bytes.
 
+    definitions: text of the .msg file by type name, e.g. {"vpr_distill_msgs/msg/PlaceMatch": "int64 place_id ..."}, of
+    what `raw` shall take and the rosbags Humble type store does not know, and of all that they consist of.
+
     Raises `BagError` where `path` exists and `overwrite` is not set, and where the disk refuses.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, *, overwrite: bool = False, definitions: Mapping[str, str] | None = None
+    ) -> None:
         self.path = Path(path)
         self._overwrite = overwrite
+        self._types = _types_with(definitions) if definitions else _TYPES
         self._workshop = self.path.parent / f".{self.path.name}.partial"
         self._writer: Writer | None = None
         self._connections: dict[str, Connection] = {}
@@ -208,16 +215,27 @@ class BagWriter:
         Raises BagError where the topic already carries another type.
         """
         kind = message.__msgtype__
+        self.raw(topic, kind, bytes(_TYPES.serialize_cdr(message, kind)), log_ns)
+
+    def raw(self, topic: str, kind: str, data: bytes, log_ns: int) -> None:
+        """A message as it came: CDR bytes of a type that the Humble type store or `definitions` know.
+
+        Raises BagError where neither does, and where the topic already carries another type.
+        """
         with self._disk_errors():
-            if topic not in self._connections:
-                offered = (_LATCHED,) if topic == "/tf_static" else ()
-                self._connections[topic] = self._open_writer.add_connection(
-                    topic, kind, typestore=_TYPES, offered_qos_profiles=offered
-                )
-            connection = self._connections[topic]
+            connection = self._connections.get(topic) or self._connect(topic, kind)
             if connection.msgtype != kind:
                 raise BagError(f"{topic} in {self.path} already carries {connection.msgtype}, it cannot take {kind}")
-            self._open_writer.write(connection, log_ns, _TYPES.serialize_cdr(message, kind))
+            self._open_writer.write(connection, log_ns, data)
+
+    def _connect(self, topic: str, kind: str) -> Connection:
+        if kind not in self._types.fielddefs:
+            raise BagError(f"{topic} carries {kind}, whose definition is not known: give it to the writer, or leave it")
+        offered = (_LATCHED,) if topic == "/tf_static" else ()
+        writer = self._open_writer
+        connection = writer.add_connection(topic, kind, typestore=self._types, offered_qos_profiles=offered)
+        self._connections[topic] = connection
+        return connection
 
     @property
     def _open_writer(self) -> Writer:
@@ -257,6 +275,20 @@ class BagWriter:
             yield
         except OSError as error:
             raise BagError(f"cannot write the bag {self.path}: {error.strerror or error}") from error
+
+
+def is_common(kind: str) -> bool:
+    """Whether a bag can be written of this type without being told its definition."""
+    return kind in _TYPES.fielddefs
+
+
+def _types_with(definitions: Mapping[str, str]) -> Typestore:
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    found: dict[str, Any] = {}
+    for name, text in definitions.items():
+        found |= get_types_from_msg(text, name)
+    types.register({name: fields for name, fields in found.items() if name not in types.fielddefs})
+    return types
 
 
 def _message(kind: str, *values: Any) -> Any:

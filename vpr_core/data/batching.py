@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 
 def pair_batches(
-    positives: list[np.ndarray], batch_size: int, rng: np.random.Generator, smallest: int = 4
+    positives: list[np.ndarray],
+    batch_size: int,
+    rng: np.random.Generator,
+    smallest: int = 4,
+    confused: Mapping[int, np.ndarray] = MappingProxyType({}),
 ) -> Iterator[np.ndarray]:
     """One epoch of batches, each a flat array of indices in which 2i and 2i + 1 show one place.
 
     A random frame that was not used yet is drawn with a random positive, one not used yet where there is one. Frames
     without positives are passed over; a last batch under `smallest` frames is left out.
+
+    confused: for some frames those of other places that they were taken for. Where such a frame is drawn, one of these
+    with a positive of its own comes into the same batch, so that the hardest negative of the batch can be that one.
     """
     unused = np.ones(len(positives), dtype=bool)
+
+    def pair(frame: int) -> list[int]:
+        fresh = positives[frame][unused[positives[frame]]]
+        partner = int(rng.choice(fresh if len(fresh) else positives[frame]))
+        unused[[frame, partner]] = False
+        return [frame, partner]
+
     batch: list[int] = []
     for anchor in rng.permutation(len(positives)):
         if not unused[anchor] or not len(positives[anchor]):
             continue
-        fresh = positives[anchor][unused[positives[anchor]]]
-        partner = int(rng.choice(fresh if len(fresh) else positives[anchor]))
-        unused[[anchor, partner]] = False
-        batch += [int(anchor), partner]
+        drawn = pair(int(anchor))
+        taken_for = [other for frame in drawn for other in confused.get(frame, ()) if len(positives[other])]
+        if taken_for:
+            drawn += pair(int(rng.choice(taken_for)))
+        if len(batch) + len(drawn) > max(batch_size, len(drawn)):
+            yield np.array(batch)
+            batch = []
+        batch += drawn
         if len(batch) >= batch_size:
             yield np.array(batch)
             batch = []
@@ -39,14 +58,22 @@ class PairSampler:
     batch_size: int
     """From the next epoch on."""
 
-    def __init__(self, positives: list[np.ndarray], batch_size: int, seed: int, smallest: int = 4) -> None:
-        """smallest: as in `pair_batches`, 4 or more.
+    def __init__(
+        self,
+        positives: list[np.ndarray],
+        batch_size: int,
+        seed: int,
+        smallest: int = 4,
+        confused: Mapping[int, np.ndarray] = MappingProxyType({}),
+    ) -> None:
+        """smallest, confused: as in `pair_batches`, smallest 4 or more.
 
         Raises ValueError where fewer frames than that have a positive: no epoch would hold a batch.
         """
         if sum(len(found) > 0 for found in positives) < smallest:
             raise ValueError(f"fewer than {smallest} frames have a positive")
         self._positives, self._smallest, self.batch_size = positives, smallest, batch_size
+        self._confused = confused
         self._chosen = False
         self._rng = np.random.default_rng(seed)
         self._begin_epoch(0)
@@ -110,5 +137,6 @@ class PairSampler:
 
     def _begin_epoch(self, position: int) -> None:
         self._epoch_began = self._rng.bit_generator.state
-        self._epoch = list(pair_batches(self._positives, self.batch_size, self._rng, self._smallest))
+        batches = pair_batches(self._positives, self.batch_size, self._rng, self._smallest, self._confused)
+        self._epoch = list(batches)
         self._position = position

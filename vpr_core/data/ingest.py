@@ -66,10 +66,11 @@ def ingest(
     """Write the frames folder `out` from `bag` and return its path.
 
     A topic left None is found by its type (labels also by their name) and must then be the only one; "none" leaves
-    that sensor out. `pose_topic` is odometry, a pose topic, NavSatFix, or "tf:PARENT>CHILD". Keyframes are
-    `keyframe_m` metres of travel apart, or `keyframe_s` seconds where there are no poses. Cloud and label are those
-    nearest to the image, within `tolerance_s`; a pose is interpolated between the two around the image, which may be
-    up to 0.5 s apart (1.5 s with GNSS) and not farther than a vehicle of `max_speed_mps` gets in between.
+    that sensor out. `pose_topic` is odometry, a pose topic, NavSatFix, "tf:PARENT>CHILD" or
+    "anchored:BELIEVED+ODOMETRY". Keyframes are `keyframe_m` metres of travel apart, or `keyframe_s` seconds where
+    there are no poses. Cloud and label are those nearest to the image, within `tolerance_s`; a pose is interpolated
+    between the two around the image, which may be up to 0.5 s apart (1.5 s with GNSS) and not farther than a vehicle
+    of `max_speed_mps` gets in between.
     `gnss_origin` is where GNSS poses are counted from, the first fix by default.
     What does not fit is dropped, counted by reason, and stands in card.json.
     `area` names what drives with one map frame share; it is needed only where different towns call theirs the same.

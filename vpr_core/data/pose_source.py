@@ -1,10 +1,11 @@
-"""From the messages of a bag to poses by time: odometry, pose topics, transforms and GNSS."""
+"""From the messages of a bag to poses by time: odometry, pose topics, transforms, GNSS, and odometry held to a map."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any, Protocol
 
+from vpr_core.data.anchored_poses import AnchoredPoses
 from vpr_core.data.gnss import GnssFixes
 from vpr_core.data.poses import MAX_SPEED_MPS, PoseTrack, Track, has_rotation, pose_from_stamped, track_of
 from vpr_core.data.stamps import StampOrder, header_stamp_ns
@@ -45,6 +46,8 @@ def pose_source(
     """The source that fits `topics.pose`; msgtype: of its messages."""
     if topics.transform:
         return Transforms(*topics.transform, drops, irregular, max_speed_mps)
+    if topics.anchored:
+        return AnchoredPoses(*topics.anchored, drops, irregular, max_speed_mps)
     assert topics.pose
     order = StampOrder(topics.pose, drops, irregular)
     if msgtype == GNSS_TYPE:

@@ -14,7 +14,7 @@ from vpr_core.data.bag import BagReader, RawMessage
 from vpr_core.data.pose_source import PoseSource, pose_source
 from vpr_core.data.poses import MAX_SPEED_MPS, Track
 from vpr_core.data.stamps import StampOrder
-from vpr_core.data.topics import POSE_TYPES, TF_TYPES, Topics, accepts
+from vpr_core.data.topics import POSE_TYPES, STAMPED_POSE_TYPES, TF_TYPES, Topics, accepts
 from vpr_core.errors import BagError
 from vpr_core.geodesy import GeoPoint
 
@@ -83,6 +83,8 @@ def _pose_types(reader: BagReader, topics: Topics) -> tuple[str, ...]:
     """What messages of the pose topics have to be."""
     if topics.transform:
         return TF_TYPES
+    if topics.anchored:
+        return STAMPED_POSE_TYPES
     return (reader.require(topics.pose, POSE_TYPES),) if topics.pose else ()
 
 

@@ -11,12 +11,12 @@ from vpr_core.errors import BagError
 IMAGE_TYPES = ("sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/Image")
 CLOUD_TYPES = ("sensor_msgs/msg/PointCloud2",)
 GNSS_TYPE = "sensor_msgs/msg/NavSatFix"
-POSE_TYPES = (
+STAMPED_POSE_TYPES = (
     "nav_msgs/msg/Odometry",
     "geometry_msgs/msg/PoseStamped",
     "geometry_msgs/msg/PoseWithCovarianceStamped",
-    GNSS_TYPE,
 )
+POSE_TYPES = (*STAMPED_POSE_TYPES, GNSS_TYPE)
 TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 TF_TOPICS = ("/tf", "/tf_static")
 NONE = "none"
@@ -25,6 +25,7 @@ NONE = "none"
 _TYPES = {"image": IMAGE_TYPES, "cloud": CLOUD_TYPES, "label": IMAGE_TYPES, "pose": POSE_TYPES}
 _LABEL_NAME = re.compile(r"label|semantic|segmentation", re.IGNORECASE)
 _TF_CHAIN = re.compile(r"tf:/?([^>\s]+)>/?([^>\s]+)")
+_ANCHORED = re.compile(r"anchored:([^+\s]+)\+([^+\s]+)")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Topics:
     image: str | None
     cloud: str | None
     pose: str | None
-    """A topic, or "tf:PARENT>CHILD"."""
+    """A topic, "tf:PARENT>CHILD", or "anchored:BELIEVED+ODOMETRY"."""
     label: str | None = None
 
     @property
@@ -49,9 +50,14 @@ class Topics:
         return tf_chain(self.pose) if self.pose else None
 
     @property
+    def anchored(self) -> tuple[str, str] | None:
+        """The topics of believed poses and of odometry, where the poses are made of both."""
+        return anchored(self.pose) if self.pose else None
+
+    @property
     def pose_topics(self) -> tuple[str, ...]:
         """The topics of the bag that poses are made of."""
-        return TF_TOPICS if self.transform else (self.pose,) if self.pose else ()
+        return TF_TOPICS if self.transform else self.anchored or ((self.pose,) if self.pose else ())
 
 
 def tf_chain(pose: str) -> tuple[str, str] | None:
@@ -61,6 +67,17 @@ def tf_chain(pose: str) -> tuple[str, str] | None:
     found = _TF_CHAIN.fullmatch(pose)
     if not found:
         raise BagError(f"{pose} names no chain of transforms: expected tf:PARENT>CHILD, e.g. 'tf:map>base_link'")
+    return found[1], found[2]
+
+
+def anchored(pose: str) -> tuple[str, str] | None:
+    """Topics of believed poses and of odometry of "anchored:BELIEVED+ODOMETRY"; None where `pose` is a topic."""
+    if not pose.startswith("anchored:"):
+        return None
+    found = _ANCHORED.fullmatch(pose)
+    if not found:
+        raise BagError(f"{pose} names no two topics: expected anchored:BELIEVED+ODOMETRY, e.g. "
+                       "anchored:/localizer/pose+/odom")  # fmt: skip
     return found[1], found[2]
 
 
@@ -109,6 +126,10 @@ def _choose(reader: BagReader, what: str, given: str | None, taken: str) -> str 
 
 
 def _choose_pose(reader: BagReader, given: str | None) -> str | None:
+    if given is not None and (topics := anchored(given)):
+        for topic in topics:
+            reader.require(topic, STAMPED_POSE_TYPES)
+        return given
     if given is None or not tf_chain(given):
         return _choose(reader, "pose", given, "")
     if not set(TF_TOPICS) & set(reader.types):

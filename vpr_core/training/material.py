@@ -12,6 +12,7 @@ from torch import nn
 
 from vpr_core.data.batching import PairSampler
 from vpr_core.data.frames import Frames
+from vpr_core.data.hard_pairs import HardPairs
 from vpr_core.data.samples import Samples
 from vpr_core.errors import RecipeError
 from vpr_core.training.network_input import EMBEDDING, NetworkInput
@@ -36,6 +37,7 @@ class Material:
     teacher: TeacherDescriptors | None
     sample_weights: SampleWeights | None
     targets: SegmentationTargets | None
+    hard_pairs: HardPairs | None
     group: Processes
 
     @classmethod
@@ -48,6 +50,7 @@ class Material:
         cache: str | Path | None,
         group: Processes,
         sample_weights: str | Path | None = None,
+        hard_pairs: str | Path | None = None,
     ) -> Material:
         """Raises what `train_encoder` does for its arguments of the same names."""
         if (recipe.distillation is None) != (teacher is None):
@@ -59,7 +62,8 @@ class Material:
         weights = _weights_for(recipe, drives, sample_weights) if sample_weights else None
         descriptors = _learnt_from(teacher, drives, cache, recipe, group) if teacher else None
         targets = SegmentationTargets.of_recipe(recipe, drives, network_input.image_size)
-        return cls(recipe, drives, Samples(drives), network_input, examiner, descriptors, weights, targets, group)
+        hard = HardPairs.load(hard_pairs) if hard_pairs else None
+        return cls(recipe, drives, Samples(drives), network_input, examiner, descriptors, weights, targets, hard, group)
 
     def sampler(self) -> PairSampler:
         """Raises RecipeError where too few frames show a place of another."""
@@ -75,7 +79,8 @@ class Material:
                 f"{self.group.count} processes cannot share batches of {recipe.batch_size} frames: raise batch_size or "
                 "start fewer"
             )
-        return PairSampler(positives, recipe.batch_size, recipe.seed, smallest)
+        confused = self.hard_pairs.confused(self.drives) if self.hard_pairs else {}
+        return PairSampler(positives, recipe.batch_size, recipe.seed, smallest, confused)
 
     def weak_positives(self, model: nn.Module) -> list[np.ndarray]:
         """`positives.weak_positives` by the network as it is, which describes every frame for it."""
@@ -90,13 +95,14 @@ class Material:
     def identity(self, weights: str | None) -> dict[str, Any]:
         """What two starts must have in common to be one run; weights: hash of those that it starts from."""
         validation = self.examiner.drives if self.examiner else []
+        files = {"sample_weights": self.sample_weights, "hard_pairs": self.hard_pairs}
         return {
             **as_json(self.recipe),
             "frames": hash_of_drives(self.drives),
             "validation": hash_of_drives(validation),
             "teacher": self.teacher.teacher if self.teacher else None,
             "weights": weights,
-        } | ({"sample_weights": self.sample_weights.sha256} if self.sample_weights else {})
+        } | {name: file.sha256 for name, file in files.items() if file}
 
     def card(self) -> dict[str, Any]:
         """What a checkpoint says of them."""
@@ -104,7 +110,8 @@ class Material:
             {"session": drive.session, "frames": len(drive), "bag": drive.card["bag"]} for drive in self.drives
         ]  # fmt: skip
         weighed = {"sample_weights": self.sample_weights.card} if self.sample_weights else {}
-        return {"drives": drives} | ({"teacher": self.teacher.teacher} if self.teacher else {}) | weighed
+        hard = {"hard_pairs": self.hard_pairs.card} if self.hard_pairs else {}
+        return {"drives": drives} | ({"teacher": self.teacher.teacher} if self.teacher else {}) | weighed | hard
 
 
 def _weights_for(recipe: Recipe, drives: Sequence[Frames], path: str | Path) -> SampleWeights:

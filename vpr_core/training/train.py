@@ -38,6 +38,7 @@ def train_encoder(
     teacher: str | Path | None = None,
     cache: str | Path | None = None,
     sample_weights: str | Path | None = None,
+    hard_pairs: str | Path | None = None,
     save_every: int = 0,
     save_within_s: float = 60.0,
     diagnose_every: int = 0,
@@ -58,6 +59,7 @@ def train_encoder(
         its descriptors, see `teacher_descriptors`.
     sample_weights: file of `weigh` on the same drives, how much each sample's distillation counts where the method is
         structvpr or one of DistilVPR's; without it all count alike.
+    hard_pairs: file of `hard-pairs` on drives among these: frames that were taken for each other come into one batch.
     save_every: steps between two states written to `out`, from which the same call goes on after a kill; 0: none.
     save_within_s: a state is also written at the end of a step where so much time has passed since the latest [s].
     diagnose_every: steps between two measurements of `gradient_norms` of a student with a teacher; 0: none.
@@ -70,7 +72,7 @@ def train_encoder(
     """
     out = Path(out)
     with processes(device) as group:
-        material = Material.gather(frames, recipe, validation, teacher, cache, group, sample_weights)
+        material = Material.gather(frames, recipe, validation, teacher, cache, group, sample_weights, hard_pairs)
         torch.manual_seed(recipe.seed)
         spec, first_weights = model_spec(recipe)
         model = build_model(spec["name"], **spec["options"] | ({} if weights else first_weights))

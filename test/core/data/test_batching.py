@@ -71,3 +71,22 @@ def test_chosen_positives_hold_at_once_at_the_beginning_and_else_from_the_next_e
     other.load_state_dict(stored)
     np.testing.assert_array_equal(np.concatenate([next(other) for _ in range(2)]), rest)
     assert "positives" not in PairSampler(PAIRS, 8, seed=3).state_dict(), "states of other recipes stay as they are"
+
+
+def test_frames_that_were_confused_come_into_one_batch() -> None:
+    confused = {0: np.array([10]), 10: np.array([0]), 4: np.array([], int)}
+    sampler = PairSampler(PAIRS, 8, seed=3, confused=confused)
+    for _ in range(12):
+        batch = next(sampler)
+        np.testing.assert_array_equal(batch[1::2], batch[::2] ^ 1)
+        assert 4 <= len(batch) <= 8
+        assert (0 in batch) == (10 in batch)
+    alone = [np.array([index ^ 1]) if index != 10 else np.array([], int) for index in range(20)]
+    sampler = PairSampler(alone, 8, seed=3, confused=confused)
+    assert all(10 not in next(sampler)[::2] for _ in range(6)), "it has no positive to come with"
+
+
+def test_what_is_drawn_without_confusion_stays_as_it_was() -> None:
+    plain, empty = PairSampler(PAIRS, 8, seed=5), PairSampler(PAIRS, 8, seed=5, confused={3: np.array([], int)})
+    for _ in range(9):
+        np.testing.assert_array_equal(next(plain), next(empty))
