@@ -26,8 +26,9 @@ def add_clouds(command: ArgumentParser) -> None:
     command.add_argument(
         "--lidar_pose",
         type=str,
-        default="0,0,0",
-        help="where the LiDAR is on the vehicle: x,y,z in metres, or x,y,z,qx,qy,qz,qw; by default where the poses are",
+        default=None,
+        help="where the LiDAR is on the vehicle: x,y,z in metres, or x,y,z,qx,qy,qz,qw; by default what the "
+        "frames' card has from /tf_static, or else where the poses are",
     )
     command.add_argument(
         "--sweep_middle_s",
@@ -48,14 +49,20 @@ def mounting(text: str) -> Pose:
     return Pose(*(tuple(part) for part in (numbers[:3], numbers[3:]) if part))  # type: ignore[arg-type]
 
 
-def cloud_options(options: dict[str, Any]) -> CloudOptions | None:
-    """Takes its options out of a command's; None where no clouds are wanted. Raises InputError on a bad value."""
+def cloud_options(options: dict[str, Any], card: dict[str, Any]) -> CloudOptions | None:
+    """Takes its options out of a command's; None where no clouds are wanted.
+
+    card: of the drive's frames, which tells where the LiDAR is unless the options do.
+    Raises InputError on a bad value, FramesError on a bad card.
+    """
     wanted, voxel_m, text, middle_s = (options.pop(name) for name in _NAMES)
-    T_base_lidar = mounting(text)
+    given = None if text is None else mounting(text)
     if not wanted:
         return None
-    from vpr_core.retrieval.place_clouds import CloudOptions
+    from vpr_core.data.mounting import extrinsics
+    from vpr_core.retrieval.place_clouds import AT_BASE, CloudOptions
 
+    T_base_lidar = given or extrinsics(card, "lidar") or AT_BASE
     made = CloudOptions(voxel_m=voxel_m, T_base_lidar=T_base_lidar, sweep_middle_s=middle_s)
     made.check()
     return made
@@ -67,4 +74,6 @@ def add_to_map(out: Path, frames: Path, total: int, options: CloudOptions) -> No
 
     with tqdm(total=total, desc="clouds", unit="frame") as bar:
         stored = store_clouds(out, frames, options, bar.update)
-    print(f"{out / FILE}: {stored.bytes_per_place / 1024:.1f} KiB a place, {stored.points.nbytes / 2**20:.1f} MiB")
+    kib, mib = stored.bytes_per_place / 1024, stored.points.nbytes / 2**20
+    where = ", ".join(f"{metres:g}" for metres in options.T_base_lidar.position_m)
+    print(f"{out / FILE}: {kib:.1f} KiB a place, {mib:.1f} MiB, LiDAR at {where} m")

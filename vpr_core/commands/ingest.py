@@ -42,6 +42,19 @@ def define(command: ArgumentParser) -> None:
         help="LAT,LON or LAT,LON,ALT from which poses of a NavSatFix topic are counted in metres east, north and up; "
         "drives with one origin share a map frame; the first fix by default",
     )
+    command.add_argument(
+        "--base_frame",
+        type=str,
+        default=None,
+        help="the vehicle's frame, such as base_link, whose poses the frames get and that /tf_static mounts the "
+        "sensors on; by default the frame whose poses come: odometry's child_frame_id, the CHILD of tf:PARENT>CHILD",
+    )
+    command.add_argument(
+        "--camera_info_topic",
+        type=str,
+        default=None,
+        help="camera_info of the camera's intrinsics; the one beside the image topic by default, 'none' leaves it out",
+    )
     command.add_argument("--keyframe_m", type=NonNegativeFloat, default=2.0, help="metres between keyframes")
     command.add_argument(
         "--keyframe_s", type=NonNegativeFloat, default=1.0, help="seconds between them where there are no poses"

@@ -32,12 +32,13 @@ def run(options: dict[str, Any]) -> None:
     from vpr_core.retrieval.mapping import build_map
     from vpr_core.retrieval.place_features import FILE, store_features
 
-    clouds = cloud_options(options)
+    drive = Frames.load(options["frames"])
+    clouds = cloud_options(options, drive.card)
     check_output_folder(options["out"])
     features = options.pop("features")
     if features:
         load_features(features)  # what is absent shows before the long part
-    with tqdm(total=len(Frames.load(options["frames"])), desc="map", unit="frame") as bar:
+    with tqdm(total=len(drive), desc="map", unit="frame") as bar:
         places = build_map(**options, progress=bar.update)
     print(f"{options['out']}: {len(places)} places, map {places.hash}, model {places.model_hash}")
     if clouds:

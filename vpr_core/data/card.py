@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class Recording:
     ends_ns: dict[str, int]
     work: str = ""
     """Hash of the arguments and the bag."""
+    calibration: dict[str, Any] = field(default_factory=dict)
+    """Of the sensors, as `mounting` describes it; empty where nothing is known."""
 
 
 def make_card(drive: Recording, frames: list[Frame]) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def make_card(drive: Recording, frames: list[Frame]) -> dict[str, Any]:
         "metres": _metres(frames, drive.jumps_ns) if drive.poses else None,
         "picture": PICTURE,
         "made_from": drive.work,
+        **({"calibration": drive.calibration} if drive.calibration else {}),
     }
 
 

@@ -24,6 +24,9 @@ _HEADING_BASE_M = 5.0
 class GnssFixes:
     """The fixes of a drive; the origin is the first one unless another is given."""
 
+    base_frame = ""
+    """The antenna's is not it: the heading is the vehicle's."""
+
     def __init__(self, order: StampOrder, max_speed_mps: float, origin: GeoPoint | None) -> None:
         self._order, self._max_speed_mps = order, max_speed_mps
         self._given = origin

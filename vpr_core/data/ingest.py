@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from vpr_core.data.card_picture import draw_card
 from vpr_core.data.extract import extract
 from vpr_core.data.frame_writer import FrameWriter
 from vpr_core.data.frames import SCHEMA, Frame, write_index
+from vpr_core.data.mounting import Mounting, fitting
 from vpr_core.data.poses import MAX_SPEED_MPS
 from vpr_core.data.scan import Progress, Scan, scan
 from vpr_core.data.synchronise import Candidate, KeyframeChooser, Partners, plan_frames
@@ -43,6 +45,12 @@ class Options:
     gnss_origin: GeoPoint | None = None
     session: str | None = None
     area: str | None = None
+    base_frame: str | None = None
+    camera_info_topic: str | None = None
+
+
+# Folders made before there were these have a hash without them.
+_SINCE = ("base_frame", "camera_info_topic")
 
 
 def ingest(
@@ -60,6 +68,8 @@ def ingest(
     gnss_origin: GeoPoint | None = None,
     session: str | None = None,
     area: str | None = None,
+    base_frame: str | None = None,
+    camera_info_topic: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -74,6 +84,9 @@ def ingest(
     `gnss_origin` is where GNSS poses are counted from, the first fix by default.
     What does not fit is dropped, counted by reason, and stands in card.json.
     `area` names what drives with one map frame share; it is needed only where different towns call theirs the same.
+    `base_frame` is the vehicle's frame, whose poses the frames get; by default the one whose poses come (odometry's
+    child_frame_id, the CHILD of a chain). /tf_static then tells where the sensors are mounted, and
+    `camera_info_topic`, by default the one beside the image topic, how the camera projects; card.json keeps both.
 
     A run that was killed is taken up where it stood by the next one with the same arguments.
 
@@ -81,12 +94,13 @@ def ingest(
     """
     bag, out = Path(bag), Path(out)
     options = Options(image_topic, cloud_topic, pose_topic, label_topic, keyframe_m, keyframe_s, tolerance_s,
-                      max_speed_mps, gnss_origin, session or out.name, area)  # fmt: skip
+                      max_speed_mps, gnss_origin, session or out.name, area, base_frame, camera_info_topic)  # fmt: skip
     with BagReader(bag) as reader:
         work = work_of(bag, options)
         topics = choose_topics(reader, image_topic, cloud_topic, pose_topic, label_topic)
         with folder_in_the_making(out, FramesError, "card.json", overwrite, work) as folder:
             found = scan(reader, topics, progress, max_speed_mps, gnss_origin)
+            calibration = _calibrate(reader, topics, found, options)
             lost_ns: list[int] = []
             plan = _plan(found, topics, options, lost_ns)
             writer = FrameWriter(folder, tuple(topics.sensors), found.drops)
@@ -94,7 +108,8 @@ def ingest(
             frames = writer.frames(plan)
             if not frames:
                 raise FramesError(f"{bag} gave no frame: {_drop_text(found.drops)}")
-            recording = _recording(bag, options, topics, found, writer, work)
+            calibration = fitting(calibration, writer.sizes.get("image"), found.irregular)
+            recording = _recording(bag, options, topics, found, writer, work, calibration)
             card = make_card(recording, frames)
             draw_card(folder, card, frames, _lost_m(found, plan, frames, lost_ns))
             write_index(folder, frames, card)
@@ -103,7 +118,17 @@ def ingest(
 
 def work_of(bag: Path, options: Options) -> str:
     """Hash of what decides over the frames: the bag and the options."""
-    return sha256_json([SCHEMA, bag_fingerprint(bag), bag.name, asdict(options)])[:16]
+    given = {name: value for name, value in asdict(options).items() if name not in _SINCE or value is not None}
+    return sha256_json([SCHEMA, bag_fingerprint(bag), bag.name, given])[:16]
+
+
+def _calibrate(reader: BagReader, topics: Topics, found: Scan, options: Options) -> dict[str, Any]:
+    """What is known of the sensors; where another frame's poses came than are wanted, `found` gets those."""
+    mounting = Mounting(reader, found.irregular)
+    base_frame = (options.base_frame or found.base_frame).lstrip("/")
+    if found.track is not None and found.base_frame not in ("", base_frame):
+        found.track = mounting.moved(found.track, found.base_frame, base_frame)
+    return mounting.card(topics, base_frame, options.camera_info_topic)
 
 
 def _plan(found: Scan, topics: Topics, options: Options, lost_ns: list[int]) -> list[Candidate]:
@@ -127,7 +152,15 @@ def _lost_m(found: Scan, plan: list[Candidate], frames: list[Frame], lost_ns: li
     return np.array([pose.position_m for pose in [*lost, *broken] if isinstance(pose, Pose)]).reshape(-1, 3)
 
 
-def _recording(bag: Path, options: Options, topics: Topics, found: Scan, writer: FrameWriter, work: str) -> Recording:
+def _recording(
+    bag: Path,
+    options: Options,
+    topics: Topics,
+    found: Scan,
+    writer: FrameWriter,
+    work: str,
+    calibration: dict[str, Any],
+) -> Recording:
     return Recording(
         session=options.session or "",
         bag=bag.name,
@@ -144,6 +177,7 @@ def _recording(bag: Path, options: Options, topics: Topics, found: Scan, writer:
         begin_ns=found.begin_ns,
         ends_ns=found.ends_ns,
         work=work,
+        calibration=calibration,
     )
 
 

@@ -30,6 +30,11 @@ class PoseSource(Protocol):
         ...
 
     @property
+    def base_frame(self) -> str:
+        """The frame whose poses they are; empty where the messages do not name it."""
+        ...
+
+    @property
     def card(self) -> dict[str, Any]:
         """How the poses came about, for card.json."""
         ...
@@ -61,11 +66,13 @@ class TopicPoses:
     def __init__(self, order: StampOrder, max_speed_mps: float = MAX_SPEED_MPS) -> None:
         self._order, self._max_speed_mps = order, max_speed_mps
         self._poses: dict[int, Pose] = {}
-        self.map_frame = ""
+        self.map_frame = self.base_frame = ""
         self.card: dict[str, Any] = {"source": "poses"}
 
     def take(self, topic: str, message: Any) -> None:
-        self.add(header_stamp_ns(message), pose_from_stamped(message), message.header.frame_id)
+        used = self.add(header_stamp_ns(message), pose_from_stamped(message), message.header.frame_id)
+        if used and not self.base_frame:
+            self.base_frame = getattr(message, "child_frame_id", "").lstrip("/")
 
     def add(self, stamp_ns: int, pose: Pose, frame_id: str) -> bool:
         """T_map_base in `frame_id` at the stamp; whether it can be used."""

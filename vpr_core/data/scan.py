@@ -31,6 +31,8 @@ class Scan:
     """Sorted header stamps of "image", "cloud" and "label", as far as there are such topics."""
     track: Track | None = None
     map_frame: str = ""
+    base_frame: str = ""
+    """The frame whose poses the track has; empty where that is not known."""
     poses: dict[str, Any] | None = None
     """How the poses came about, for card.json."""
     drops: Counter[str] = field(default_factory=Counter)
@@ -75,6 +77,7 @@ def scan(
         found.messages[topic] = len(sensor.stamps_ns)
     if poses:
         found.track, found.map_frame, found.poses = poses.track(), poses.map_frame, poses.card
+        found.base_frame = poses.base_frame
         found.messages.update({topic: reader.count([topic]) for topic in topics.pose_topics})
     return found
 

@@ -18,7 +18,8 @@ STAMPED_POSE_TYPES = (
 )
 POSE_TYPES = (*STAMPED_POSE_TYPES, GNSS_TYPE)
 TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-TF_TOPICS = ("/tf", "/tf_static")
+TF_STATIC = "/tf_static"
+TF_TOPICS = ("/tf", TF_STATIC)
 NONE = "none"
 """Given for a topic, it leaves that sensor out."""
 

@@ -10,17 +10,16 @@ import numpy as np
 
 from vpr_core.data.poses import PoseTrack, Track, compose, has_rotation, inverse, pose_from_transform, track_of
 from vpr_core.data.stamps import StampOrder, header_stamp_ns
+from vpr_core.data.topics import TF_STATIC
 from vpr_core.errors import BagError
 from vpr_core.types import Pose
-
-_STATIC = "/tf_static"
 
 
 @dataclass(frozen=True)
 class Link:
     """One transform of a chain: a track where it moves, a pose where it is static."""
 
-    transform: PoseTrack | Pose
+    transform: Track | Pose
     inverted: bool
     """Whether the chain passes it from child to parent."""
 
@@ -46,7 +45,7 @@ class Chain:
 
     @property
     def jumps_ns(self) -> np.ndarray:
-        moving = [link.transform.jumps_ns for link in self.links if isinstance(link.transform, PoseTrack)]
+        moving = [link.transform.jumps_ns for link in self.links if not isinstance(link.transform, Pose)]
         return np.unique(np.concatenate([np.empty(0, np.int64), *moving]))
 
 
@@ -63,7 +62,7 @@ class Transforms:
         self._static: dict[tuple[str, str], Pose] = {}
         self._orders: dict[tuple[str, str], StampOrder] = {}
         self._wanted: set[tuple[str, str]] = set()
-        self.map_frame = parent
+        self.map_frame, self.base_frame = parent, child
 
     @property
     def card(self) -> dict[str, Any]:
@@ -83,7 +82,7 @@ class Transforms:
             if not has_rotation(pose):
                 reason = "rotation is zero" if pose.is_finite else "transform is not finite"
                 self._drops[f"{name}: {reason}"] += 1
-            elif topic == _STATIC:
+            elif topic == TF_STATIC:
                 self._static[edge] = pose
             else:
                 self._take_moving(edge, name, header_stamp_ns(transform), pose)
