@@ -72,7 +72,7 @@ class AnchoredPoses:
         self._orders = {name: StampOrder(name, drops, irregular) for name in self._names}
         self._poses: dict[str, dict[int, Pose]] = {name: {} for name in self._names}
         self._used = 0
-        self.map_frame = ""
+        self.map_frame = self.base_frame = ""
 
     @property
     def card(self) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class CameraModel:
         return {"K": list(self.K), "D": list(self.D), "width": self.width, "height": self.height,
                 "distortion_model": self.distortion_model}  # fmt: skip
 
-    def focal_px(self, size: Sequence[int]) -> float:
+    def focal_px(self, size: Sequence[float]) -> float:
         """Mean focal length of its images brought to another width and height [px]."""
         return (self.K[0] * size[0] / self.width + self.K[4] * size[1] / self.height) / 2
 

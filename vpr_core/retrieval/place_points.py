@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_core.data.frames import Frames
-from vpr_core.errors import FramesError, MapError
+from vpr_core.errors import FramesError, InputError, MapError
 from vpr_core.retrieval.camera_model import CameraModel
 from vpr_core.retrieval.keypoint_depth import DepthOptions, points_at
 from vpr_core.retrieval.map_arrays import read_map_arrays, write_map_arrays
@@ -37,6 +37,25 @@ _NOTHING = np.iinfo(np.int16).min
 
 Progress = Callable[[int], object]
 """Called with the number of frames just done."""
+
+
+@dataclass(frozen=True)
+class PointSource:
+    """What the points of a drive's features are made with."""
+
+    camera: CameraModel
+    """Of the drive's images."""
+    T_base_camera: Pose
+    """Where it is mounted; the optical frame."""
+    clouds: CloudOptions
+    """Ranges, where the LiDAR is mounted and when a sweep's middle is; clouds are not thinned."""
+
+    def check(self, drive: Frames) -> None:
+        """Raises InputError where the camera is not that of the images or a mounting is none."""
+        self.clouds.check()
+        if abs(np.linalg.norm(self.T_base_camera.quaternion_xyzw) - 1) > 1e-3 or not self.T_base_camera.is_finite:
+            raise InputError(f"the camera's mounting is {self.T_base_camera}, expected metres and a unit quaternion")
+        self.camera.check_size(drive.image_size, "the camera's calibration")
 
 
 @dataclass(frozen=True)
@@ -94,48 +113,31 @@ class PlacePoints:
 def store_points(
     folder: str | Path,
     frames: str | Path,
-    camera: CameraModel,
-    T_base_camera: Pose,
-    clouds: CloudOptions,
+    source: PointSource,
     options: DepthOptions | None = None,
     progress: Progress | None = None,
 ) -> PlacePoints:
     """Find the points of the local features that were just stored with the map in `folder`, and store them there.
 
-    clouds: ranges, where the LiDAR is mounted and when a sweep's middle is; they are not thinned.
-    Raises InputError where the camera is not that of the images or a mounting is none, FramesError where there are no
-    clouds, MapError where the map has no features or is none of these frames.
+    Raises InputError as `PointSource.check`, FramesError where there are no clouds, MapError where the map has no
+    features or is none of these frames.
     """
-    clouds.check()
-    matrix_of(T_base_camera)
     place_map, drive = PlaceMap.load(folder), Frames.load(frames)
+    source.check(drive)
     features = PlaceFeatures.load(folder, place_map.hash)
     if [place.stamp_ns for place in place_map.places] != [frame.stamp_ns for frame in drive.frames]:
         raise MapError(f"{folder} was not made of {drive.folder} alone: their stamps differ")
     if not any(frame.cloud for frame in drive.frames):
         raise FramesError(f"{drive.folder} has no clouds; ingest the bag with --cloud_topic")
-    camera.check_size(drive.image_size, "the camera's calibration")
-    found = []
+    T_base_camera, found = matrix_of(source.T_base_camera), []
     for index in range(len(drive)):
-        found.append(_points_of(drive, index, features, camera, T_base_camera, clouds, options or DepthOptions()))
+        rays = source.camera.rays(features[index].points, features.size)
+        cloud = cloud_at_frame(drive, index, source.clouds)
+        found.append(points_at(rays, cloud, T_base_camera, options or DepthOptions()))
         if progress:
             progress(1)
-    write_points(folder, place_map.hash, features, camera, T_base_camera, found)
+    write_points(folder, place_map.hash, features, source.camera, source.T_base_camera, found)
     return PlacePoints.load(folder, place_map.hash, features)
-
-
-def _points_of(
-    drive: Frames,
-    index: int,
-    features: PlaceFeatures,
-    camera: CameraModel,
-    T_base_camera: Pose,
-    clouds: CloudOptions,
-    options: DepthOptions,
-) -> np.ndarray:
-    place = features[index]
-    cloud = cloud_at_frame(drive, index, clouds)
-    return points_at(camera.rays(place.points, place.size), cloud, matrix_of(T_base_camera), options)
 
 
 def write_points(

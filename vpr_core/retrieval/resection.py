@@ -40,13 +40,13 @@ class ResectionOptions:
     """Features are matched where the distance of the descriptors is below this share of that to the second nearest."""
     min_points: int = 12
     """Fewer matched features with a point in space show no place."""
-    min_inliers: int = 12
+    min_inliers: int = 20
     """Least number of inliers, each feature counted once."""
-    min_inlier_share: float = 0.1
+    min_inlier_share: float = 0.15
     """Least share of the matched features with a point that are inliers."""
-    min_spread: float = 0.04
-    """Least standard deviation of the inliers in the picture along any line, by the picture's longer side."""
-    max_rmse_px: float = 3.0
+    min_spread: float = 0.055
+    """Least standard deviation of the inliers in the picture along any line, its width and its height being 1."""
+    max_rmse_px: float = 3.4
     """Greatest residual of the inliers [px], in pictures of LONGEST_PX."""
     max_distance_m: float = 15.0
     """Greatest distance of the query from the place [m]."""
@@ -54,7 +54,7 @@ class ResectionOptions:
     """Greatest angle between the two vertical axes [rad]."""
     min_degeneracy: float = 0.002
     """Least ratio of the position's information in its weakest direction to that in its strongest."""
-    max_position_sigma_m: float = 1.0
+    max_position_sigma_m: float = 0.5
     """Greatest standard deviation of the position in any direction [m]."""
     max_rotation_sigma_rad: float = math.radians(2.0)
     """Greatest standard deviation of a rotation about any axis [rad]."""
@@ -101,7 +101,8 @@ class Resection:
     inliers: int
     """How many of them lie where the pose puts their points."""
     spread: float
-    """Standard deviation of the inliers in the picture along the line on which they vary least, by its longer side."""
+    """Standard deviation of the inliers in the picture along the line on which they vary least, its width and its
+    height being 1."""
     rmse_px: float
     """Root mean square distance of the inliers from where the pose puts their points, in a picture of LONGEST_PX."""
     degeneracy: float
@@ -139,6 +140,8 @@ class View:
     """[N, 3] the point in space [m], in the place's vehicle frame."""
     focal_px: float
     """The query camera's focal length in a picture of LONGEST_PX."""
+    size_px: tuple[float, float]
+    """Width and height of that picture."""
     T_base_camera: np.ndarray
     """[4, 4], where the query's camera is mounted; its optical frame."""
 
@@ -257,7 +260,8 @@ def _judged(view: View, T_camera_place: np.ndarray, inliers: np.ndarray, options
     weight = options.correlated_points * max(rmse_px, options.least_residual_px) ** 2 / 2
     spread = covariance(information, weight, options.systematic_m, options.systematic_rad)
     T_place_query = np.linalg.inv(view.T_base_camera @ T_camera_place)
-    crowd = float(np.sqrt(np.linalg.eigvalsh(np.cov(kept.rays.T))[0].clip(0))) * view.focal_px / LONGEST_PX
+    in_picture = kept.rays * view.focal_px / view.size_px
+    crowd = float(np.sqrt(np.linalg.eigvalsh(np.cov(in_picture.T))[0].clip(0)))
     x, y, z = map(float, weakest)
     judged = Resection(pose_of(T_place_query), spread, view.count, kept.count, crowd, rmse_px, ratio,
                        (x, y, z), Verdict.ACCEPTED, "")  # fmt: skip

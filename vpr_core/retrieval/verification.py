@@ -16,7 +16,14 @@ from scipy.spatial.transform import Rotation
 from vpr_core.data.poses import compose
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.retrieval.rigid import are_apart, matrix_of
-from vpr_core.types import Pose
+from vpr_core.types import Pose, Recognition
+
+
+class Verifier(Protocol):
+    """What checks the candidates of a recognition."""
+
+    def verify(self, observation: np.ndarray, recognition: Recognition, /) -> Verification:
+        """observation: the image or the cloud that was recognised. Raises InputError where it is none."""
 
 
 class Attempt(Protocol):

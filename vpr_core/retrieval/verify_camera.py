@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,30 @@ from vpr_core.retrieval.rigid import matrix_of, moved
 from vpr_core.retrieval.verification import Verification, decide
 from vpr_core.retrieval.verify import mutual_nearest
 from vpr_core.types import Pose, Recognition
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a query shows."""
+
+    features: LocalFeatures
+    camera: CameraModel
+
+    @cached_property
+    def rays(self) -> np.ndarray:
+        """[K, 2] of the features, x / z and y / z in the optical frame."""
+        return self.camera.rays(self.features.points, self.features.size)
+
+    @property
+    def size_px(self) -> tuple[float, float]:
+        """Width and height of a picture of LONGEST_PX."""
+        scale = LONGEST_PX / max(self.camera.width, self.camera.height)
+        return self.camera.width * scale, self.camera.height * scale
+
+    def view(self, chosen: np.ndarray, points: np.ndarray, T_base_camera: np.ndarray) -> View:
+        """Of features [N] with points [N, 3]."""
+        size_px = self.size_px
+        return View(chosen, self.rays[chosen], points, self.camera.focal_px(size_px), size_px, T_base_camera)
 
 
 class CameraVerifier:
@@ -63,19 +89,21 @@ class CameraVerifier:
         points = PlacePoints.load(folder, place_map.hash, features)
         return cls(place_map, features, points, load_kind(folder, features, device), options, camera)
 
-    def verify(self, image: np.ndarray, recognition: Recognition) -> Verification[Resection]:
+    def verify(
+        self, image: np.ndarray, recognition: Recognition, camera: CameraModel | None = None
+    ) -> Verification[Resection]:
         """Check every match of a recognition against the image, RGB uint8 [H, W, 3].
 
+        camera: of this image; None where it is the verifier's.
         Raises InputError where it is no image, or of another size than the camera's (kind "camera_info").
         """
         check_image(image)
-        size = (image.shape[1], image.shape[0])
-        self.camera.check_size(size, "the query camera's calibration")
-        query = self._kind.of(image, self._features.size)
-        rays = self.camera.rays(query.points, query.size)
+        camera = camera or self.camera
+        camera.check_size((image.shape[1], image.shape[0]), "the query camera's calibration")
+        seen = _Seen(self._kind.of(image, self._features.size), camera)
         places = list(dict.fromkeys(match.place_id for match in recognition.matches))
-        pairs = self._pairs(query, places)
-        tried = tuple((place_id, resect(self._view(rays, pairs, place_id), self.options)) for place_id in places)
+        pairs = self._pairs(seen.features, places)
+        tried = tuple((place_id, resect(self._view(seen, pairs, place_id), self.options)) for place_id in places)
         return decide(self._map, tried, recognition.stamp_ns, self.options.rival_margin)
 
     def _pairs(self, query: LocalFeatures, places: list[int]) -> dict[int, np.ndarray]:
@@ -95,7 +123,7 @@ class CameraVerifier:
         nearest = np.argsort(distance_m, kind="stable")[: self.options.places]
         return [int(row) for row in nearest if distance_m[row] <= self.options.beside_m]
 
-    def _view(self, rays: np.ndarray, pairs: dict[int, np.ndarray], place_id: int) -> View:
+    def _view(self, seen: _Seen, pairs: dict[int, np.ndarray], place_id: int) -> View:
         """What the query shows of a place and those beside it, in the place's frame."""
         T_place_map = np.linalg.inv(self._matrix(place_id))
         features, points = [], []
@@ -103,13 +131,7 @@ class CameraVerifier:
             rows = pairs[other]
             features.append(rows[:, 0])
             points.append(moved(T_place_map @ self._matrix(other), self._points[other][rows[:, 1]]))
-        chosen = np.concatenate(features)
-        return View(chosen, rays[chosen], np.concatenate(points), self._focal_px, self._T_base_camera)
-
-    @property
-    def _focal_px(self) -> float:
-        camera = self.camera
-        return camera.focal_px((camera.width, camera.height)) * LONGEST_PX / max(camera.width, camera.height)
+        return seen.view(np.concatenate(features), np.concatenate(points), self._T_base_camera)
 
     def _matrix(self, place_id: int) -> np.ndarray:
         pose = self._map.places[place_id].pose

@@ -16,6 +16,7 @@ from vpr_core.types import Pose
 
 OPTIONS = ResectionOptions()
 FOCAL_PX = 380.0
+SIZE_PX = (LONGEST_PX, LONGEST_PX * 0.75)
 T_BASE_CAMERA = np.array([[0.0, 0.0, 1.0, 1.0], [-1.0, 0.0, 0.0, 0.1], [0.0, -1.0, 0.0, 1.6], [0.0, 0.0, 0.0, 1.0]])
 """A camera that looks forward from 1 m before, 0.1 m left of and 1.6 m above the vehicle's origin."""
 AWAY = Pose((2.0, -0.7, 0.1), tuple(Rotation.from_euler("ZYX", (9.0, 2.0, -1.0), degrees=True).as_quat()))
@@ -38,7 +39,7 @@ def seen(points: np.ndarray, T_place_query: Pose = AWAY, noise_px: float = 0.0, 
     rays = ahead[:, :2] / ahead[:, 2:]
     rays += np.random.default_rng(seed).normal(0, noise_px / FOCAL_PX, rays.shape)
     inside = (ahead[:, 2] > 1) & (np.abs(rays) * FOCAL_PX < (LONGEST_PX / 2, LONGEST_PX * 3 / 8)).all(axis=1)
-    return View(np.arange(len(points)), rays, points, FOCAL_PX, T_BASE_CAMERA)[inside]
+    return View(np.arange(len(points)), rays, points, FOCAL_PX, SIZE_PX, T_BASE_CAMERA)[inside]
 
 
 def mixed(view: View, wrong: float, seed: int = 1) -> View:
@@ -172,7 +173,7 @@ def test_two_poses_that_the_pairs_agree_on_are_ambiguous() -> None:
     again = replace(view, points=view.points + (6.0, 0.0, 0.0))
     both = View(
         np.concatenate([view.features, again.features]), np.concatenate([view.rays, again.rays]),
-        np.concatenate([view.points, again.points]), FOCAL_PX, T_BASE_CAMERA,
+        np.concatenate([view.points, again.points]), FOCAL_PX, SIZE_PX, T_BASE_CAMERA,
     )  # fmt: skip
     found = resect(both)
     assert found.verdict is Verdict.AMBIGUOUS and "m fits as well" in found.reason
