@@ -13,6 +13,7 @@ import platform
 import sys
 from pathlib import Path
 
+from vpr_core.errors import VprError
 from vpr_core.evaluation.evaluate import table_text
 
 HERE = Path(__file__).parent
@@ -29,7 +30,12 @@ def main() -> None:
     sys.path.insert(0, str(HERE))
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
     for name in options.names or names:
-        rows = importlib.import_module(name).run(options.quick)
+        try:
+            rows = importlib.import_module(name).run(options.quick)
+        except VprError as error:
+            sys.exit(f"{name}: {error}")
+        except KeyboardInterrupt:
+            sys.exit(f"{name}: interrupted")
         print(f"\n{name}\n{table_text(rows, list(rows[0])) if rows else 'nothing to measure here'}", flush=True)
 
 

@@ -1,4 +1,7 @@
-"""Start the localizer: ros2 launch vpr_distill_ros localize.launch.py bundle:=FOLDER map:=FOLDER"""
+"""Start the localizer: ros2 launch vpr_distill_ros localize.launch.py bundle:=FOLDER map:=FOLDER
+
+Loop closures of the drive itself, without a map: mode:=loop_closure odometry_topic:=/odom bundle:=FOLDER
+"""
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -18,11 +21,13 @@ from vpr_distill_ros.launch_arguments import (
 
 CONFIG = share(__file__) / "config"
 ARGUMENTS = {
+    "mode": Argument("localize: places of a map; loop_closure: of the robot's own past, which needs odometry_topic"),
     "modality": Argument("sensor to recognise places by, camera or lidar: that of the bundle"),
     "bundle": Argument("folder of the model, written by `vpr-distill export`"),
     "map": Argument("folder of the place map, written by `vpr-distill map` or by the node map_builder"),
     "image_topic": Argument("topic of the camera, Image or CompressedImage; read with modality camera"),
     "cloud_topic": Argument("topic of the LiDAR, PointCloud2; read with modality lidar"),
+    "odometry_topic": Argument("topic of nav_msgs/Odometry, which may drift; none by default in mode localize"),
     "use_sim_time": Argument("take the time from /clock", bool),
     "autostart": Argument("configure and activate at once; false leaves that to a lifecycle manager", bool),
 }

@@ -25,6 +25,7 @@ from vpr_core.commands import (
     fit_filter,
     hard_pairs,
     ingest,
+    loops,
     map,
     map_edit,
     prepare,
@@ -36,6 +37,7 @@ from vpr_core.commands import (
     tables,
     train,
     train_teacher,
+    trust,
     weigh,
 )
 from vpr_core.errors import VprError
@@ -56,10 +58,12 @@ COMMANDS = {
     "fit-filter": fit_filter,
     "calibrate": calibrate,
     "query": query,
+    "loops": loops,
     "hard-pairs": hard_pairs,
     "evaluate": evaluate,
     "salience": salience,
     "tables": tables,
+    "trust": trust,
     "demo": demo,
 }
 DESCRIPTION = """Place recognition with one sensor: from recorded drives to a place map and live matches.
@@ -81,10 +85,12 @@ Each command reads folders and leaves a folder that the next one checks:
   fit-filter     bundle, place map, frames           -> how far `query --filter` believes what it sees
   calibrate      bundle, place map, frames           -> probabilities in the map
   query          bundle, place map, bag              -> matches (JSON lines)
+  loops          bundle, frames                      -> closures of the drive with its own past
   hard-pairs     bags of a localizer that was wrong  -> frames and pairs to train on
   evaluate       bundle, database and query frames   -> recall
   salience       checkpoints, frames                 -> where a descriptor looks
   tables         recipes                             -> what distillation gives, over seeds and towns
+  trust          bundles                             -> how far they may be believed, in fresh towns
   demo           all of it, with a live ROS 2 node   -> demo/report.html
 """
 

@@ -7,13 +7,15 @@ step, and what only the old manifest named is removed afterwards.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +63,12 @@ def write_json(path: Path, value: Any) -> None:
 def read_manifest(
     folder: Path, name: str, schema: int, error: type[VprError], made_by: str, keys: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The JSON manifest `name` of `folder`, its schema version and `keys` checked; raises `error`."""
+    """The JSON manifest `name` of `folder`, its schema version and `keys` checked; raises `error`.
+
+    Where a kill left the folder under the name that it has while another takes its place, it gets its own back.
+    """
     path = folder / name
+    restore(folder)
     if folder.is_file():
         raise error(f"{folder} is a file, expected a folder with {name}, made by `{made_by}`")
     try:
@@ -152,16 +158,22 @@ def read_checked(folder: Path, stored_name: str, error: type[VprError], made_by:
 
 @contextmanager
 def folder_in_the_making(
-    target: Path, error: type[VprError], marker: str, overwrite: bool = False, work: str | None = None
+    target: Path,
+    error: type[VprError],
+    marker: str,
+    overwrite: bool = False,
+    work: str | None = None,
+    keeps_errors: bool = False,
 ) -> Iterator[Path]:
     """A hidden folder beside `target` that takes its place when the block ends well and is removed when it does not.
 
     work: names what is being made, for work that can be taken up again. What a kill or an interrupt left of the same
     work is then handed out as it is; a VprError, which would come again, and a full disk remove it.
+    keeps_errors: they do not either, where something is in it: for work that can go on when its cause is mended.
     Raises `error` where `target` exists and is not empty, unless `overwrite`; and then only a folder that holds the
     file `marker` is replaced, so that a slip of the hand does not cost somebody their data.
     """
-    _restore(target)
+    restore(target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         if not overwrite:
             raise error(f"{target} exists already: choose another folder or pass --overwrite")
@@ -171,7 +183,8 @@ def folder_in_the_making(
     try:
         yield partial
     except BaseException as stopped:
-        if work is None or isinstance(stopped, (VprError, OSError)):
+        in_vain = isinstance(stopped, (VprError, OSError)) and not (keeps_errors and _has_begun(partial))
+        if work is None or in_vain:
             shutil.rmtree(partial, ignore_errors=True)
         raise
     (partial / _WORK).unlink(missing_ok=True)
@@ -192,17 +205,48 @@ def _partial(target: Path, work: str | None) -> Path:
     return partial
 
 
-def _restore(target: Path) -> None:
+def _has_begun(partial: Path) -> bool:
+    return any(path.name != _WORK for path in partial.iterdir())
+
+
+def restore(target: Path) -> None:
     """Undo the first half of a swap that was killed before its second."""
-    old = target.parent / f".{target.name}.old"
+    old = _old(target)
     if old.exists() and not target.exists():
-        old.rename(target)
+        with suppress(OSError):  # another process was faster, or this one may not
+            old.rename(target)
+
+
+def _old(target: Path) -> Path:
+    return target.parent / f".{target.name}.old"
 
 
 def _swap_in(partial: Path, target: Path) -> None:
-    old = target.parent / f".{target.name}.old"
+    old = _old(target)
     shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    partial.rename(target)
+    if target.exists() and _exchange(partial, target):
+        shutil.rmtree(partial, ignore_errors=True)
+        return
+    while True:
+        if target.exists():
+            target.rename(old)
+        try:
+            partial.rename(target)
+            break
+        except OSError as error:  # whoever read just now has put the old one back
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step; False where the system or the file system cannot. Linux's renameat2."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return call(_HERE, os.fsencode(one.resolve()), _HERE, os.fsencode(other.resolve()), _RENAME_EXCHANGE) == 0
+
+
+_HERE, _RENAME_EXCHANGE = -100, 2
+"""AT_FDCWD, which absolute paths do not use, and the flag of linux/fs.h."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -94,6 +95,21 @@ def filtered_to_message(estimate: Estimate, map_frame: str, map_hash: str, model
         runner_up_probability=float(estimate.runner_up_probability),
         pose=pose_to_message(estimate.pose),
     )
+
+
+def filtered_from_message(message: FilteredPlace) -> dict[str, Any]:
+    """What a FilteredPlace says, as `estimate_to_record` has it."""
+    reasons = {number: reason.value for reason, number in FILTER_REASONS.items()}
+    return {
+        "place_id": message.place_id,
+        "probability": round(message.probability, 6),
+        "p_off_map": round(message.off_map_probability, 6),
+        "accepted": message.accepted,
+        "reason": reasons[message.reason],
+        "runner_up": message.runner_up,
+        "runner_up_probability": round(message.runner_up_probability, 6),
+        "position": list(pose_from_message(message.pose).position_m),
+    }
 
 
 def _or_nan(probability: float | None) -> float:

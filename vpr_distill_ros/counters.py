@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import collections
 import threading
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
 
 _LATENCIES_KEPT = 200
+
+
+def since(moment_s: float | None) -> float | None:
+    """Seconds since a moment of time.monotonic()."""
+    return None if moment_s is None else time.monotonic() - moment_s
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class FrameCounters:
     _stamps_backwards: int = 0
     _stamps_zero: int = 0
     _newest_stamp_ns: int | None = None
+    _usable_s: float | None = None
+    _backwards_s: float | None = None
     _dropped: collections.Counter[str] = field(default_factory=collections.Counter)
     _latencies_ms: collections.deque[float] = field(default_factory=lambda: collections.deque(maxlen=_LATENCIES_KEPT))
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -54,11 +62,13 @@ class FrameCounters:
             backwards = self._newest_stamp_ns is not None and stamp_ns < self._newest_stamp_ns
             self._newest_stamp_ns = stamp_ns
             self._stamps_backwards += backwards
+            self._backwards_s = time.monotonic() if backwards else self._backwards_s
             return ["went back"] * (backwards and self._stamps_backwards == 1)
 
     def skip(self) -> None:
         with self._lock:
             self._skipped += 1
+            self._usable_s = time.monotonic()
 
     def supersede(self) -> None:
         with self._lock:
@@ -67,11 +77,22 @@ class FrameCounters:
     def process(self, latency_ms: float) -> None:
         with self._lock:
             self._processed += 1
+            self._usable_s = time.monotonic()
             self._latencies_ms.append(latency_ms)
 
     def drop(self, reason: str, times: int = 1) -> None:
         with self._lock:
             self._dropped[reason] += times
+
+    @property
+    def usable_age_s(self) -> float | None:
+        """Time since a frame was answered, or usable and not needed; None before the first."""
+        return since(self._usable_s)
+
+    @property
+    def backwards_age_s(self) -> float | None:
+        """Time since a stamp went back; None where none has."""
+        return since(self._backwards_s)
 
     def snapshot(self) -> Snapshot:
         with self._lock:

@@ -44,12 +44,21 @@ class Health:
     """Empty where none is taken."""
     odometry_age_s: float | None = None
     odometry_complaint: str = ""
+    usable_age_s: float | None = None
+    """Time since the newest image or cloud that was answered; None before the first."""
+    doubts: tuple[str, ...] = ()
+    """Why what is answered may be wrong."""
 
 
 def assess(health: Health) -> tuple[bytes, str]:
     """Level and message: OK localized, WARN uncertain, lost or idle, ERROR without map, input or usable frames."""
     level, _, message = judge(health)
-    return level, message
+    return doubted(level, message, health.doubts)
+
+
+def doubted(level: bytes, message: str, doubts: tuple[str, ...]) -> tuple[bytes, str]:
+    """Level and message with what there is to doubt: a node that has doubts is at WARN at least."""
+    return (max(level, DiagnosticStatus.WARN), "; ".join([message, *doubts])) if doubts else (level, message)
 
 
 def judge(health: Health) -> tuple[bytes, str, str]:
@@ -59,17 +68,20 @@ def judge(health: Health) -> tuple[bytes, str, str]:
         return error, NO_MAP, f"no map: {health.load_error}"
     if health.lifecycle != "active":
         return warn, "", health.lifecycle
-    if silence := _silence(health):
+    if silence := silence_of(health):
         return error, NO_INPUT, silence
     if health.last_outcome == "accepted":
         return ok, LOCALIZED, "localized"
+    state = LOST if _is_lost(health) else UNCERTAIN
     if health.last_outcome in ("", "refused"):
-        state = LOST if _is_lost(health) else UNCERTAIN
         return warn, state, f"{state}: no match is accepted{_why(health)}"
-    return error, NO_INPUT, f"{health.sees}s cannot be used: {health.last_outcome}"
+    trouble = f"{health.sees}s cannot be used: {health.last_outcome}"
+    if is_recent(health.usable_age_s, health.stale_s):
+        return warn, state, f"{state}: {trouble}"
+    return error, NO_INPUT, trouble
 
 
-def _silence(health: Health) -> str:
+def silence_of(health: Health) -> str:
     """What to say of the sensor or the odometry from which nothing comes; empty where something does."""
     of_sensor = silent(health.sees, health.topic, health.input_age_s, health.stale_s, health.complaint)
     if of_sensor or not health.odometry_topic:
@@ -91,9 +103,13 @@ def _why(health: Health) -> str:
     return f" ({_reason(health.last_best)})" if health.last_best else ""
 
 
+def is_recent(age_s: float | None, stale_s: float) -> bool:
+    return age_s is not None and age_s <= stale_s
+
+
 def silent(sees: str, topic: str, age_s: float | None, stale_s: float, complaint: str = "") -> str:
     """What to say of a topic from which nothing comes; empty where something does."""
-    if age_s is not None and age_s <= stale_s:
+    if is_recent(age_s, stale_s):
         return ""
     since = "yet" if age_s is None else f"for {age_s:.1f} s"
     return f"no {sees} on {topic} {since}" + (f": {complaint}" if complaint else "")
@@ -104,6 +120,7 @@ def to_message(
 ) -> DiagnosticArray:
     """identity: further key-value pairs, such as the hashes of map and model."""
     level, state, message = judge(health)
+    level, message = doubted(level, message, health.doubts)
     ages = {"input_age_s": age(health.input_age_s), "last_accepted_age_s": age(health.accepted_age_s)}
     if health.odometry_topic:
         ages["odometry_age_s"] = age(health.odometry_age_s)

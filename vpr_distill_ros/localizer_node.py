@@ -16,21 +16,23 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from vpr_core.data.usable import Watch
 from vpr_core.errors import InputError
 from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.gate import with_verification
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.verification import Verifier
 from vpr_core.types import Match
-from vpr_distill_ros import conversions, diagnostics, parameters
+from vpr_distill_ros import conversions, diagnostics, loop_diagnostics, loop_mode, parameters
 from vpr_distill_ros.answer import Answer
+from vpr_distill_ros.counters import since
 from vpr_distill_ros.following import Followed, Following
 from vpr_distill_ros.handover import Handover
 from vpr_distill_ros.interfaces import FilteredPlace, LoadMap, PlaceMatchArray, QueryPlace
 from vpr_distill_ros.loading import acceptance, load_map, load_recognizer, load_sequence, load_verifier, one_line
 from vpr_distill_ros.markers import Drawing
 from vpr_distill_ros.query_camera import CAMERA_INFO_TYPES, QueryCamera
-from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode, since
+from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
 
@@ -47,6 +49,7 @@ class Localizer(SensorNode):
         self._recognizer: PlaceRecognizer | None = None
         self._verifier: Verifier | None = None
         self._following: Following | None = None
+        self._loops: loop_mode.LoopMode | None = None
         self._handover: Handover | None = None
         self._loaded_map = ""
         self._recognizer_lock = threading.Lock()
@@ -79,8 +82,13 @@ class Localizer(SensorNode):
 
     def _load(self) -> str:
         values = parameters.read(self)
-        recognizer = load_recognizer(values)
         self._query_camera = QueryCamera(values)
+        if values.mode == loop_mode.NAME:
+            ends = (self._matches.publish, self._candidates.publish, self._submit, self._frames.skip, self._drop)
+            self._loops = loop_mode.LoopMode(self, values, self._drawing, loop_mode.Ends(*ends))
+            self._sensor = sensor(values)
+            return self._loops.loaded
+        recognizer = load_recognizer(values)
         self._verifier = load_verifier(values, recognizer, values.map, self._query_camera)
         following = self._follow_on(recognizer, values, values.map)
         self._handover = Handover(self, values, recognizer.map_frame)
@@ -127,6 +135,9 @@ class Localizer(SensorNode):
         if self._handover is not None:
             self._handover.close()
             self._handover = None
+        if self._loops is not None:
+            self._loops.close()
+            self._loops = None
         self._loaded_map = ""
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -136,24 +147,43 @@ class Localizer(SensorNode):
             self._following.clear()
         if self._handover is not None:
             self._handover.begin()
+        if self._loops is not None:
+            self._frames.drop("deactivated", self._loops.clear())
         return result
 
     # Frames
 
-    def _work(self, item: Frame) -> None:
-        answer = self._recognize(item.message, self.get_parameter("top_k").value)
+    def _take(self, frame: Frame) -> None:
+        if self._loops is None:
+            super()._take(frame)
+        else:
+            self._loops.add_frame(frame)
+
+    def _work(self, item: Frame | loop_mode.Waiting) -> None:
+        if isinstance(item, loop_mode.Waiting):
+            self._close_loops(item)
+            return
+        answer = self._recognize(item.message, self.get_parameter("top_k").value, self._watch)
         self._publish(answer)
         self._frames.process((time.monotonic() - item.arrived_s) * 1e3)
 
-    def _recognize(self, message: Any, top_k: int) -> Answer:
+    def _close_loops(self, item: loop_mode.Waiting) -> None:
+        frame = item.posed.frame
+        observation = self._observe(frame.message, self._watch)
+        answer = item.mode.work(item, observation, self.get_parameter("top_k").value)
+        if answer is not None:
+            self._last_outcome = "refused" if answer.recognition.accepted is None else "accepted"
+            self._frames.process((time.monotonic() - frame.arrived_s) * 1e3)
+
+    def _recognize(self, message: Any, top_k: int, watch: Watch) -> Answer:
         started_s = time.perf_counter()
-        observation = self._sensor.to_array(message)
+        observation = self._observe(message, watch)
         stamp_ns = stamp_to_ns(message.header.stamp)
         target = self.get_parameter("target_precision").value or None
         with self._recognizer_lock:
             recognizer = self._recognizer
             if recognizer is None:
-                raise InputError("no map is loaded")
+                raise InputError(loop_mode.NO_MAP if self._loops is not None else "no map is loaded")
             recognizer = replace(recognizer, target_precision=target)
             recognition = recognizer.recognize(observation, stamp_ns, top_k)
             # The filter may believe what one frame alone does not.
@@ -201,13 +231,14 @@ class Localizer(SensorNode):
         return self._following is not None and self._following.filters
 
     def _on_odometry(self, message: Odometry) -> None:
-        following, handover = self._following, self._handover
-        if following is None or handover is None:
-            return
+        following, handover, loops = self._following, self._handover, self._loops
         self._odometry_s = time.monotonic()
         try:
-            following.add_odometry(message)
-            handover.broadcast(message)
+            if loops is not None:
+                loops.add_odometry(message)
+            elif following is not None and handover is not None:
+                following.add_odometry(message)
+                handover.broadcast(message)
         except InputError as error:
             self._odometry_drops[error.kind] += 1
             self.get_logger().warning(f"odometry dropped: {error}", throttle_duration_sec=LOG_PERIOD_S)
@@ -233,7 +264,9 @@ class Localizer(SensorNode):
     def _on_query(self, request: QueryPlace.Request, response: QueryPlace.Response) -> QueryPlace.Response:
         try:
             query = self._query_of(request)
-            answer = self._recognize(query, request.max_candidates or self.get_parameter("top_k").value)
+            # An image that was sent comes of no stream.
+            watch = Watch(patience_s=0.0) if query is request.image else self._watch
+            answer = self._recognize(query, request.max_candidates or self.get_parameter("top_k").value, watch)
         except Exception as error:
             response.message = one_line(error)
             return response
@@ -264,7 +297,8 @@ class Localizer(SensorNode):
     def _on_load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         recognizer = self._recognizer
         if recognizer is None:
-            response.message = "no model is loaded: set the parameters bundle and map and configure the node"
+            unloaded = "no model is loaded: set the parameters bundle and map and configure the node"
+            response.message = loop_mode.NO_MAP if self._loops is not None else unloaded
             return response
         try:
             replacement = load_map(recognizer, request.folder)
@@ -310,6 +344,8 @@ class Localizer(SensorNode):
             last_outcome=self._last_outcome,
             accepted_age_s=since(self._accepted_s),
             complaint=self._complaint(source.topic),
+            usable_age_s=self._frames.usable_age_s,
+            doubts=self._doubts,
             last_best=self._last_best,
             lost_s=values.lost_s,
             last_estimate=self._last_estimate,
@@ -317,10 +353,17 @@ class Localizer(SensorNode):
             odometry_age_s=since(self._odometry_s),
             odometry_complaint=self._complaint(values.odometry_topic),
         )
-        stamp = self.get_clock().now().to_msg()
-        name = f"{self.get_fully_qualified_name().lstrip('/')}: place recognition"
-        counts = self._frames.snapshot()
+        stamp, counts = self.get_clock().now().to_msg(), self._frames.snapshot()
+        name = self.get_fully_qualified_name().lstrip("/")
+        if values.mode == loop_mode.NAME:
+            return loop_diagnostics.to_message(name, stamp, health, counts, self._loops, self._odometry_figures)
+        name = f"{name}: place recognition"
         return diagnostics.to_message(name, health.topic, stamp, health, counts, self._identity())
+
+    @property
+    def _odometry_figures(self) -> dict[str, str]:
+        kinds = {f"odometry_dropped.{kind}": str(times) for kind, times in sorted(self._odometry_drops.items())}
+        return {"odometry_dropped": str(sum(self._odometry_drops.values())), **kinds}
 
     def _identity(self) -> dict[str, str]:
         recognizer, handover = self._recognizer, self._handover
@@ -335,6 +378,5 @@ class Localizer(SensorNode):
             "answers_agree": "yes" if handover.agreeing else "no",
             "camera_info": self._query_camera.state,
             "initial_pose": handover.initial_pose,
-            "odometry_dropped": str(sum(self._odometry_drops.values())),
-            **{f"odometry_dropped.{kind}": str(times) for kind, times in sorted(self._odometry_drops.items())},
+            **self._odometry_figures,
         }

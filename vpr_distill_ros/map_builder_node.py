@@ -21,12 +21,13 @@ from vpr_core.data.poses import pose_from_message
 from vpr_core.errors import InputError, MapError
 from vpr_core.retrieval.growing_map import GrowingMap
 from vpr_distill_ros import map_diagnostics, map_parameters
+from vpr_distill_ros.counters import since
 from vpr_distill_ros.diagnostics import age, figures, status_message
 from vpr_distill_ros.loading import folder, load_bundle, one_line
 from vpr_distill_ros.posed_frames import PosedFrame, PosedFrames
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.process import logger
-from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode, since
+from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
 
@@ -128,6 +129,11 @@ class MapBuilder(SensorNode):
 
     # Frames and odometry
 
+    @property
+    def _patience_s(self) -> float:
+        """None for frames of places apart from each other: where the vehicle has moved, the picture has changed."""
+        return 0.0 if self.get_parameter("keyframe_m").value > 0 else super()._patience_s
+
     def _take(self, frame: Frame) -> None:
         if self._posed is not None:
             self._posed.add_frame(frame)
@@ -177,7 +183,7 @@ class MapBuilder(SensorNode):
         growing = self._map
         if growing is None or growing.session != session:
             raise InputError("its session has ended", "deactivated")
-        observation = self._sensor.to_array(posed.frame.message)
+        observation = self._observe(posed.frame.message, self._watch)
         if not growing.add(observation, posed.frame.stamp_ns, posed.pose):
             self._frames.skip()
             return
@@ -257,6 +263,8 @@ class MapBuilder(SensorNode):
             odometry_age_s=since(self._odometry_s),
             stale_s=values.stale_s,
             complaint=self._complaint(source.topic),
+            usable_age_s=self._frames.usable_age_s,
+            doubts=self._doubts,
             odometry_complaint=self._complaint(values.odometry_topic),
             last_outcome=self._last_outcome,
             places=len(self._map) if self._map is not None else 0,

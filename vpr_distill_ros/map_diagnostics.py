@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from vpr_distill_ros.diagnostics import silent
+from vpr_distill_ros.diagnostics import doubted, is_recent, silent
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,18 @@ class MapHealth:
     last_outcome: str
     """"added", "near" or why the newest finished frame was dropped; empty before the first."""
     places: int
+    usable_age_s: float | None = None
+    """Time since the newest image or cloud that could have made a place; None before the first."""
+    doubts: tuple[str, ...] = ()
+    """Why places may be wrong."""
 
 
 def assess(health: MapHealth) -> tuple[bytes, str]:
     """Level and message: OK mapping, WARN idle or without a place, ERROR where places are not added or not saved."""
+    return doubted(*_judge(health), health.doubts)
+
+
+def _judge(health: MapHealth) -> tuple[bytes, str]:
     error, warn, ok = DiagnosticStatus.ERROR, DiagnosticStatus.WARN, DiagnosticStatus.OK
     if health.load_error:
         return error, f"no map: {health.load_error}"
@@ -54,5 +62,6 @@ def assess(health: MapHealth) -> tuple[bytes, str]:
     if health.odometry_error:
         return error, f"no places are added: {health.odometry_error}"
     if health.last_outcome not in ("", "added", "near"):
-        return error, f"{health.sees}s cannot be used: {health.last_outcome}"
+        level = warn if is_recent(health.usable_age_s, health.stale_s) else error
+        return level, f"{health.sees}s cannot be used: {health.last_outcome}"
     return (ok, f"mapping, {health.places} places") if health.places else (warn, "no place yet")

@@ -1,4 +1,4 @@
-"""`ros2 run vpr_distill_ros match_recorder`: writes a localizer's matches as JSON lines."""
+"""`ros2 run vpr_distill_ros match_recorder`: writes a localizer's matches as JSON lines, and its places and poses."""
 
 from __future__ import annotations
 

@@ -12,12 +12,15 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
 
+from vpr_core.data.usable import KINDS
 from vpr_core.retrieval.bundle import MODALITIES
 from vpr_core.retrieval.calibration import DEFAULT_TARGET
+from vpr_core.retrieval.loop_closure import LoopOptions
 from vpr_core.retrieval.recognizer import DEFAULT_TOP_K
 
 IMAGE_TRANSPORTS = ("auto", "raw", "compressed")
 DEVICES = ("cpu", "cuda")
+MODES = ("localize", "loop_closure")
 BUNDLE_THRESHOLD = -1.0
 """The value of min_similarity that stands for the threshold stored in the bundle."""
 BESIDE_IMAGE = "auto"
@@ -25,13 +28,14 @@ BESIDE_IMAGE = "auto"
 
 MAX_TOP_K = 1000
 MAX_RERANK = 1000
-CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device": DEVICES}
+CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device": DEVICES, "mode": MODES}
 UNCONFIGURED = "can be set while the node is unconfigured"
 # Read when the node is configured: a change while it runs would not take effect, so it is refused.
 OF_THE_SENSOR = frozenset({"modality", "bundle", "device", "image_topic", "cloud_topic", "image_transport"})
 _READ_ON_CONFIGURE = OF_THE_SENSOR | {
     *("min_similarity", "rerank", "verify", "odometry_topic", "filter", "agreement_needed", "agreement_of"),
     *("initialpose_topic", "publish_tf", "camera_info_topic"),
+    *("mode", "keyframe_m", "exclude_m", "exclude_s", "max_drift", "memory_mib"),
 }
 _MAY_BE_EMPTY = frozenset({"odometry_topic", "initialpose_topic", "camera_info_topic"})
 
@@ -51,6 +55,7 @@ class SensorParameters:
     cloud_topic: str
     image_transport: str
     device: str
+    refuse: str
     stale_s: float
 
 
@@ -58,6 +63,12 @@ class SensorParameters:
 class LocalizerParameters(SensorParameters):
     """The localizer's parameters."""
 
+    mode: str
+    keyframe_m: float
+    exclude_m: float
+    exclude_s: float
+    max_drift: float
+    memory_mib: float
     top_k: int
     rerank: int
     min_similarity: float
@@ -148,7 +159,13 @@ def sensor_rows(verb: str, map_row: Row) -> list[Row]:
          text("raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage, auto: what the topic's publisher sends",
               constraints=choices["image_transport"])),
         ("device", "cpu", text("where the model runs, and the search", constraints=choices["device"])),
-        ("stale_s", 3.0, number("without an image or cloud for so long [s], /diagnostics says ERROR", 0.1, 3600.0)),
+        ("refuse", " ".join(KINDS),
+         text("what is not worth a query, and is dropped; leave out what shall be taken all the same, such as frozen "
+              "in a simulation without noise; empty takes everything that can be read",
+              constraints=f"any of {' '.join(KINDS)}, with blanks between")),
+        ("stale_s", 3.0,
+         number("without an image or cloud, or one that can be used, for so long [s], /diagnostics says ERROR",
+                0.1, 3600.0)),
         ("diagnostics_period_s", 1.0,
          number("time between two messages on /diagnostics [s]", 0.1, 60.0, read_only=True)),
     ]  # fmt: skip
@@ -160,6 +177,7 @@ def declare(node: Node) -> None:
                                constraints=f"{UNCONFIGURED}; later use the service ~/load_map"))  # fmt: skip
     declare_rows(node, [
         *sensor_rows("recognise", map_row),
+        *_loop_rows(),
         ("top_k", DEFAULT_TOP_K, count("places published for each image or cloud, most similar first", 1, MAX_TOP_K)),
         ("rerank", 0,
          count("how many of the most similar places are put in the order of what their pictures share with the image; "
@@ -193,7 +211,8 @@ def declare(node: Node) -> None:
               constraints=UNCONFIGURED)),
         ("agreement_needed", 3,
          count("with odometry_topic: so many of the last agreement_of answers have to agree, once the way between them "
-               "is taken out, before an initial pose or map -> odom is sent", 1, 100)),
+               "is taken out, before an initial pose or map -> odom is sent; in mode loop_closure before a closure is "
+               "accepted", 1, 100)),
         ("agreement_of", 5, count("how many answers agreement_needed is of, itself at most this", 1, 100)),
         ("initialpose_topic", "",
          text("topic on which a pose is sent once when answers agree, such as /initialpose, for Nav2; empty: none. "
@@ -204,6 +223,28 @@ def declare(node: Node) -> None:
         ("lost_s", 10.0,
          number("after so long [s] without an accepted image or cloud /diagnostics says lost", 0.1, 3600.0)),
     ])  # fmt: skip
+
+
+def _loop_rows() -> list[Row]:
+    """Whether the robot's own past is searched in place of a map, and which part of it."""
+    loops = LoopOptions()
+    return [
+        ("mode", MODES[0],
+         text("localize: places of a map; loop_closure: places of the robot's own past, which needs odometry_topic and "
+              "no map", constraints=f"one of {', '.join(MODES)}; {UNCONFIGURED}")),
+        ("keyframe_m", loops.keyframe_m,
+         number("loop_closure: way from a place to the next [m]; a robot that stands adds none", 0.1, 1000.0)),
+        ("exclude_m", loops.exclude_m,
+         number("loop_closure: places passed within so much of the way are not searched [m]", 0.0, 1e6)),
+        ("exclude_s", loops.exclude_s,
+         number("loop_closure: nor are places passed within so much time [s]", 0.0, 1e6)),
+        ("max_drift", loops.max_drift,
+         number("loop_closure: nor are places farther away than odometry can be off, as a share of the way since; 1.0 "
+                "searches them all", 0.0, 1.0)),
+        ("memory_mib", loops.memory_mib,
+         number("loop_closure: what the past may take [MiB]; where it is full, every second place of its older half "
+                "goes", 1.0, 1e6)),
+    ]  # fmt: skip
 
 
 def read(node: Node) -> LocalizerParameters:
@@ -246,6 +287,8 @@ def _objection(name: str, value: Any, frozen: frozenset[str]) -> str:
     choices = CHOICES.get(name)
     if choices and value not in choices:
         return f"{name} {value!r} is not supported: expected {' or '.join(choices)}"
+    if name == "refuse" and (unknown := set(value.split()) - set(KINDS)):
+        return f"refuse has {' '.join(sorted(unknown))}: expected any of {' '.join(KINDS)}, with blanks between"
     if name.endswith("_topic"):
         try:
             validate_topic_name(value)

@@ -44,6 +44,8 @@ class SensorInput:
         self.newest: Any = None
         self.complaint = ""
         """What is wrong with the topic as it is now; empty where nothing is. Read by other threads."""
+        self.doubt = ""
+        """Why what comes may not be of one sensor; empty where nothing says so. Read by other threads."""
         self._node = node
         self._topic = node.resolve_topic_name(topic)
         self._types = types
@@ -125,11 +127,15 @@ class SensorInput:
 
     def _look_for_several(self, publishers: int) -> None:
         self._looks_at_several = self._looks_at_several + 1 if publishers > 1 else 0
+        if self._looks_at_several < _LOOKS_AT_SEVERAL:
+            self.doubt = ""
+            return
+        self.doubt = (
+            f"{publishers} publishers send on {self._topic}, and the messages of all are taken: are they meant to "
+            f"be one sensor? `ros2 topic info -v {self._topic}` names them"
+        )
         if self._looks_at_several == _LOOKS_AT_SEVERAL:
-            self._node.get_logger().warning(
-                f"{publishers} publishers send on {self._topic}, and the messages of all are taken: are they meant to "
-                f"be one sensor? `ros2 topic info -v {self._topic}` names them"
-            )
+            self._node.get_logger().warning(self.doubt)
 
     def _on_incompatible_qos(self, event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -14,8 +15,9 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from vpr_core.data.usable import PATIENCE_S, Watch
 from vpr_core.errors import InputError
-from vpr_distill_ros.counters import FrameCounters
+from vpr_distill_ros.counters import FrameCounters, since
 from vpr_distill_ros.loading import one_line
 from vpr_distill_ros.sensor_input import SensorInput
 from vpr_distill_ros.sensors import Sensor
@@ -23,11 +25,8 @@ from vpr_distill_ros.stamps import stamp_to_ns
 from vpr_distill_ros.worker import LatestWorker
 
 LOG_PERIOD_S = 5.0
-
-
-def since(moment_s: float | None) -> float | None:
-    """Seconds since a moment of time.monotonic()."""
-    return None if moment_s is None else time.monotonic() - moment_s
+# As long as that /diagnostics tells of stamps that went back.
+_BACKWARDS_TOLD_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ class SensorNode(LifecycleNode):
         self._worker: LatestWorker[Any] | None = None
         self._arrived_s: float | None = None
         self._last_outcome = ""
+        self._watch = Watch()
         self.add_on_set_parameters_callback(self._check_change)
 
     @abstractmethod
@@ -133,6 +133,7 @@ class SensorNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._worker = LatestWorker(self._work_safely, name="work")
+        self._watch = Watch(self._patience_s)
         try:
             self._open_inputs()
         except InputError as error:
@@ -174,6 +175,17 @@ class SensorNode(LifecycleNode):
     _with_odd_stamps = "such frames are answered all the same"
     """What becomes of frames whose stamps are zero or go back, for the log."""
 
+    @property
+    def _patience_s(self) -> float:
+        """As `Watch` has it."""
+        return PATIENCE_S
+
+    def _observe(self, message: Any, watch: Watch) -> np.ndarray:
+        """A message's image or cloud; raises InputError, also where it is not worth a query after those before it."""
+        observation = self._sensor.to_array(message)
+        watch.see(observation, stamp_to_ns(message.header.stamp), self.get_parameter("refuse").value.split())
+        return observation
+
     def _take(self, frame: Frame) -> None:
         self._submit(frame)
 
@@ -201,6 +213,18 @@ class SensorNode(LifecycleNode):
     @property
     def _input_age_s(self) -> float | None:
         return since(self._arrived_s)
+
+    @property
+    def _doubts(self) -> tuple[str, ...]:
+        """Why what is answered may be wrong, for /diagnostics."""
+        told = [source.doubt for source in self._inputs if source.doubt]
+        went_back_s = self._frames.backwards_age_s
+        if went_back_s is not None and went_back_s < _BACKWARDS_TOLD_S:
+            told.append(
+                f"{self._sensor.sees} stamps went back {went_back_s:.1f} s ago: a clock was set, a recording began "
+                "again, or several publishers send"
+            )
+        return tuple(told)
 
     def _complaint(self, topic: str) -> str:
         """What is wrong with a topic as it is now; empty where nothing is."""

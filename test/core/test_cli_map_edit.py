@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vpr_core.cli import main
+from vpr_core.files import _exchange
 from vpr_core.retrieval.mapping import build_map
-from vpr_core.retrieval.place_map import PlaceMap
+from vpr_core.retrieval.place_map import Place, PlaceMap
+from vpr_core.types import Pose
 
+# Edits a map, and dies by SIGKILL where the edited one is about to take its place, or has just done so.
+DYING = """
+import os, signal, sys
+from vpr_core import files
+from vpr_core.cli import main
+folder, event, ending = sys.argv[1:4]
+if event == "os.rename":
+    files._exchange = lambda *_: False  # as on a file system that cannot
+swap_in, ready = files._swap_in, []
+def swap(*folders):
+    ready.append(1)
+    swap_in(*folders)
+files._swap_in = swap
+def kill(what, about):
+    if ready and what == event and str(about[0]).endswith(ending):
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
+main(["map-edit", "--map", folder, "--max_places", "3"])
+"""
 SHIPPED = Path(__file__).parents[2] / "bundles" / "town_camera"
 
 
@@ -101,3 +126,47 @@ def test_what_a_map_cannot_be_asked_is_said(
         main(["evaluate", "--bundle", str(SHIPPED), "--map", str(noon_map), "--queries", str(drives["night"]),
               *options])  # fmt: skip
     assert words in capsys.readouterr().err
+
+
+def small_map(folder: Path) -> PlaceMap:
+    """Six places in a row, all unlike."""
+    places = tuple(Place("noon", number, Pose((2.0 * number, 0.0, 0.0))) for number in range(6))
+    made = PlaceMap(np.eye(6, 8, dtype=np.float32), places, "aa", "map", "camera", (64, 48))
+    made.save(folder)
+    return PlaceMap.load(folder)
+
+
+def can_exchange(*folders: Path) -> bool:
+    for folder in folders:
+        folder.mkdir()
+    exchanged = _exchange(*folders)
+    for folder in folders:
+        folder.rmdir()
+    return exchanged
+
+
+@pytest.mark.parametrize(
+    ("event", "ending", "left", "places"),
+    [
+        ("os.rename", "/.map.partial", [".map.old", ".map.partial"], 6),
+        ("shutil.rmtree", "/.map.partial", [".map.partial", "map"], 3),
+        ("shutil.rmtree", "/.map.old", [".map.partial", "map"], 6),
+    ],
+    ids=["between the renames", "after the exchange", "before"],
+)
+def test_a_kill_leaves_a_map_that_the_next_command_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], event: str, ending: str, left: list[str], places: int
+) -> None:
+    if places == 3 and not can_exchange(tmp_path / "one", tmp_path / "two"):
+        pytest.skip("folders cannot be exchanged here")
+    folder = tmp_path / "map"
+    before = small_map(folder)
+    killed = subprocess.run([sys.executable, "-c", DYING, str(folder), event, ending], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    found = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".map-edit-"))
+    assert found == left
+    edit(folder)
+    assert f"{places} places" in capsys.readouterr().out
+    assert len(PlaceMap.load(folder)) == places and (PlaceMap.load(folder).hash == before.hash) == (places == 6)
+    edit(folder, "--max_places", 2)
+    assert len(PlaceMap.load(folder)) == 2 and not list(tmp_path.glob(".map.*"))

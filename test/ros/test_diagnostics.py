@@ -79,6 +79,44 @@ def test_the_state_of_the_localization(changes: dict[str, object], state: str, w
     assert told == state and words in message and (not state or state in STATES)
 
 
+UNUSABLE = {"last_outcome": "image is dark", "stale_s": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "state", "message"),
+    [
+        ({"usable_age_s": 2.9}, WARN, "uncertain", "uncertain: images cannot be used: image is dark"),
+        ({"usable_age_s": 2.9, "accepted_age_s": 11.0}, WARN, "lost", "lost: images cannot be used: image is dark"),
+        ({"usable_age_s": 3.1}, ERROR, "no input", "images cannot be used: image is dark"),
+        ({"usable_age_s": None}, ERROR, "no input", "images cannot be used: image is dark"),
+    ],
+)
+def test_frames_that_cannot_be_used_are_an_error_when_it_lasts(
+    changes: dict[str, object], level: bytes, state: str, message: str
+) -> None:
+    assert judge(health(**UNUSABLE, **changes)) == (level, state, message)
+
+
+def test_doubts_are_told_beside_the_state_and_raise_a_warning() -> None:
+    doubts = ("2 publishers send on /image", "image stamps went back 0.3 s ago")
+    assert assess(health(doubts=doubts)) == (WARN, "; ".join(["localized", *doubts]))
+    assert assess(health(doubts=doubts, input_age_s=None)) == (ERROR, "; ".join(["no image on /image yet", *doubts]))
+    (status,) = to_message("n", "/image", Time(), health(doubts=doubts), FrameCounters().snapshot(), {}).status
+    values = {pair.key: pair.value for pair in status.values}
+    assert (status.level, values["localization"]) == (WARN, "localized") and status.message.endswith(doubts[1])
+
+
+def test_ages_are_those_of_the_newest_event() -> None:
+    counters = FrameCounters()
+    assert counters.usable_age_s is None and counters.backwards_age_s is None
+    for stamp_ns in (5, 3):
+        counters.receive(stamp_ns)
+    counters.drop("dark")
+    assert counters.usable_age_s is None and counters.backwards_age_s is not None
+    counters.skip()
+    assert counters.usable_age_s is not None and counters.usable_age_s >= 0.0
+
+
 def test_the_filter_s_figures_are_in_the_message() -> None:
     now = health(**REFUSED, last_estimate=estimate(FilterReason.AMBIGUOUS))
     (status,) = to_message("localizer", "/image", Time(sec=3), now, FrameCounters().snapshot(), {}).status
@@ -100,6 +138,9 @@ def test_the_filter_s_figures_are_in_the_message() -> None:
         ({"input_age_s": 3.5, "complaint": "a cloud"}, ERROR, "no image on /image for 3.5 s: a cloud"),
         ({"odometry_age_s": None, "complaint": "a cloud"}, ERROR, "no odometry on /odom yet"),
         ({"odometry_age_s": 4.0, "odometry_complaint": "a pose"}, ERROR, "no odometry on /odom for 4.0 s: a pose"),
+        ({"last_outcome": "JPEG was cut off", "usable_age_s": 1.0}, WARN, "images cannot be used: JPEG was cut off"),
+        ({"last_outcome": "JPEG was cut off", "usable_age_s": 9.0}, ERROR, "images cannot be used: JPEG was cut off"),
+        ({"doubts": ("two", "three")}, WARN, "mapping, 3 places; two; three"),
     ],
 )
 def test_level_and_message_of_a_map_builder(changes: dict[str, object], level: bytes, message: str) -> None:

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_msgs.msg import Header
 
 from vpr_core.errors import InputError
+from vpr_core.retrieval.filter import Estimate, FilterReason
 from vpr_core.retrieval.records import read_records, recognition_to_record
+from vpr_core.retrieval.sequence import estimate_to_record
 from vpr_core.types import Match, Pose, Reason, Recognition
-from vpr_distill_msgs.msg import PlaceMatchArray
-from vpr_distill_ros.conversions import matches_to_message
+from vpr_distill_msgs.msg import FilteredPlace, PlaceMatchArray
+from vpr_distill_ros.conversions import filtered_to_message, matches_to_message, pose_with_covariance
 from vpr_distill_ros.stamps import ns_to_stamp
 
 START_NS = 1_700_000_000_000_000_000
@@ -81,6 +84,35 @@ def test_a_record_says_what_was_recognised() -> None:
     assert [match["reason"] for match in expected(3, 5)["matches"]] == ["below_similarity"] * 2
     unposed = expected(2, 5)["matches"][0]
     assert unposed["position"] is None and unposed["probability"] is None
+
+
+def test_places_along_the_drive_and_poses_are_lines_of_their_own_files(
+    probe: Any, start: Callable[..., Any], namespace: str, tmp_path: Path
+) -> None:
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("out", "filtered_out", "pose_out")}
+    words = [word for name, path in files.items() for word in ("-p", f"{name}:={path}")]
+    recorder = start("match_recorder", "--ros-args", "-p", f"topic:={namespace}/matches", *words)
+    place, turned = Pose((1.5, -2.0, 0.25)), Pose((3.0, 4.0, 0.0), (0.0, 0.0, 1.0, 0.0))
+    belief = np.array([0.0, 0.75])
+    filtered = probe.publisher(FilteredPlace, f"{namespace}/filtered", 100)
+    poses = probe.publisher(PoseWithCovarianceStamped, f"{namespace}/pose", 100)
+    estimates = [
+        Estimate(START_NS + index, belief, 0.25, 1, place, 0.75, 0, 0.0, reason, True)
+        for index, reason in enumerate(FilterReason)
+    ]
+    for estimate in estimates:
+        filtered.publish(filtered_to_message(estimate, "map", "aa", "bb"))
+        poses.publish(pose_with_covariance(turned, ns_to_stamp(estimate.stamp_ns), "map", 2.0, 0.5))
+    written = (files["filtered_out"], files["pose_out"])
+    probe.until(lambda: all(path.read_text().count("\n") == len(estimates) for path in written), "every line")
+    assert recorder.signalled() == 0 and "Traceback" not in recorder.output and not files["out"].read_text()
+    for estimate, record in zip(estimates, read_records(files["filtered_out"]), strict=True):
+        assert record["filtered"] == estimate_to_record(estimate) and record["received_ns"] > START_NS
+        assert (record["stamp_ns"], record["map_hash"], record["model_hash"]) == (estimate.stamp_ns, "aa", "bb")
+    for estimate, record in zip(estimates, read_records(files["pose_out"]), strict=True):
+        assert (record["stamp_ns"], record["frame_id"]) == (estimate.stamp_ns, "map")
+        assert (record["position"], record["quaternion_xyzw"]) == ([3.0, 4.0, 0.0], [0.0, 0.0, 1.0, 0.0])
+        assert record["covariance"] == [*np.diag([4.0, 4.0, 4.0, 0.25, 0.25, 0.25]).reshape(36)]
 
 
 @pytest.mark.parametrize("line", ['{"stamp_ns": 1, "matches', "[1, 2]", '{"place_id": 3}'])

@@ -85,6 +85,9 @@ def test_the_shipped_file_gives_every_parameter_its_default(context: Context, na
         ("odometry_topic", "two words"),
         ("initialpose_topic", "two words"),
         ("agreement_of", 0),
+        ("refuse", "dark fog"),
+        ("refuse", "all"),
+        ("refuse", 5),
         ("top_k", 2.5),
         ("top_k", "five"),
         ("stale_s", "three"),
@@ -122,6 +125,8 @@ def test_what_is_read_once_is_read_only(context: Context, node: str, name: str) 
     ("name", "value", "allowed"),
     [
         ("top_k", 9, True),
+        ("refuse", "dark white", True),
+        ("refuse", "", True),
         ("stale_s", 1.0, True),
         ("bundle", "/b", False),
         ("device", "cuda", False),

@@ -8,7 +8,8 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from vpr_core.commands.training import add_modality, add_training_options, run_training
-from vpr_core.training.recipe import Distillation, Recipe
+from vpr_core.training.distillation import Distillation
+from vpr_core.training.recipe import Recipe
 
 
 def define(command: ArgumentParser) -> None:

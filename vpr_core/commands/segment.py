@@ -18,7 +18,8 @@ def define(command: ArgumentParser) -> None:
     """Label every pixel of a drive's frames with a segmentation network. StructVPR learns the scene's structure so.
 
     It writes labels/000000.png ... into each frames folder, one class a pixel, and labels/labels.json that tells the
-    network, its revision and its classes. A run that was killed goes on where it stood when it is started again.
+    network, its revision and its classes. A run that was stopped, by a kill or by a frame that cannot be read, goes
+    on where it stood when it is started again.
     Drives whose bag has a label topic need no network: `ingest` takes that one.
 
     The network is one with a score for every class of every pixel (SegFormer, UPerNet, BEiT, DPT, MobileViT, ...) and

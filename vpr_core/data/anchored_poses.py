@@ -87,6 +87,8 @@ class AnchoredPoses:
             self._poses[topic][stamp_ns] = pose
             if topic == self._names[0]:
                 self.map_frame = self.map_frame or message.header.frame_id
+            else:
+                self.base_frame = self.base_frame or getattr(message, "child_frame_id", "").lstrip("/")
 
     def track(self) -> AnchoredTrack:
         believed, odometry = self._names

@@ -22,6 +22,8 @@ from vpr_core.errors import BagError, InputError
 from vpr_core.preprocess import decode_image
 
 _JOURNAL = "journal.jsonl"
+_ENTRIES = 8
+"""Of a line of it."""
 
 
 def extract(
@@ -45,16 +47,16 @@ def extract(
 
 def _write(
     reader: BagReader, message: RawMessage, sensor: str, indices: list[int], writer: FrameWriter, drops: Counter[str]
-) -> tuple[list[str], str]:
-    """Files written, and why there are none."""
+) -> tuple[list[str], str, str]:
+    """Files written, what is irregular about them, and why there are none."""
     try:
-        return writer.write(sensor, indices, reader.decode(message)), ""
+        return *writer.write(sensor, indices, reader.decode(message)), ""
     except InputError as error:
         reason = f"{message.topic}: {str(error).split(':')[0]}"
     except BagError:
         reason = f"{message.topic}: message cannot be decoded"
     drops[reason] += 1
-    return [], reason
+    return [], "", reason
 
 
 class _Wanted:
@@ -101,9 +103,11 @@ class _Journal:
     ) -> None:
         self._file.close()
 
-    def note(self, log_ns: int, sensor: str, stamp_ns: int, indices: list[int], names: list[str], reason: str) -> None:
+    def note(
+        self, log_ns: int, sensor: str, stamp_ns: int, indices: list[int], names: list[str], doubt: str, reason: str
+    ) -> None:
         sizes = [(self._path.parent / name).stat().st_size for name in names]
-        line = json.dumps([log_ns, sensor, stamp_ns, indices, names, sizes, reason])
+        line = json.dumps([log_ns, sensor, stamp_ns, indices, names, sizes, doubt, reason])
         self._file.write(line.encode() + b"\n")
         self._file.flush()
 
@@ -114,9 +118,10 @@ class _Journal:
             entry = _parsed(line)
             if entry is None or not self._holds(*entry):
                 break
-            log_ns, sensor, stamp_ns, indices, names, _, reason = entry
+            log_ns, sensor, stamp_ns, indices, names, _, doubt, reason = entry
             wanted.forget(sensor, stamp_ns)
             writer.written[sensor].update(zip(indices, names, strict=False))
+            writer.irregular.update([doubt] if doubt else [])
             drops.update([reason] if reason else [])
             good_bytes += len(line)
         self._file.seek(good_bytes)
@@ -137,7 +142,9 @@ class _Journal:
 
 
 def _parsed(line: bytes) -> list[Any] | None:
+    """What a line says; None where it was cut off, or written by another version of this package."""
     try:
-        return json.loads(line) if line.endswith(b"\n") else None
+        entry = json.loads(line) if line.endswith(b"\n") else []
     except ValueError:
         return None
+    return entry if len(entry) == _ENTRIES else None

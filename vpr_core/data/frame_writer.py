@@ -14,7 +14,9 @@ import numpy as np
 from vpr_core.data.frames import Frame
 from vpr_core.data.images import image_from_message, label_from_message
 from vpr_core.data.pointcloud import cloud_from_message
+from vpr_core.data.stamps import header_stamp_ns
 from vpr_core.data.synchronise import Candidate
+from vpr_core.data.usable import Watch
 from vpr_core.errors import InputError
 from vpr_core.preprocess import check_image
 
@@ -29,6 +31,8 @@ class FrameWriter:
     sensors: tuple[str, ...]
     """Of "image", "cloud", "label": what the drive has."""
     drops: Counter[str]
+    irregular: Counter[str]
+    """What a node would refuse of that which is written, by sensor and kind."""
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Width and height [px] of all images and labels, from the first of them on."""
     written: dict[str, dict[int, str]] = field(default_factory=dict)
@@ -38,10 +42,15 @@ class FrameWriter:
         for sensor in self.sensors:
             (self.folder / f"{sensor}s").mkdir(exist_ok=True)
             self.written[sensor] = {}
+        # A place, or what a network learns from, should be known by more than a bare wall.
+        self._watches = {sensor: Watch(patience_s=0.0) for sensor in ("image", "cloud")}
 
-    def write(self, sensor: str, indices: Iterable[int], message: Any) -> list[str]:
-        """Write what a message holds for these frames and return the files; raises InputError where it is no use."""
-        suffix, data = self._encoded(sensor, message)
+    def write(self, sensor: str, indices: Iterable[int], message: Any) -> tuple[list[str], str]:
+        """Write what a message holds for these frames; the files, and what is irregular about it, if anything.
+
+        Raises InputError where it is no use.
+        """
+        suffix, data, doubt = self._encoded(sensor, message)
         names = [f"{sensor}s/{index:06d}{suffix}" for index in indices]
         for index, name in zip(indices, names, strict=True):
             if isinstance(data, bytes):
@@ -49,25 +58,35 @@ class FrameWriter:
             else:
                 np.save(self.folder / name, data)
             self.written[sensor][index] = name
-        return names
+        self.irregular.update([doubt] if doubt else [])
+        return names, doubt
 
-    def _encoded(self, sensor: str, message: Any) -> tuple[str, bytes | np.ndarray]:
+    def _encoded(self, sensor: str, message: Any) -> tuple[str, bytes | np.ndarray, str]:
+        """Ending of the file, what it holds, and what is irregular about it."""
         if sensor == "cloud":
             points = cloud_from_message(message)
             if not len(points):
                 raise InputError("point cloud of no points", kind="empty")
-            return ".npy", points
+            return ".npy", points, self._doubt(sensor, points, message)
         convert: Callable[[Any], np.ndarray] = image_from_message if sensor == "image" else label_from_message
         picture = convert(message)
         if sensor == "image":
             check_image(picture)
         self._check_size(sensor, (picture.shape[1], picture.shape[0]))
+        doubt = self._doubt(sensor, picture, message) if sensor == "image" else ""
         data = bytes(message.data) if hasattr(message, "format") else b""
         if data.startswith((_JPEG, _PNG)):
-            return (".jpg" if data.startswith(_JPEG) else ".png"), data
+            return (".jpg" if data.startswith(_JPEG) else ".png"), data, doubt
         # A raw image has no file of its own; PNG keeps every pixel.
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if sensor == "image" else picture
-        return ".png", cv2.imencode(".png", bgr)[1].tobytes()
+        return ".png", cv2.imencode(".png", bgr)[1].tobytes(), doubt
+
+    def _doubt(self, sensor: str, observation: np.ndarray, message: Any) -> str:
+        try:
+            self._watches[sensor].see(observation, header_stamp_ns(message))
+        except InputError as error:
+            return f"{sensor}: {error.kind.replace('_', ' ')}"
+        return ""
 
     def _check_size(self, sensor: str, size: tuple[int, int]) -> None:
         first = self.sizes.setdefault(sensor, size)

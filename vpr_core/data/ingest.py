@@ -103,7 +103,7 @@ def ingest(
             calibration = _calibrate(reader, topics, found, options)
             lost_ns: list[int] = []
             plan = _plan(found, topics, options, lost_ns)
-            writer = FrameWriter(folder, tuple(topics.sensors), found.drops)
+            writer = FrameWriter(folder, tuple(topics.sensors), found.drops, found.irregular)
             extract(reader, topics, plan, writer, found.drops, progress)
             frames = writer.frames(plan)
             if not frames:

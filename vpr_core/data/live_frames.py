@@ -78,7 +78,7 @@ class LiveFrames:
         self._jumps_ns: set[int] = set()
         self._closing = ExitStack()
         folder = self._closing.enter_context(folder_in_the_making(self.out, FramesError, "card.json", overwrite))
-        self._writer = FrameWriter(folder, tuple(self._sensors), self._drops)
+        self._writer = FrameWriter(folder, tuple(self._sensors), self._drops, self._irregular)
 
     def __enter__(self) -> LiveFrames:
         return self

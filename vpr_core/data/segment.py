@@ -59,17 +59,17 @@ def segment(
     """Write a label image for every frame of the folder and return it as it is then.
 
     table: the class table of these labels, see `structvpr.slme.class_table`; None finds the one that has the network's
-    classes, if there is one. A run that was killed is taken up where it stood by the next one with the same network,
-    and where the labels are there already nothing is done.
+    classes, if there is one. A run that was stopped, by a kill, a full disk or a frame that cannot be read, is taken
+    up where it stood by the next one with the same network, and where the labels are there already nothing is done.
     Raises FramesError where the folder has no images, or labels of something else and no `overwrite`; labels that no
     network made are never replaced. RecipeError for an unknown table.
     """
     drive = Frames.load(frames)
-    about, size = _about(segmenter, table), drive.image_size
+    labels, about, size = drive.folder / "labels", _about(segmenter, table), drive.image_size
     work = sha256_json([SCHEMA, about, [frame.image for frame in drive.frames]])[:16]
-    if _made_from(drive.folder / "labels") != work:
+    if _made_from(labels) != work:
         _check_labels(drive, overwrite)
-        with folder_in_the_making(drive.folder / "labels", FramesError, CARD, overwrite, work) as folder:
+        with folder_in_the_making(labels, FramesError, CARD, overwrite, work, keeps_errors=True) as folder:
             _label_all(drive, segmenter, folder, progress)
             write_json(folder / CARD, {"schema": SCHEMA, **about, "frames": len(drive), "made_from": work})
     _name_labels(drive, {"label_size": list(size), "labels": about})

@@ -18,10 +18,11 @@ def share_bars(
     references: Sequence[float | None] = (),
     text: str = "",
     highlight: str | None = None,
+    share_of: str = "Recall@1",
 ) -> Chart:
     """Recall@1 of groups as horizontal bars from 0 to 1; a reference is a tick across its bar.
 
-    highlight: the one group in colour; None colours all.
+    highlight: the one group in colour; None colours all. share_of: what a bar is, where it is another share.
     """
     with styled():
         figure, axes = blank(0.34 * len(shares) + 0.55)
@@ -33,12 +34,12 @@ def share_bars(
             if reference is not None:
                 axes.plot([reference] * 2, [row - 0.42, row + 0.42], color=INK, linewidth=1.6)
         names = [f"{share.name} ({share.queries})" if share.queries else share.name for share in shares]
-        axes.set(xlim=(0, 1.16), ylim=(len(shares) - 0.4, -0.6), xticks=[0, 0.25, 0.5, 0.75, 1.0], xlabel="Recall@1")
+        axes.set(xlim=(0, 1.16), ylim=(len(shares) - 0.4, -0.6), xticks=[0, 0.25, 0.5, 0.75, 1.0], xlabel=share_of)
         axes.set_yticks(range(len(shares)), names, color=INK)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
     described = ", ".join(f"{share.name} {_in_words(share.recall)}" for share in shares)
-    return Chart(title, inline_svg(figure, f"{title}, Recall@1: {described}"), _share_rows(shares, references), text)
+    return Chart(title, inline_svg(figure, f"{title}, {share_of}: {described}"), _share_rows(shares, references), text)
 
 
 def _in_words(recall: float | None) -> str:

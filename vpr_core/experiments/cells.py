@@ -11,7 +11,8 @@ from vpr_core.errors import RecipeError
 from vpr_core.experiments.networks import Network, Weighing, of_length, read_recipe
 from vpr_core.experiments.plans import ABSENT, ALONE, TEACHER, Column, Data, Pairing, Plan, PlanRow, read_values
 from vpr_core.losses.baselines import METHODS
-from vpr_core.training.recipe import RELATIONAL, STRUCTVPR, Distillation, Recipe, as_json
+from vpr_core.training.distillation import RELATIONAL, STRUCTVPR, Distillation
+from vpr_core.training.recipe import Recipe, as_json
 
 
 @dataclass(frozen=True, eq=False)

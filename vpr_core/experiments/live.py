@@ -1,4 +1,4 @@
-"""The live part of the demo: a localizer, a recorder of its matches and a replayed bag, each a process of its own."""
+"""Nodes of the package as processes of their own, over DDS: what the demo, benchmarks and tests of whole drives run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,13 @@ from vpr_core.errors import VprError
 from vpr_core.retrieval.records import read_records
 
 PACKAGE = "vpr_distill_ros"
-_TOPIC_PARAMETERS = {"camera": "image_topic", "lidar": "cloud_topic"}
+TOPIC_PARAMETERS = {"camera": "image_topic", "lidar": "cloud_topic"}
+_POLL_S = 0.1
+_PATIENCE_S = 120.0
 
 
 class LiveError(VprError):
-    """A ROS 2 process of the demo could not start or ended too early."""
+    """A ROS 2 process could not start, ended too early or did not do in time what was waited for."""
 
 
 def run_live(
@@ -33,24 +34,95 @@ def run_live(
     The processes' logs stay in `folder`. Raises LiveError for another modality, and with the end of the log of a
     process that failed.
     """
-    if modality not in _TOPIC_PARAMETERS:
-        raise LiveError(f"modality is {modality!r}, expected {' or '.join(_TOPIC_PARAMETERS)}")
-    folder.mkdir(parents=True, exist_ok=True)
+    if modality not in TOPIC_PARAMETERS:
+        raise LiveError(f"modality is {modality!r}, expected {' or '.join(TOPIC_PARAMETERS)}")
     matches = folder / "matches.jsonl"
     matches.unlink(missing_ok=True)
-    environment = _environment(folder)
-    sensor = {"modality": modality, _TOPIC_PARAMETERS[modality]: topic}
-    localizer = _parameters(bundle=bundle, map=place_map, **sensor, autostart=True)
-    with (
-        _process("localizer", localizer, environment, folder) as node,
-        _process("match_recorder", _parameters(out=matches), environment, folder) as recorder,
-    ):
-        _await_log(folder / "match_recorder.log", "recording", (node, recorder), folder)
-        replay = _parameters(bag=bag, rate=rate, wait_for_subscribers_s=60.0)
-        with _process("bag_replay", replay, environment, folder) as player:
-            _wait(player, (node, recorder), folder)
+    sensor = {"modality": modality, TOPIC_PARAMETERS[modality]: topic}
+    with Graph(folder) as graph:
+        graph.start("localizer", bundle=bundle, map=place_map, **sensor, autostart=True)
+        graph.start("match_recorder", out=matches)
+        # Until then what another publishes could be lost.
+        graph.wait_for_log("match_recorder", "recording")
+        graph.wait_for_end(graph.start("bag_replay", bag=bag, rate=rate, wait_for_subscribers_s=60.0))
         time.sleep(1.0)  # the last image or cloud may still be on its way through the localizer
     return list(read_records(matches))
+
+
+class Graph:
+    """Executables of the package as processes in a ROS graph of their own, ended with the block.
+
+    folder: where their logs stay, `<name>.log`. Raises LiveError where the package is not installed, and as its methods
+    say.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self.domain = random.randint(1, 100)
+        """Of its own, to keep it and a robot in the same room apart."""
+        self.environment = _environment(folder, self.domain)
+        """Of the processes; another one that takes part needs it too."""
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Graph:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.send_signal(signal.SIGINT)
+        for process in self._processes.values():
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def start(self, executable: str, namespace: str = "", **parameters: Any) -> subprocess.Popen[bytes]:
+        """Start one under a namespace; in the logs and for `wait_for_log` its name is that of both."""
+        name = "_".join(filter(None, [namespace.strip("/"), executable]))
+        words: list[str | Path] = [
+            installed_prefix() / "lib" / PACKAGE / executable,
+            *_arguments(namespace, parameters),
+        ]
+        with self._log(name).open("wb") as log:
+            process = subprocess.Popen(words, env=os.environ | self.environment, stdout=log, stderr=log)
+        self._processes[name] = process
+        return process
+
+    def wait_for_log(self, name: str, text: str) -> None:
+        """Wait until a process has said `text`; raises as `wait_until`."""
+        log = self._log(name)
+        what = f"{text!r} in {log}: does DDS discovery work here?"
+        self.wait_until(lambda: text in log.read_text(errors="replace"), what)
+
+    def wait_for_end(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until a process has ended well; raises LiveError where it, or another meanwhile, did not."""
+        while process.poll() is None:
+            self.check()
+            time.sleep(_POLL_S)
+        if process.returncode != 0:
+            self.check()
+        self._processes = {name: other for name, other in self._processes.items() if other is not process}
+
+    def wait_until(self, condition: Callable[[], object], what: str, timeout_s: float = _PATIENCE_S) -> None:
+        """Wait for a condition; raises LiveError where a process ends meanwhile, or after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            self.check()
+            if time.monotonic() > deadline:
+                raise LiveError(f"waited {timeout_s:g} s for {what}")
+            time.sleep(_POLL_S)
+
+    def check(self) -> None:
+        """Raise LiveError with the end of the log of a process that has ended."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                tail = self._log(name).read_text(errors="replace").strip().splitlines()[-5:]
+                raise LiveError(f"{name} ended with code {process.returncode}: {' | '.join(tail) or 'it said nothing'}")
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
 
 
 def installed_prefix() -> Path:
@@ -69,75 +141,23 @@ def installed_share() -> Path:
     return installed_prefix() / "share" / PACKAGE
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, domain: int) -> dict[str, str]:
     profile = str(installed_share() / "config" / "dds" / "localhost_large_messages.xml")
-    environment = {
-        # A domain of its own keeps the demo and a robot in the same room apart.
-        "ROS_DOMAIN_ID": str(random.randint(1, 100)),
+    humble = os.environ.get("ROS_DISTRO") == "humble"
+    only_here = {"ROS_LOCALHOST_ONLY": "1"} if humble else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    return {
+        "ROS_DOMAIN_ID": str(domain),
         "ROS_LOG_DIR": str(folder / "log"),
         "AMENT_PREFIX_PATH": os.environ.get("AMENT_PREFIX_PATH") or sys.prefix,
         "FASTDDS_DEFAULT_PROFILES_FILE": profile,
         "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # its name in Humble and Jazzy
+        **only_here,
     }
-    humble = os.environ.get("ROS_DISTRO") == "humble"
-    only_here = {"ROS_LOCALHOST_ONLY": "1"} if humble else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    return os.environ | environment | only_here
 
 
-def _parameters(**values: Any) -> list[str]:
-    arguments = ["--ros-args"]
-    for name, value in values.items():
+def _arguments(namespace: str, parameters: Mapping[str, Any]) -> list[str]:
+    arguments = ["--ros-args", *(["-r", f"__ns:={namespace}"] if namespace else [])]
+    for name, value in parameters.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         arguments += ["-p", f"{name}:={text}"]
     return arguments
-
-
-@contextmanager
-def _process(
-    name: str, arguments: list[str], environment: dict[str, str], folder: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    program = installed_prefix() / "lib" / PACKAGE / name
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([program, *arguments], env=environment, stdout=log, stderr=log)
-        process.name = name  # type: ignore[attr-defined]
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _await_log(
-    log: Path, text: str, processes: tuple[subprocess.Popen[bytes], ...], folder: Path, timeout_s: float = 60.0
-) -> None:
-    """Wait until `text` stands in a process's log; until then what another publishes could be lost."""
-    deadline = time.monotonic() + timeout_s
-    while text not in log.read_text(errors="replace"):
-        if time.monotonic() > deadline:
-            raise LiveError(f"{log} does not say {text!r} after {timeout_s:g} s: does DDS discovery work here?")
-        _check_alive(processes, folder)
-        time.sleep(0.1)
-
-
-def _check_alive(processes: tuple[subprocess.Popen[bytes], ...], folder: Path) -> None:
-    for process in processes:
-        if process.poll() is not None:
-            raise LiveError(_failure(process, folder))
-
-
-def _wait(player: subprocess.Popen[bytes], others: tuple[subprocess.Popen[bytes], ...], folder: Path) -> None:
-    while player.poll() is None:
-        _check_alive(others, folder)
-        time.sleep(0.1)
-    if player.returncode != 0:
-        raise LiveError(_failure(player, folder))
-
-
-def _failure(process: subprocess.Popen[bytes], folder: Path) -> str:
-    name = process.name  # type: ignore[attr-defined]
-    tail = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()[-5:]
-    return f"{name} ended with code {process.returncode}: {' | '.join(tail) or 'it said nothing'}"

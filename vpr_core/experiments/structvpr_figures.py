@@ -159,8 +159,10 @@ def label_map_bars(entries: Sequence[Entry]) -> Figure:
             means, spreads = [entry.mean() for _, entry in found], [np.nan_to_num(e.spread()) for _, e in found]
             axes.bar(places, means, 0.38, color=color, label=title)
             axes.errorbar(places, means, spreads, fmt="none", ecolor=INK, capsize=2, linewidth=0.9)
-            for place, mean in zip(places, means, strict=True):
-                axes.annotate(f"{mean:.1f}", (place, mean), (0, 4), textcoords="offset points", ha="center", fontsize=8)
+            for place, mean, spread in zip(places, means, spreads, strict=True):
+                axes.annotate(
+                    f"{mean:.1f}", (place, mean + spread), (0, 3), textcoords="offset points", ha="center", fontsize=8
+                )
         axes.set(ylabel="Recall@1 [%]", ylim=(0, 100))
         axes.set_xticks(range(len(maps)), maps)
         axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)

@@ -60,21 +60,29 @@ class NetVLAD(nn.Module):
     Arandjelovic et al., "NetVLAD: CNN architecture for weakly supervised place recognition", CVPR 2016, Eq. (4): for
     each of K clusters the residuals of the local features x to its centre c_k, weighted by softmax_k(w_k x + b_k) and
     summed; then every cluster's sum and the whole are brought to unit length. w, b and c are learned apart.
+    dim: width of a linear map of all that, learned with the rest, where the paper has PCA after training; None leaves
+    the K C numbers.
     """
 
-    def __init__(self, channels: int, clusters: int = 64) -> None:
+    def __init__(self, channels: int, clusters: int = 64, dim: int | None = None) -> None:
         super().__init__()
         self.assignment = nn.Conv2d(channels, clusters, 1)
         self.centres = nn.Parameter(functional.normalize(torch.randn(clusters, channels)))
-        self.dim = clusters * channels
+        self.projection = nn.Linear(clusters * channels, dim, bias=False) if dim else nn.Identity()
+        if isinstance(self.projection, nn.Linear):
+            # As large as the weights of a 1x1 convolution of the map would be: torch's own shrink with the K C inputs,
+            # and at the learning rate of the rest a few steps of Adam would leave nothing of them.
+            nn.init.normal_(self.projection.weight, std=channels**-0.5)
+        self.dim = dim or clusters * channels
 
     def forward(self, features: Tensor) -> Tensor:
-        """features [B, C, H, W] -> descriptors [B, K C] of unit length, cluster after cluster."""
+        """features [B, C, H, W] -> descriptors [B, D]; without the map [B, K C] of unit length, cluster by cluster."""
         features = functional.normalize(features)
         weights = self.assignment(features).flatten(2).softmax(dim=1)
         sums = torch.einsum("bkp,bcp->bkc", weights, features.flatten(2))
         residuals = sums - weights.sum(dim=2, keepdim=True) * self.centres
-        return functional.normalize(functional.normalize(residuals, dim=2).flatten(1))
+        descriptors: Tensor = self.projection(functional.normalize(functional.normalize(residuals, dim=2).flatten(1)))
+        return descriptors
 
     @torch.no_grad()
     def start_from(self, local_features: Tensor, seed: int = 0) -> None:

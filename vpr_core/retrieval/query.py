@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from vpr_core.data.poses import Track
 from vpr_core.data.scan import scan
 from vpr_core.data.stamps import header_stamp_ns
 from vpr_core.data.topics import CLOUD_TYPES, IMAGE_TYPES, NONE, Topics, choose_topics
+from vpr_core.data.usable import KINDS, Watch
 from vpr_core.errors import BagError, InputError
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.records import recognition_to_record
@@ -32,13 +33,15 @@ def query_bag(
     drops: Counter[str] | None = None,
     progress: Progress | None = None,
     follow: Follow | None = None,
+    refuse: Collection[str] = KINDS,
 ) -> Iterator[dict[str, Any]]:
     """A record (see `records`) for every image or cloud of a bag, as the recognizer's modality is.
 
     topic: None finds it by its type; it must then be the only one. Messages that cannot be used are left out and
-    counted in `drops` by reason. follow: such as `sequence.follower` makes. Raises BagError.
+    counted in `drops` by reason; so are those not worth a query, of the kinds in `refuse`. follow: such as
+    `sequence.follower` makes. Raises BagError.
     """
-    drops = Counter() if drops is None else drops
+    drops, watch = Counter() if drops is None else drops, Watch()
     with BagReader(bag) as reader:
         topics = _topics(reader, recognizer.modality, topic, NONE)
         topic = topics.image or topics.cloud or ""
@@ -50,9 +53,11 @@ def query_bag(
             try:
                 decoded = reader.decode(message)
                 started = time.perf_counter()
-                recognition = recognizer.recognize(to_array(decoded), header_stamp_ns(decoded))
+                observation, stamp_ns = to_array(decoded), header_stamp_ns(decoded)
+                watch.see(observation, stamp_ns, refuse)
+                recognition = recognizer.recognize(observation, stamp_ns)
             except (InputError, BagError) as error:
-                drops[str(error)] += 1
+                drops[_reason(error)] += 1
                 continue
             record = recognition_to_record(
                 recognition,
@@ -63,6 +68,11 @@ def query_bag(
             yield {**record, "filtered": follow(recognition)} if follow else record
         if bar:
             bar.close()
+
+
+def _reason(error: InputError | BagError) -> str:
+    """Of what is not worth a query without its figures, which every image has its own of."""
+    return str(error).split(":")[0] if isinstance(error, InputError) and error.kind in KINDS else str(error)
 
 
 def odometry_of(

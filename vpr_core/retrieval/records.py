@@ -5,17 +5,26 @@ One line a query:
      "off_map_probability": float | null, "map_hash": str, "model_hash": str,
      "matches": [{"place_id": int, "session": str, "similarity": float, "probability": float | null, "accepted": bool,
                   "reason": str, "position": [x_m, y_m, z_m] | null, "inliers": int (re-ranked places alone)}, ...]}
+
+The places along the drive stand under "filtered" of the same line where `query` wrote it, and in a file of their own
+where match_recorder did:
+    {"stamp_ns": int, "received_ns": int, "map_hash": str, "model_hash": str,
+     "filtered": {"place_id": int, "probability": float, "p_off_map": float, "accepted": bool, "reason": str,
+                  "runner_up": int, "runner_up_probability": float, "position": [x_m, y_m, z_m]}}
+The localizer's poses, which match_recorder alone writes:
+    {"stamp_ns": int, "received_ns": int, "frame_id": str, "position": [x_m, y_m, z_m],
+     "quaternion_xyzw": [float] * 4, "covariance": [float] * 36}
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from vpr_core.errors import InputError
-from vpr_core.types import Match, Recognition
+from vpr_core.types import Match, Pose, Recognition
 
 
 def recognition_to_record(
@@ -56,6 +65,20 @@ def _match_to_record(match: Match) -> dict[str, Any]:
     }
 
 
+def pose_to_record(
+    pose: Pose, covariance: Sequence[float], stamp_ns: int, frame_id: str, *, received_ns: int | None = None
+) -> dict[str, Any]:
+    """A pose as JSON values; covariance: 36 numbers, of geometry_msgs/PoseWithCovariance."""
+    return {
+        "stamp_ns": stamp_ns,
+        "received_ns": received_ns,
+        "frame_id": frame_id,
+        "position": list(pose.position_m),
+        "quaternion_xyzw": list(pose.quaternion_xyzw),
+        "covariance": list(covariance),
+    }
+
+
 def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
     """The records of a file, in its order; raises InputError naming the line that is no record."""
     with Path(path).open(encoding="utf-8") as file:
@@ -65,5 +88,5 @@ def read_records(path: str | Path) -> Iterator[dict[str, Any]]:
             except ValueError as error:
                 raise InputError(f"{path}, line {number} is no JSON ({error}): was its writer killed?") from error
             if not isinstance(record, dict) or "stamp_ns" not in record:
-                raise InputError(f"{path}, line {number} holds no match: expected an object with stamp_ns and matches")
+                raise InputError(f"{path}, line {number} holds no record: expected an object with stamp_ns")
             yield record

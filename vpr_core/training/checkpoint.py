@@ -13,7 +13,8 @@ from torch import nn
 from vpr_core.errors import BundleError
 from vpr_core.files import commit, read_checked, read_manifest, sha256_json
 from vpr_core.models.factory import build_model
-from vpr_core.training.recipe import Modality, Recipe, as_json
+from vpr_core.training.distillation import Modality
+from vpr_core.training.recipe import Recipe, as_json
 
 SCHEMA = 2
 MANIFEST = "checkpoint.json"

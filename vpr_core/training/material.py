@@ -15,10 +15,11 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.hard_pairs import HardPairs
 from vpr_core.data.samples import Samples
 from vpr_core.errors import RecipeError
+from vpr_core.training.distillation import RELATIONAL, STRUCTVPR
 from vpr_core.training.network_input import EMBEDDING, NetworkInput
 from vpr_core.training.positives import drawn_positives, weak_positives
 from vpr_core.training.processes import Processes
-from vpr_core.training.recipe import RELATIONAL, STRUCTVPR, Recipe, as_json
+from vpr_core.training.recipe import Recipe, as_json
 from vpr_core.training.structvpr import SegmentationTargets
 from vpr_core.training.teacher import TeacherDescriptors, hash_of_drives, teacher_descriptors
 from vpr_core.training.validate import Validation, describe_samples

@@ -17,7 +17,8 @@ from vpr_core.data.samples import Samples
 from vpr_core.errors import RecipeError
 from vpr_core.models.sparse import SparseTensor, batch_clouds, voxelize
 from vpr_core.models.voxel_grid import CloudGrid
-from vpr_core.training.recipe import Modality, Recipe
+from vpr_core.training.distillation import Modality
+from vpr_core.training.recipe import Recipe
 from vpr_core.training.structvpr import LabelMaps
 
 EMBEDDING = "embedding"

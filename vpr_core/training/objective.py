@@ -13,8 +13,9 @@ from vpr_core.losses.feature import FeatureDistillation
 from vpr_core.losses.metric import TripletResult, batch_hard_triplet
 from vpr_core.losses.relational import DistilVPRLoss
 from vpr_core.losses.triplet import all_triplets, pair_triplets, triplet_margin
+from vpr_core.training.distillation import RELATIONAL, STRUCTVPR, Distillation
 from vpr_core.training.network_input import EMBEDDING, HEADS
-from vpr_core.training.recipe import RELATIONAL, STRUCTVPR, Distillation, Recipe
+from vpr_core.training.recipe import Recipe
 
 
 class PairMasks(NamedTuple):

@@ -16,8 +16,8 @@ from vpr_core.data.samples import Samples
 from vpr_core.errors import RecipeError
 from vpr_core.files import sha256_bytes, sha256_json, write_atomic
 from vpr_core.training.checkpoint import Checkpoint, load_checkpoint
+from vpr_core.training.distillation import Modality
 from vpr_core.training.network_input import EMBEDDING, NetworkInput, check_sensors
-from vpr_core.training.recipe import Modality
 from vpr_core.training.validate import describe_samples
 
 

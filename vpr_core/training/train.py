@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from vpr_core.models.factory import build_model
+from vpr_core.training.aggregation import aggregator_options, begin_at_clusters
 from vpr_core.training.checkpoint import save_checkpoint
 from vpr_core.training.material import Material
 from vpr_core.training.network_input import EMBEDDING, Augmentation
@@ -79,6 +80,7 @@ def train_encoder(
         card = material.card() | {"steps": 0, "final_loss": None, "seconds": 0.0}
         if weights:
             card["weights"] = start_from(Path(weights), model, recipe)
+        begin_at_clusters(model, material)
         model = group.prepare(model)
         if recipe.trains:  # an untrained network needs no poses
             run, identity = _begin(model, material), material.identity(card.get("weights", {}).get("sha256"))
@@ -118,7 +120,7 @@ def model_spec(recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
     image = {"backbone": recipe.backbone, "pretrained": False}
     first_weights = {"pretrained": recipe.pretrained}
     if recipe.modality == "camera":
-        return {"name": "camera", "options": {"dim": recipe.dim, **image}}, first_weights
+        return {"name": "camera", "options": {"dim": recipe.dim, **image, **aggregator_options(recipe)}}, first_weights
     widths = {"image_dim": recipe.dim, "cloud_dim": recipe.cloud_dim}
     return {"name": "teacher", "options": {**widths, **image, **cloud}}, first_weights
 

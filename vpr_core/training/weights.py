@@ -29,6 +29,11 @@ def start_from(path: Path, model: nn.Module, recipe: Recipe) -> dict[str, Any]:
         raise RecipeError(
             f"published weights are of MinkLoc++ and AdaFusion, the recipe has architecture {recipe.architecture}"
         )
+    if recipe.aggregator != "gem":
+        raise RecipeError(
+            f"published weights are of networks that end in GeM, the recipe has aggregator {recipe.aggregator}: train "
+            "with --aggregator gem, or without --weights"
+        )
     has_backbone = recipe.architecture == "minkloc" and recipe.modality != "lidar"
     if has_backbone and recipe.backbone != BACKBONE:
         raise RecipeError(

@@ -31,8 +31,12 @@ class Messages:
                          frame_id)  # fmt: skip
 
     def jpeg(self, number: int, width: int = 64, height: int = 48) -> bytes:
-        image = np.random.default_rng(number).integers(0, 255, (height, width, 3), dtype=np.uint8)
+        tiles = np.random.default_rng(number).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        image = cv2.resize(tiles, (width, height), interpolation=cv2.INTER_NEAREST)
         return cv2.imencode(".jpg", image)[1].tobytes()
+
+    def black(self, width: int = 64, height: int = 48) -> bytes:
+        return cv2.imencode(".jpg", np.zeros((height, width, 3), np.uint8))[1].tobytes()
 
     def cloud(self, number: int) -> np.ndarray:
         return np.random.default_rng(number).normal(size=(20, 4)).astype(np.float32)
@@ -76,11 +80,17 @@ def ros() -> Messages:
 
 @pytest.fixture(scope="session")
 def write_drive(ros: Messages) -> Callable[..., Path]:
-    """write(path, count=6, first=0, labels=False): an image each 0.5 s, a cloud 7 ms and a label 3 ms later, odometry
-    at 10 Hz along x; what a sensor sees depends on its number, which counts from `first`."""
+    """write(path, count=6, first=0, labels=False, dark=()): an image each 0.5 s, a cloud 7 ms and a label 3 ms later,
+    odometry at 10 Hz along x; what a sensor sees depends on its number, which counts from `first`, and of the numbers
+    in `dark` the camera sees nothing."""
 
     def write(
-        path: Path, count: int = 6, first: int = 0, labels: bool = False, size: tuple[int, int] = (64, 48)
+        path: Path,
+        count: int = 6,
+        first: int = 0,
+        labels: bool = False,
+        size: tuple[int, int] = (64, 48),
+        dark: tuple[int, ...] = (),
     ) -> Path:
         with BagWriter(path) as bag:
             for i in range(first, first + count):
@@ -89,7 +99,9 @@ def write_drive(ros: Messages) -> Callable[..., Path]:
                     bag.odometry(
                         "/odom", START_NS + j * 100_000_000, "map", "base_link", Pose((0.2 * j, 0.0, 0.0)), 2.0
                     )
-                bag.image_jpeg("/camera", stamp, "camera_optical", ros.jpeg(i, *size))
+                bag.image_jpeg(
+                    "/camera", stamp, "camera_optical", ros.black(*size) if i in dark else ros.jpeg(i, *size)
+                )
                 bag.cloud("/points", stamp + 7_000_000, "lidar", ros.cloud(i))
                 if labels:
                     bag.write("/camera/labels", ros.label_png(stamp + 3_000_000, i), stamp + 3_000_000)

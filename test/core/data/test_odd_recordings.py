@@ -121,6 +121,30 @@ def test_clouds_of_no_points_and_half_a_jpeg_cost_their_frames_only(tmp_path: Pa
     assert len(list(drive.folder.rglob("*.jpg"))) == len(list(drive.folder.rglob("*.npy"))) == 3
 
 
+def test_pictures_of_nothing_are_kept_and_counted_on_the_card(tmp_path: Path, ros: Any) -> None:
+    white = cv2.imencode(".jpg", np.full((48, 64, 3), 255, np.uint8))[1].tobytes()
+    wall = cv2.imencode(".jpg", np.full((48, 64, 3), 120, np.uint8))[1].tobytes()
+    pictures = [ros.jpeg(0), ros.black(), ros.jpeg(2), ros.jpeg(2), white, wall, ros.jpeg(6)]
+    with BagWriter(tmp_path / "bag") as bag:
+        for number, data in enumerate(pictures):
+            bag.image_jpeg("/camera", START_NS + number * SECOND_NS, "c", data)
+    drive = load(tmp_path / "bag")
+    assert len(drive) == 7 and drive.card["drops"] == {}
+    odd = {"image: covered": 1, "image: dark": 1, "image: frozen": 1, "image: white": 1}
+    assert drive.card["irregular"] == odd and "1 x image: dark" in summary(drive.card)
+
+
+def test_half_clouds_are_kept_and_counted_on_the_card(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag") as bag:
+        for number in range(20):
+            rng = np.random.default_rng(number)
+            angle, distance_m = rng.uniform(0, np.pi if number > 15 else 2 * np.pi, 2000), rng.uniform(5, 40, 2000)
+            points = np.stack([distance_m * np.cos(angle), distance_m * np.sin(angle), angle, angle], axis=1)
+            bag.cloud("/points", START_NS + number * SECOND_NS, "lidar", points.astype(np.float32))
+    drive = load(tmp_path / "bag")
+    assert len(drive) == 20 and drive.card["irregular"] == {"cloud: half cloud": 4}
+
+
 def test_a_topic_that_stops_half_way_is_told_with_its_time(tmp_path: Path, ros: Any) -> None:
     with BagWriter(tmp_path / "bag") as bag:
         for number in range(20):

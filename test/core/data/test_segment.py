@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import signal
@@ -116,17 +117,43 @@ def test_half_of_one_network_s_labels_is_never_completed_by_another(drive: Path)
         np.testing.assert_array_equal(labelled.label(index), by_brightness(255 - labelled.image(index)))
 
 
-def test_an_image_that_was_cut_off_is_named_and_nothing_is_left(drive: Path) -> None:
+def test_an_image_that_was_cut_off_is_named_and_the_labels_before_it_are_kept(drive: Path) -> None:
     frames = Frames.load(drive)
     name = "images/000005.jpg"
     cv2.imwrite(str(drive / name), frames.image(5))
     (drive / name).write_bytes((drive / name).read_bytes()[:-40])
     write_index(drive, [replace(frame, image=name) if frame.index == 5 else frame for frame in frames.frames],
                 {key: value for key, value in frames.card.items() if key != "schema"})  # fmt: skip
-    before = contents(drive)
+    before, labelled = contents(drive), []
     with pytest.raises(FramesError, match=f"{drive / name} is damaged .JPEG was cut off after .*vpr-distill ingest"):
         segment(drive, segmenter())
-    assert contents(drive) == before
+    after = contents(drive)
+    assert {file: after[file] for file in before} == before and not Frames.load(drive).has_labels
+    assert {file.split("/")[0] for file in after if file not in before} == {".labels.partial"}
+
+    def counted(image: np.ndarray) -> np.ndarray:
+        labelled.append(image)
+        return by_brightness(image)
+
+    cv2.imwrite(str(drive / name), frames.image(5))
+    found = segment(drive, segmenter(counted))
+    assert len(labelled) == 3 and sorted(path.name for path in drive.iterdir() if path.name.startswith(".")) == []
+    for index in range(len(found)):
+        np.testing.assert_array_equal(found.label(index), by_brightness(found.image(index)))
+
+
+def test_a_full_disk_costs_no_label(drive: Path) -> None:
+    def until_full(image: np.ndarray) -> np.ndarray:
+        if (drive / ".labels.partial" / "000003.png").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return by_brightness(image)
+
+    with pytest.raises(OSError, match="No space left"):
+        segment(drive, segmenter(until_full))
+    kept = contents(drive / ".labels.partial")
+    assert set(kept) == {".work", *(f"{index:06d}.png" for index in range(4))}
+    segment(drive, segmenter())
+    assert {name: contents(drive / "labels")[name] for name in kept if name != ".work"}.items() <= kept.items()
 
 
 def test_recorded_labels_are_never_replaced(drive: Path) -> None:

@@ -35,8 +35,8 @@ WriteDrive = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory, write_drive: WriteDrive) -> Path:
-    """30 frames of camera, LiDAR and labels."""
-    return write_drive(tmp_path_factory.mktemp("drive") / "bag", 30, labels=True)
+    """30 frames of camera, LiDAR and labels; in three of them the camera sees nothing."""
+    return write_drive(tmp_path_factory.mktemp("drive") / "bag", 30, labels=True, dark=(2, 14, 28))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import yaml
 
 from vpr_core.errors import RecipeError
 from vpr_core.experiments.networks import comparison, of_length
-from vpr_core.training.recipe import Distillation, Recipe, as_json
+from vpr_core.training.distillation import Distillation
+from vpr_core.training.recipe import Recipe, as_json
 
 
 @pytest.fixture

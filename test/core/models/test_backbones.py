@@ -29,7 +29,9 @@ CLOUD = [name for name in OTHER if name not in LABEL]
 
 
 def test_backbones_are_found() -> None:
-    assert {"adafusion_image", "efficientnet_lite0", "mobilenet_v2", "resnet", "resnet34", "resnet50"} <= set(IMAGE)
+    assert {"adafusion_image", "efficientnet_lite0", "mobilenet_v2", "resnet", "resnet34", "resnet50", "vgg16"} <= set(
+        IMAGE
+    )
     assert {"adafusion_voxel", "minkfpn"} == set(CLOUD)
     assert {"mobilenet_l"} == set(LABEL)
 

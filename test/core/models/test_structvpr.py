@@ -157,6 +157,15 @@ def test_netvlad_against_a_naive_loop() -> None:
     assert vlad.dim == 20 and descriptors.shape == (2, 20)
 
 
+def test_netvlad_s_map_is_of_the_whole() -> None:
+    torch.manual_seed(3)
+    vlad, features = NetVLAD(5, clusters=4, dim=7), torch.randn(2, 5, 3, 6)
+    whole = NetVLAD(5, clusters=4)
+    whole.load_state_dict({name: value for name, value in vlad.state_dict().items() if "projection" not in name})
+    torch.testing.assert_close(vlad(features), whole(features) @ vlad.projection.weight.T)
+    assert vlad.dim == 7
+
+
 def test_netvlad_does_not_depend_on_where_things_are() -> None:
     torch.manual_seed(3)
     vlad, features = NetVLAD(5, clusters=4), torch.randn(1, 5, 3, 6)

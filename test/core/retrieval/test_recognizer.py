@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from vpr_core.data.bag_writer import BagWriter
 from vpr_core.data.frames import Frames
 from vpr_core.errors import BundleError, InputError, MapError
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.mapping import build_map
 from vpr_core.retrieval.place_map import PlaceMap
+from vpr_core.retrieval.query import query_bag
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.types import Reason
 
@@ -65,6 +69,21 @@ def test_a_map_of_another_model_is_refused(bundle: Path, place_map: Path, other_
     with pytest.raises(MapError, match="was made with model"):
         recognizer.with_map(other_map)
     assert recognizer.with_map(place_map).map_hash == recognizer.map_hash
+
+
+def test_pictures_not_worth_a_query_are_left_out_of_a_bag_s_answers_and_counted(
+    bundle: Path, place_map: Path, frames: Path, tmp_path: Path
+) -> None:
+    pictures = [(frames / str(frame.image)).read_bytes() for frame in Frames.load(frames).frames[:3]]
+    black = cv2.imencode(".jpg", np.zeros((240, 320, 3), np.uint8))[1].tobytes()
+    with BagWriter(tmp_path / "bag") as bag:
+        for second, data in enumerate([*pictures, black, black, *[pictures[0]] * 4], start=1):
+            bag.image_jpeg("/camera", second * 10**9, "camera", data)
+    recognizer, drops = PlaceRecognizer.load(bundle, place_map), Counter[str]()
+    records = list(query_bag(recognizer, tmp_path / "bag", drops=drops))
+    assert [record["stamp_ns"] // 10**9 for record in records] == [1, 2, 3, 6, 7]
+    assert drops == {"image is dark": 2, "image is frozen": 2}
+    assert len(list(query_bag(recognizer, tmp_path / "bag", refuse=()))) == 9
 
 
 def test_a_map_keeps_its_identity_through_the_disk(bundle: Path, place_map: Path, frames: Path, tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.lidar_bundle import LidarBundle
 from vpr_core.retrieval.mapping import describe as describe_as_robot
 from vpr_core.training.checkpoint import load_checkpoint
+from vpr_core.training.distillation import Distillation
 from vpr_core.training.network_input import NetworkInput
-from vpr_core.training.recipe import Distillation, Recipe, as_json
+from vpr_core.training.recipe import Recipe, as_json
 from vpr_core.training.run import parameter_groups
 from vpr_core.training.train import model_spec, train_encoder
 from vpr_core.training.validate import describe

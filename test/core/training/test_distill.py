@@ -15,8 +15,9 @@ from vpr_core.data.frames import Frames
 from vpr_core.errors import RecipeError
 from vpr_core.losses.baselines import METHODS
 from vpr_core.training.checkpoint import load_checkpoint
+from vpr_core.training.distillation import Distillation
 from vpr_core.training.objective import Distiller, PairMasks, gradient_norms, task_loss
-from vpr_core.training.recipe import Distillation, Recipe
+from vpr_core.training.recipe import Recipe
 from vpr_core.training.run import parameter_groups
 from vpr_core.training.teacher import teacher_descriptors
 from vpr_core.training.train import train_encoder

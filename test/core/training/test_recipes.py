@@ -13,7 +13,8 @@ from vpr_core.cli import _values, build_parser
 from vpr_core.commands.training import recipe_of
 from vpr_core.errors import RecipeError
 from vpr_core.training.checkpoint import load_checkpoint
-from vpr_core.training.recipe import Distillation, Recipe, as_json, differences
+from vpr_core.training.distillation import Distillation
+from vpr_core.training.recipe import Recipe, as_json, differences
 from vpr_core.training.train import model_spec
 
 ROOT = Path(__file__).parents[3]

@@ -13,8 +13,9 @@ import torch
 from vpr_core.cli import main
 from vpr_core.errors import RecipeError
 from vpr_core.training.checkpoint import load_checkpoint
+from vpr_core.training.distillation import Distillation
 from vpr_core.training.objective import Distiller, PairMasks
-from vpr_core.training.recipe import Distillation, Recipe
+from vpr_core.training.recipe import Recipe
 from vpr_core.training.teacher import teacher_descriptors
 from vpr_core.training.train import train_encoder
 from vpr_core.training.weigh import load_sample_weights, weigh

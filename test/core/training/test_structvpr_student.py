@@ -13,8 +13,9 @@ from vpr_core.errors import RecipeError
 from vpr_core.export import export
 from vpr_core.losses.triplet import pair_triplets
 from vpr_core.training.checkpoint import load_checkpoint
+from vpr_core.training.distillation import Distillation
 from vpr_core.training.objective import Distiller, PairMasks
-from vpr_core.training.recipe import Distillation, Recipe
+from vpr_core.training.recipe import Recipe
 from vpr_core.training.train import train_encoder
 from vpr_core.training.weigh import weigh
 

@@ -13,7 +13,8 @@ from vpr_core.preprocess import decode_image
 from vpr_core.retrieval.mapping import build_map
 from vpr_core.retrieval.place_features import store_features
 from vpr_core.retrieval.recognizer import PlaceRecognizer
-from vpr_core.training.recipe import Distillation, Recipe
+from vpr_core.training.distillation import Distillation
+from vpr_core.training.recipe import Recipe
 from vpr_core.training.train import train_encoder
 from vpr_core.training.weigh import weigh
 from vpr_distill_msgs.srv import QueryPlace

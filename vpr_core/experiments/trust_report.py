@@ -1,0 +1,103 @@
+"""The report of `vpr-distill trust`: checks, figures by condition, reliability, and the runs that no drive has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vpr_core.evaluation.breakdown import Share
+from vpr_core.evaluation.charts import share_bars
+from vpr_core.evaluation.reliability import reliability_chart
+from vpr_core.evaluation.report import Chart, Section, write_report
+from vpr_core.experiments.trust_checks import Check
+from vpr_core.experiments.trust_figures import BESIDE, Row, pooled, reliability_of
+from vpr_core.experiments.trust_measure import Results
+from vpr_core.experiments.trust_outcomes import MODES, RADIUS_M, TARGET, Outcome
+
+Found = Mapping[tuple[str, str], Results]
+
+
+def write_trust_report(path: Path, rows: Sequence[Row], found: Found, lines: Sequence[Check], summary: str) -> Path:
+    """One HTML file of what was measured."""
+    met = sum(check.is_met for check in lines)
+    ordinary = [row for row in rows if row.town.startswith("town")]
+    sections = [
+        Section("Checks", CHECKS_TEXT, rows=[_check_row(check) for check in lines]),
+        *(_accepted(sensor, ordinary) for sensor in dict.fromkeys(row.sensor for row in rows)),
+        *(_reliability(sensor, found) for sensor in dict.fromkeys(sensor for sensor, _ in found)),
+        Section("Every drive", DRIVES_TEXT, rows=[_row(row) for row in rows if not row.runs]),
+        Section("Carried elsewhere, and on the way to the church", RUNS_TEXT, rows=[_run(r) for r in rows if r.runs]),
+    ]  # fmt: skip
+    headline = [(f"{met}", "checks met"), (f"{len(lines) - met}", "checks missed")]
+    return write_report(path, "Trust", summary, [section for section in sections if _has_content(section)], headline)
+
+
+CHECKS_TEXT = (
+    "What issue 7 asks of a localizer that a vehicle can trust, in its first three lines of what is done when."
+)
+DRIVES_TEXT = (
+    f"Right is within {RADIUS_M:g} m. Recall is of the frames that have a place in the map; AUROC and expected "
+    "calibration error are of the drive's frames and, as a tenth of all, frames off the map."
+)
+RUNS_TEXT = "Frames are counted from the cut to the first right acceptance, of the cuts where there was one."
+RELIABILITY_TEXT = "All towns and conditions together, with a tenth of frames off the map. A number is of frames."
+
+
+def _has_content(section: Section) -> bool:
+    return bool(section.rows or section.charts)
+
+
+def _check_row(check: Check) -> dict[str, Any]:
+    return {
+        "": "met" if check.is_met else "MISSED",
+        "sensor": check.sensor,
+        "mode": check.mode,
+        "check": check.line,
+        "figure": check.figure,
+    }
+
+
+def _accepted(sensor: str, rows: Sequence[Row]) -> Section:
+    """Bars by condition of what was accepted and right; the tick is Recall@1."""
+    charts = []
+    for mode in MODES:
+        of_mode = [row for row in rows if (row.sensor, row.mode) == (sensor, mode)]
+        driven = [row for row in of_mode if row.condition not in BESIDE and not row.runs]
+        if driven:
+            charts.append(_bars(mode, driven))
+    text = f"Share of the frames on the map that was accepted, and right, at {100 * TARGET:g} %. The tick is Recall@1."
+    return Section(f"Accepted and right: {sensor}", text, charts=charts)
+
+
+def _bars(mode: str, rows: Sequence[Row]) -> Chart:
+    names = dict.fromkeys(row.condition for row in rows)
+    whole = [pooled([row for row in rows if row.condition == name]) for name in names]
+    shares = [Share(row.condition, row.accepted - row.wrong, row.on_map) for row in whole]
+    wrong = sum(row.wrong for row in whole)
+    text = f"{sum(row.accepted for row in whole)} accepted, {wrong} of them wrong"
+    return share_bars(mode, shares, [row.recall_at_1 for row in whole], text, share_of="accepted and right")
+
+
+def _reliability(sensor: str, found: Found) -> Section:
+    outcomes = [one for (of, town), results in found.items() if of == sensor and town.startswith("town")
+                for one in results.outcomes]  # fmt: skip
+    charts = [reliability_chart(mode, reliability_of(chosen, outcomes)) for mode in MODES
+              if (chosen := _driven(outcomes, mode))]  # fmt: skip
+    return Section(f"Reliability: {sensor}", RELIABILITY_TEXT, charts=charts)
+
+
+def _driven(outcomes: Sequence[Outcome], mode: str) -> list[Outcome]:
+    return [one for one in outcomes if one.mode == mode and one.condition not in BESIDE]
+
+
+def _row(row: Row) -> dict[str, Any]:
+    names = ("town", "sensor", "mode", "condition", "frames", "accepted", "wrong", "precision", "lower_bound", "recall",
+             "auroc", "ece", "strict_accepted", "strict_wrong")  # fmt: skip
+    values = {name: getattr(row, name) for name in names}
+    return {**values, "condition": row.condition.replace("_", " "), "recall_at_1": row.recall_at_1}
+
+
+def _run(row: Row) -> dict[str, Any]:
+    names = ("town", "sensor", "mode", "condition", "runs", "found", "wrong", "median_frames", "max_frames", "church_m")
+    return {**{name: getattr(row, name) for name in names}, "condition": row.condition.replace("_", " ")}

@@ -1,0 +1,118 @@
+"""Runs that no drive has: a robot that is carried elsewhere unnoticed, and one that comes to a landmark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vpr_core.data.poses import compose, inverse
+from vpr_core.experiments.trust_outcomes import FILTERED, Judge, Seen
+from vpr_core.types import Pose, Recognition
+
+CUTS = 6
+"""Of each drive, evenly spread."""
+BEFORE, AFTER = 40, 60
+"""Frames driven before and after a cut; of a short drive at most a fifth and a quarter."""
+CHURCH_AHEAD_M, CHURCH_BEHIND_M = 130.0, 40.0
+"""A run to the church begins so far before it, and ends so far behind: the camera looks ahead."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A drive that was cut and continued elsewhere."""
+
+    town: str
+    sensor: str
+    condition: str
+    driven: int
+    """Frames after the cut."""
+    found_after: int | None
+    """Frames from the cut to the first right acceptance, itself counted; None where there is none."""
+    wrong: int
+    """Accepted after the cut, and wrong."""
+
+
+@dataclass(frozen=True)
+class Church:
+    """A run to the landmark of the town of like houses."""
+
+    town: str
+    sensor: str
+    condition: str
+    mode: str
+    is_passed: bool
+    """Whether the drive leads there at all."""
+    accepted_m: float | None
+    """How far before the church the first right acceptance was, below 0 behind it; None where there is none."""
+    wrong: int
+
+
+def cuts(judge: Judge, seen: Seen, condition: str) -> list[Cut]:
+    """A drive with poses, cut at CUTS places, each time continued about half of it away."""
+    count = len(seen.recognitions)
+    before, after = min(BEFORE, count // 5), min(AFTER, count // 4)
+    starts = [number * (count - before) // CUTS for number in range(CUTS)]
+    return [
+        _cut(judge, seen, condition, range(start, start + before), range(there, there + after))
+        for start in starts
+        for there in [1 + (start + count // 2) % (count - after - 1)]
+    ]
+
+
+def _cut(judge: Judge, seen: Seen, condition: str, here: range, there: range) -> Cut:
+    rows = np.array([*here, *there])
+    estimates = judge.follow(*carried(seen, rows))[len(here) :]
+    answers: list[Pose | None] = [None] * len(seen.recognitions)
+    for row, estimate in zip(there, estimates, strict=True):
+        answers[row] = estimate.pose
+    right = seen.right(answers)[there.start : there.stop]
+    accepted = np.array([estimate.accepted for estimate in estimates], bool)
+    found = np.flatnonzero(accepted & right)
+    first = int(found[0]) + 1 if len(found) else None
+    return Cut(judge.town, judge.sensor, condition, len(there), first, int((accepted & ~right).sum()))
+
+
+def carried(seen: Seen, rows: np.ndarray) -> tuple[list[Recognition], list[Pose]]:
+    """The frames `rows`, and odometry that notices nothing of what lies between two that do not follow each other.
+
+    From one frame to the next odometry and time go on as they did before the latter on its drive.
+    """
+    odometry, found = [seen.odometry[rows[0]]], [seen.recognitions[rows[0]]]
+    for row in rows[1:]:
+        step_ns = seen.recognitions[row].stamp_ns - seen.recognitions[row - 1].stamp_ns
+        found.append(replace(seen.recognitions[row], stamp_ns=found[-1].stamp_ns + step_ns))
+        moved = compose(inverse(seen.odometry[row - 1]), seen.odometry[row])
+        odometry.append(compose(odometry[-1], moved))
+    return found, odometry
+
+
+def churches(judge: Judge, seen: Seen, condition: str, church_m: tuple[float, float]) -> list[Church]:
+    """What each mode says on the way to the church: frames alone, and the filter begun there."""
+    assert seen.positions_m is not None
+    ahead_m = _ahead(seen.positions_m, church_m)
+    rows = np.flatnonzero((ahead_m <= CHURCH_AHEAD_M) & (ahead_m >= -CHURCH_BEHIND_M))
+    passed = bool(len(rows)) and bool(np.hypot(*(seen.positions_m[rows] - church_m).T).min() <= CHURCH_BEHIND_M)
+    single = judge.single(seen, condition)
+    found = [(single.mode, single.right[rows], single.accepted[rows])]
+    if len(rows):
+        begun = judge.filtered(seen, condition, int(rows[0]))
+        found.append((begun.mode, begun.right[: len(rows)], begun.accepted[: len(rows)]))
+    else:
+        found.append((FILTERED, single.right[rows], single.accepted[rows]))
+    return [
+        Church(judge.town, judge.sensor, condition, mode, passed, _first(ahead_m[rows], right & accepted),
+               int((accepted & ~right).sum()))
+        for mode, right, accepted in found
+    ]  # fmt: skip
+
+
+def _ahead(positions_m: np.ndarray, church_m: tuple[float, float]) -> np.ndarray:
+    """[M] how far each frame has to drive to the one nearest to the church, below 0 behind it."""
+    steps_m = np.hypot(*np.diff(positions_m, axis=0, prepend=positions_m[:1]).T)
+    driven_m = np.cumsum(steps_m)
+    return np.asarray(driven_m[np.hypot(*(positions_m - church_m).T).argmin()] - driven_m)
+
+
+def _first(ahead_m: np.ndarray, found: np.ndarray) -> float | None:
+    return round(float(ahead_m[found][0]), 1) if found.any() else None
