@@ -12,6 +12,7 @@ from vpr_distill_ros.launch_arguments import (
     Argument,
     declare_node,
     declare_parameters,
+    files_of,
     flag,
     node,
     rviz,
@@ -24,6 +25,7 @@ ARGUMENTS = {
     "mode": Argument("localize: places of a map; loop_closure: of the robot's own past, which needs odometry_topic"),
     "modality": Argument("sensor to recognise places by, camera or lidar: that of the bundle"),
     "bundle": Argument("folder of the model, written by `vpr-distill export`"),
+    "base_frame": Argument("the vehicle's frame, on which /tf_static tells where the sensors are"),
     "map": Argument("folder of the place map, written by `vpr-distill map` or by the node map_builder"),
     "image_topic": Argument("topic of the camera, Image or CompressedImage; read with modality camera"),
     "cloud_topic": Argument("topic of the LiDAR, PointCloud2; read with modality lidar"),
@@ -38,6 +40,11 @@ def generate_launch_description() -> LaunchDescription:
         *declare_parameters(ARGUMENTS),
         *declare_node(CONFIG / "nodes" / "localizer.yaml"),
         DeclareLaunchArgument(
+            "adapter",
+            default_value="",
+            description="who is given poses: nav2, rtabmap, slam_toolbox; empty: nobody",
+        ),
+        DeclareLaunchArgument(
             "snapshots",
             default_value="",
             description="folder for bags of what the localizer refuses, for `vpr-distill hard-pairs`; what they hold "
@@ -49,7 +56,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _start(context: LaunchContext) -> list[Node]:
-    nodes = [node(context, "localizer", ARGUMENTS)]
+    nodes = [node(context, "localizer", ARGUMENTS, overlays=files_of(context, "adapter", CONFIG / "adapters"))]
     if snapshots := text(context, "snapshots"):
         nodes.append(_snapshot_recorder(context, snapshots))
     if flag(context, "rviz"):

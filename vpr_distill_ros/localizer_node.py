@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -35,6 +36,7 @@ from vpr_distill_ros.query_camera import CAMERA_INFO_TYPES, QueryCamera
 from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
+from vpr_distill_ros.transforms import VehicleFrames
 
 _ODOMETRY_TYPES = {"nav_msgs/msg/Odometry": Odometry}
 # Half a second of the fastest odometry, for a node that is busy.
@@ -61,6 +63,7 @@ class Localizer(SensorNode):
         parameters.declare(self)
         values = parameters.read(self)
         self._sensor, self._query_camera = sensor(values), QueryCamera(values)
+        self._vehicle = VehicleFrames(self, "")
         self._create_interfaces()
 
     def _create_interfaces(self) -> None:
@@ -86,11 +89,14 @@ class Localizer(SensorNode):
         if values.mode == loop_mode.NAME:
             ends = (self._matches.publish, self._candidates.publish, self._submit, self._frames.skip, self._drop)
             self._loops = loop_mode.LoopMode(self, values, self._drawing, loop_mode.Ends(*ends))
+            self._vehicle = VehicleFrames(self, values.base_frame)
             self._sensor = sensor(values)
             return self._loops.loaded
         recognizer = load_recognizer(values)
         self._verifier = load_verifier(values, recognizer, values.map, self._query_camera)
         following = self._follow_on(recognizer, values, values.map)
+        self._vehicle.close()
+        self._vehicle = VehicleFrames(self, values.base_frame, listen=values.verify)
         self._handover = Handover(self, values, recognizer.map_frame)
         self._recognizer, self._following = recognizer, following
         self._loaded_map = values.map
@@ -132,6 +138,7 @@ class Localizer(SensorNode):
     def _unload(self) -> None:
         with self._recognizer_lock:
             self._recognizer = self._verifier = self._following = None
+        self._vehicle.close()
         if self._handover is not None:
             self._handover.close()
             self._handover = None
@@ -153,6 +160,11 @@ class Localizer(SensorNode):
 
     # Frames
 
+    @property
+    def _patience_s(self) -> float:
+        """None for places apart from each other: where the vehicle has moved, the picture has changed."""
+        return super()._patience_s if self._loops is None else 0.0
+
     def _take(self, frame: Frame) -> None:
         if self._loops is None:
             super()._take(frame)
@@ -169,8 +181,8 @@ class Localizer(SensorNode):
 
     def _close_loops(self, item: loop_mode.Waiting) -> None:
         frame = item.posed.frame
-        observation = self._observe(frame.message, self._watch)
-        answer = item.mode.work(item, observation, self.get_parameter("top_k").value)
+        observe = partial(self._observe, frame.message, self._watch)
+        answer = item.mode.work(item, observe, self.get_parameter("top_k").value)
         if answer is not None:
             self._last_outcome = "refused" if answer.recognition.accepted is None else "accepted"
             self._frames.process((time.monotonic() - frame.arrived_s) * 1e3)
@@ -178,6 +190,7 @@ class Localizer(SensorNode):
     def _recognize(self, message: Any, top_k: int, watch: Watch) -> Answer:
         started_s = time.perf_counter()
         observation = self._observe(message, watch)
+        T_base_sensor = self._vehicle.of_sensor(message.header) if self._verifier else None
         stamp_ns = stamp_to_ns(message.header.stamp)
         target = self.get_parameter("target_precision").value or None
         with self._recognizer_lock:
@@ -188,7 +201,7 @@ class Localizer(SensorNode):
             recognition = recognizer.recognize(observation, stamp_ns, top_k)
             # The filter may believe what one frame alone does not.
             verifier = self._verifier if recognition.accepted or self._filters else None
-            verification = verifier.verify(observation, recognition) if verifier else None
+            verification = verifier.verify(observation, recognition, T_base_sensor) if verifier else None
         if verification is not None:
             verified = verification.verified
             recognition = with_verification(recognition, verified.T_map_base if verified else None)
@@ -232,8 +245,9 @@ class Localizer(SensorNode):
 
     def _on_odometry(self, message: Odometry) -> None:
         following, handover, loops = self._following, self._handover, self._loops
-        self._odometry_s = time.monotonic()
         try:
+            message = self._vehicle.of_odometry(message)
+            self._odometry_s = time.monotonic()
             if loops is not None:
                 loops.add_odometry(message)
             elif following is not None and handover is not None:
@@ -351,7 +365,7 @@ class Localizer(SensorNode):
             last_estimate=self._last_estimate,
             odometry_topic=values.odometry_topic,
             odometry_age_s=since(self._odometry_s),
-            odometry_complaint=self._complaint(values.odometry_topic),
+            odometry_complaint=self._complaint(values.odometry_topic) or self._vehicle.complaint,
         )
         stamp, counts = self.get_clock().now().to_msg(), self._frames.snapshot()
         name = self.get_fully_qualified_name().lstrip("/")
@@ -375,6 +389,7 @@ class Localizer(SensorNode):
             "places": str(recognizer.num_places),
             "calibrated": "no" if recognizer.calibration is None else "yes",
             "filter": "on" if self._filters else "off",
+            "sensor": self._vehicle.sensor,
             "answers_agree": "yes" if handover.agreeing else "no",
             "camera_info": self._query_camera.state,
             "initial_pose": handover.initial_pose,

@@ -7,12 +7,16 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from vpr_core.retrieval.own_past import MIB
 from vpr_distill_ros.counters import Snapshot
-from vpr_distill_ros.diagnostics import Health, age, figures, silence_of, status_message
+from vpr_distill_ros.diagnostics import Health, age, doubted, figures, is_recent, silence_of, status_message
 from vpr_distill_ros.loop_mode import NAME, LoopMode
 
 
 def assess(health: Health, loops: LoopMode | None) -> tuple[bytes, str]:
     """Level and message: OK looking for loops, WARN idle or without a place, ERROR where no places are kept."""
+    return doubted(*_judge(health, loops), health.doubts)
+
+
+def _judge(health: Health, loops: LoopMode | None) -> tuple[bytes, str]:
     error, warn, ok = DiagnosticStatus.ERROR, DiagnosticStatus.WARN, DiagnosticStatus.OK
     if health.load_error:
         return error, f"cannot look for loops: {health.load_error}"
@@ -23,7 +27,8 @@ def assess(health: Health, loops: LoopMode | None) -> tuple[bytes, str]:
     if loops.lost:
         return error, f"no places are kept: the odometry jumped {loops.lost}"
     if health.last_outcome not in ("", "accepted", "refused"):
-        return error, f"{health.sees}s cannot be used: {health.last_outcome}"
+        level = warn if is_recent(health.usable_age_s, health.stale_s) else error
+        return level, f"{health.sees}s cannot be used: {health.last_outcome}"
     places, closures = len(loops.closer.past), loops.closer.closures
     return (ok, f"looking for loops, {places} places, {closures} closures") if places else (warn, "no place yet")
 

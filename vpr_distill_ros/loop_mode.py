@@ -67,7 +67,7 @@ def load_closer(values: LocalizerParameters) -> LoopCloser:
             "mode loop_closure leaves out what the robot passed within exclude_m of its way, and needs odometry for "
             "it: set odometry_topic"
         )
-    of_a_map = ("verify", "rerank", "publish_tf", "initialpose_topic")
+    of_a_map = ("verify", "rerank", "publish_tf", "initialpose_topic", "set_initial_pose_service", "global_pose_topic")
     if wrong := [name for name in of_a_map if getattr(values, name)]:
         raise VprError(f"{wrong[0]} needs a map, which mode loop_closure does not have: leave it at its default")
     given = {field.name: getattr(values, field.name) for field in fields(LoopOptions) if field.name != "min_similarity"}
@@ -161,14 +161,18 @@ class LoopMode:
 
     # Answers
 
-    def work(self, item: Waiting, observation: np.ndarray, top_k: int) -> LoopAnswer | None:
-        """Ask by the frame's image or cloud, and keep it; publishes the answer. None where the frame is not needed;
-        raises InputError."""
+    def work(self, item: Waiting, observe: Callable[[], np.ndarray], top_k: int) -> LoopAnswer | None:
+        """Ask and keep; publishes the answer. None where the frame is not needed; raises InputError.
+
+        observe: makes the image or the cloud of the frame's message, where it is needed.
+        """
         started_s = time.perf_counter()
         frame, pose = item.posed.frame, item.posed.pose
-        answer = self.closer.add(observation, frame.stamp_ns, pose, session=item.session, top_k=top_k)
-        if answer is None and item.session != self.closer.session:
+        if item.session != self.closer.session:
             raise InputError("the odometry broke before the frame was described", "jump")
+        answer = None
+        if self.closer.wants(pose):
+            answer = self.closer.add(observe(), frame.stamp_ns, pose, session=item.session, top_k=top_k)
         if answer is None:
             self._ends.skip()
             return None

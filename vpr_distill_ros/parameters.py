@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidTopicNameException
+from rclpy.exceptions import InvalidServiceNameException, InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
@@ -31,13 +31,17 @@ MAX_RERANK = 1000
 CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device": DEVICES, "mode": MODES}
 UNCONFIGURED = "can be set while the node is unconfigured"
 # Read when the node is configured: a change while it runs would not take effect, so it is refused.
-OF_THE_SENSOR = frozenset({"modality", "bundle", "device", "image_topic", "cloud_topic", "image_transport"})
+OF_THE_SENSOR = frozenset(
+    {"modality", "bundle", "device", "base_frame", "image_topic", "cloud_topic", "image_transport"}
+)
 _READ_ON_CONFIGURE = OF_THE_SENSOR | {
     *("min_similarity", "rerank", "verify", "odometry_topic", "filter", "agreement_needed", "agreement_of"),
-    *("initialpose_topic", "publish_tf", "camera_info_topic"),
+    *("initialpose_topic", "set_initial_pose_service", "global_pose_topic", "publish_tf", "camera_info_topic"),
     *("mode", "keyframe_m", "exclude_m", "exclude_s", "max_drift", "memory_mib"),
 }
-_MAY_BE_EMPTY = frozenset({"odometry_topic", "initialpose_topic", "camera_info_topic"})
+_MAY_BE_EMPTY = frozenset(
+    {"odometry_topic", "initialpose_topic", "set_initial_pose_service", "global_pose_topic", "camera_info_topic"}
+)
 
 Row = tuple[str, Any, ParameterDescriptor]
 """Name, default and descriptor of a parameter."""
@@ -51,6 +55,7 @@ class SensorParameters:
     modality: str
     bundle: str
     map: str
+    base_frame: str
     image_topic: str
     cloud_topic: str
     image_transport: str
@@ -82,6 +87,8 @@ class LocalizerParameters(SensorParameters):
     agreement_needed: int
     agreement_of: int
     initialpose_topic: str
+    set_initial_pose_service: str
+    global_pose_topic: str
     publish_tf: bool
     lost_s: float
 
@@ -151,6 +158,10 @@ def sensor_rows(verb: str, map_row: Row) -> list[Row]:
         ("modality", "camera", text(f"sensor to {verb} places by: the bundle's", constraints=choices["modality"])),
         ("bundle", "", text("folder of the model, written by `vpr-distill export`", constraints=UNCONFIGURED)),
         map_row,
+        ("base_frame", "base_link",
+         text("the vehicle's frame, in which /tf_static and /tf say where a sensor is, where that matters, and whose "
+              "poses odometry is made to tell; empty: odometry as it comes, sensors where the map's were",
+              constraints=UNCONFIGURED)),
         ("image_topic", "/camera/image/compressed",
          text("topic of the camera, Image or CompressedImage; read with modality camera", constraints=UNCONFIGURED)),
         ("cloud_topic", "/lidar/points",
@@ -217,6 +228,12 @@ def declare(node: Node) -> None:
         ("initialpose_topic", "",
          text("topic on which a pose is sent once when answers agree, such as /initialpose, for Nav2; empty: none. "
               "Needs odometry_topic", constraints=UNCONFIGURED)),
+        ("set_initial_pose_service", "",
+         text("service of nav2_msgs/SetInitialPose that is called once when answers agree, such as AMCL's "
+              "/set_initial_pose; empty: none. Needs odometry_topic and nav2_msgs", constraints=UNCONFIGURED)),
+        ("global_pose_topic", "",
+         text("topic on which each pose that agrees is sent as RTAB-Map takes it, such as /rtabmap/global_pose: the "
+              "header names base_frame; empty: none. Needs odometry_topic", constraints=UNCONFIGURED)),
         ("publish_tf", False,
          text("from the first agreement on send the transform from the map's frame to the odometry's on /tf; nothing "
               "else may send it. Needs odometry_topic and tf2_msgs", constraints=UNCONFIGURED)),
@@ -289,11 +306,12 @@ def _objection(name: str, value: Any, frozen: frozenset[str]) -> str:
         return f"{name} {value!r} is not supported: expected {' or '.join(choices)}"
     if name == "refuse" and (unknown := set(value.split()) - set(KINDS)):
         return f"refuse has {' '.join(sorted(unknown))}: expected any of {' '.join(KINDS)}, with blanks between"
-    if name.endswith("_topic"):
+    kind = next((kind for kind in ("topic", "service") if name.endswith(f"_{kind}")), "")
+    if kind:
         try:
-            validate_topic_name(value)
-        except InvalidTopicNameException as error:
-            return f"{name} is no name of a topic: {error}"
+            validate_topic_name(value, is_service=kind == "service")
+        except (InvalidTopicNameException, InvalidServiceNameException) as error:
+            return f"{name} is no name of a {kind}: {error}"
     if name in frozen:
         return f"{name} is read when the node is configured: clean the node up before setting it"
     return ""

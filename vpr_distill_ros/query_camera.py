@@ -11,7 +11,7 @@ from vpr_core.data.camera_info import camera_info_beside
 from vpr_core.errors import InputError
 from vpr_core.retrieval.camera_model import CameraModel
 from vpr_core.retrieval.verification import Verification
-from vpr_core.types import Recognition
+from vpr_core.types import Pose, Recognition
 from vpr_distill_ros.parameters import BESIDE_IMAGE, LocalizerParameters
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class LiveCameraVerifier:
     def __init__(self, verifier: CameraVerifier, camera: QueryCamera) -> None:
         self._verifier, self._camera = verifier, camera
 
-    def verify(self, image: np.ndarray, recognition: Recognition) -> Verification:
+    def verify(self, image: np.ndarray, recognition: Recognition, T_base_camera: Pose | None = None) -> Verification:
         """As `CameraVerifier.verify`; where the camera is not known nothing is verified, for that reason."""
         try:
             camera = self._camera.of(image)
-            return self._verifier.verify(image, recognition, camera)
+            return self._verifier.verify(image, recognition, T_base_camera, camera)
         except InputError as error:
             if error.kind != "camera_info":
                 raise

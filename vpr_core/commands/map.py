@@ -29,10 +29,10 @@ def run(options: dict[str, Any]) -> None:
     from vpr_core.retrieval.local_features import load_features
     from vpr_core.retrieval.mapping import build_map
 
+    check_output_folder(options["out"])
     drive = Frames.load(options["frames"])
     source = point_source(options, drive)
     stored_clouds = cloud_options(options, drive.card)
-    check_output_folder(options["out"])
     name = options.pop("features")
     if name:
         load_features(name)  # what is absent shows before the long part

@@ -22,8 +22,11 @@ from vpr_core.types import Pose, Recognition
 class Verifier(Protocol):
     """What checks the candidates of a recognition."""
 
-    def verify(self, observation: np.ndarray, recognition: Recognition, /) -> Verification:
-        """observation: the image or the cloud that was recognised. Raises InputError where it is none."""
+    def verify(
+        self, observation: np.ndarray, recognition: Recognition, T_base_sensor: Pose | None = None, /
+    ) -> Verification:
+        """observation: the image or the cloud that was recognised. T_base_sensor: where its sensor was; None where the
+        map's was. Raises InputError where it is none."""
 
 
 class Attempt(Protocol):

@@ -28,6 +28,7 @@ class _Seen:
 
     features: LocalFeatures
     camera: CameraModel
+    T_base_camera: np.ndarray
 
     @cached_property
     def rays(self) -> np.ndarray:
@@ -40,10 +41,10 @@ class _Seen:
         scale = LONGEST_PX / max(self.camera.width, self.camera.height)
         return self.camera.width * scale, self.camera.height * scale
 
-    def view(self, chosen: np.ndarray, points: np.ndarray, T_base_camera: np.ndarray) -> View:
+    def view(self, chosen: np.ndarray, points: np.ndarray) -> View:
         """Of features [N] with points [N, 3]."""
         size_px = self.size_px
-        return View(chosen, self.rays[chosen], points, self.camera.focal_px(size_px), size_px, T_base_camera)
+        return View(chosen, self.rays[chosen], points, self.camera.focal_px(size_px), size_px, self.T_base_camera)
 
 
 class CameraVerifier:
@@ -90,17 +91,22 @@ class CameraVerifier:
         return cls(place_map, features, points, load_kind(folder, features, device), options, camera)
 
     def verify(
-        self, image: np.ndarray, recognition: Recognition, camera: CameraModel | None = None
+        self,
+        image: np.ndarray,
+        recognition: Recognition,
+        T_base_camera: Pose | None = None,
+        camera: CameraModel | None = None,
     ) -> Verification[Resection]:
         """Check every match of a recognition against the image, RGB uint8 [H, W, 3].
 
-        camera: of this image; None where it is the verifier's.
+        T_base_camera, camera: of this image; None where they are the verifier's.
         Raises InputError where it is no image, or of another size than the camera's (kind "camera_info").
         """
         check_image(image)
         camera = camera or self.camera
         camera.check_size((image.shape[1], image.shape[0]), "the query camera's calibration")
-        seen = _Seen(self._kind.of(image, self._features.size), camera)
+        mounted = self._T_base_camera if T_base_camera is None else matrix_of(T_base_camera)
+        seen = _Seen(self._kind.of(image, self._features.size), camera, mounted)
         places = list(dict.fromkeys(match.place_id for match in recognition.matches))
         pairs = self._pairs(seen.features, places)
         tried = tuple((place_id, resect(self._view(seen, pairs, place_id), self.options)) for place_id in places)
@@ -131,7 +137,7 @@ class CameraVerifier:
             rows = pairs[other]
             features.append(rows[:, 0])
             points.append(moved(T_place_map @ self._matrix(other), self._points[other][rows[:, 1]]))
-        return seen.view(np.concatenate(features), np.concatenate(points), self._T_base_camera)
+        return seen.view(np.concatenate(features), np.concatenate(points))
 
     def _matrix(self, place_id: int) -> np.ndarray:
         pose = self._map.places[place_id].pose

@@ -53,24 +53,27 @@ class LidarVerifier:
         place_map = PlaceMap.load(folder)
         return cls(place_map, PlaceClouds.load(folder, place_map.hash), options)
 
-    def verify(self, cloud: np.ndarray, recognition: Recognition) -> Verification[Registration]:
+    def verify(
+        self, cloud: np.ndarray, recognition: Recognition, T_base_lidar: Pose | None = None
+    ) -> Verification[Registration]:
         """Check every match of a recognition against the cloud [N, 3 or more] (x, y, z [m] in the LiDAR's frame).
 
+        T_base_lidar: where the LiDAR was for this cloud, where it moves on the vehicle.
         Raises InputError where it is no cloud.
         """
-        query = self._query(cloud)
+        query = self._query(cloud, T_base_lidar or self._T_base_lidar)
         places = list(dict.fromkeys(match.place_id for match in recognition.matches))
         tried = tuple((place_id, register_surfaces(query, self._surface(place_id), None, self.options))
                       for place_id in places)  # fmt: skip
         stamp_ns = recognition.stamp_ns + round(self._clouds.options.sweep_middle_s * 1e9)
         return decide(self._map, tried, stamp_ns, self.options.rival_margin)
 
-    def _query(self, cloud: np.ndarray) -> Surface:
-        T = matrix_of(self._T_base_lidar)
+    def _query(self, cloud: np.ndarray, T_base_lidar: Pose) -> Surface:
+        T = matrix_of(T_base_lidar)
         points = np.asarray(cloud)
         if points.ndim == 2 and points.shape[1] >= 3 and np.issubdtype(points.dtype, np.floating):
             points = points[:, :3] @ T[:3, :3].T + T[:3, 3]
-        return surface_of(points, self.options, self._T_base_lidar.position_m)
+        return surface_of(points, self.options, T_base_lidar.position_m)
 
     def _surface(self, place_id: int) -> Surface:
         surface = self._surfaces.pop(place_id, None)

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vpr_core.cli import main
+from vpr_core.cli import build_parser, main
 from vpr_core.data.frames import Frames
 from vpr_core.errors import FramesError
 from vpr_core.evaluation.loop_closures import evaluate_loops, truth_by_pose
 from vpr_core.retrieval.bundle import Bundle
-from vpr_core.retrieval.loop_closure import LoopAnswer
+from vpr_core.retrieval.loop_closure import LoopAnswer, LoopOptions
 from vpr_core.retrieval.records import read_records
 from vpr_core.types import Match, Pose, Reason, Recognition
 
@@ -91,3 +91,8 @@ def test_the_command_refuses_what_cannot_work(frames: Path, tmp_path: Path, caps
         with pytest.raises(SystemExit) as ended:
             main([*given, *wrong])
         assert ended.value.code == 1 and said in capsys.readouterr().err
+
+
+def test_the_command_has_the_defaults_of_the_node() -> None:
+    parsed = vars(build_parser().parse_args(["loops", "--bundle", "b", "--frames", "f"]).loops)
+    assert LoopOptions(**{name: parsed[name] for name in LoopOptions.__dataclass_fields__}) == LoopOptions()

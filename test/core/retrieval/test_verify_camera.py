@@ -182,6 +182,15 @@ def test_a_camera_of_its_own_is_taken(folder: Path, drive: Frames) -> None:
     assert wrong.verified is None or error(wrong.verified.T_map_base, pose(drive, 9))[0] > 1.0
 
 
+def test_a_camera_that_is_mounted_elsewhere_is_taken(verifier: CameraVerifier, drive: Frames) -> None:
+    """The same picture from a camera 0.8 m before the map's: the vehicle stands so much farther back."""
+    elsewhere = compose(Pose((0.8, 0.0, 0.0)), SOURCE.T_base_camera)
+    usual, found = (verifier.verify(drive.image(9), recognised(9), mounted).verified for mounted in (None, elsewhere))
+    assert usual and found
+    between = compose(inverse(usual.T_map_base), found.T_map_base)
+    np.testing.assert_allclose(between.position_m, (-0.8, 0.0, 0.0), atol=1e-6)
+
+
 @pytest.mark.parametrize("value", [0, 255])
 def test_a_blind_camera_verifies_nothing(verifier: CameraVerifier, value: int) -> None:
     found = verifier.verify(np.full((240, 320, 3), value, np.uint8), recognised(1, 2))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
@@ -58,9 +60,8 @@ def driven(robot: Callable[..., Any], namespace: str, jpegs: list[bytes]) -> Cal
             message.pose.pose.position.x += x_m
             odometry.publish(message)
 
-        def look(number: int, picture: int | None = None) -> None:
-            shown = number % LAP if picture is None else picture
-            camera.publish(node.photograph(jpegs[shown], START_NS + number * STEP_NS))
+        def look(number: int, data: bytes | None = None) -> None:
+            camera.publish(node.photograph(data or jpegs[number % LAP], START_NS + number * STEP_NS))
 
         def answer(number: int) -> Any:
             stamps = {stamp_to_ns(message.header.stamp): message for message in node.matches}
@@ -113,14 +114,14 @@ def test_the_closures_are_those_found_offline(driven: Callable[..., Any], bundle
     assert values["places"] == str(2 * LAP) and values["mode"] == "loop_closure" and values["memory_limit_mib"] == "256"
 
 
-def test_a_robot_that_stands_adds_no_place(driven: Callable[..., Any], namespace: str) -> None:
+def test_a_robot_that_stands_adds_no_place(driven: Callable[..., Any], namespace: str, jpegs: list[bytes]) -> None:
     node = driven()
     node.step(0)
     later = iter(range(1, 10**6))
 
     def stand() -> None:
         number = next(later)
-        node.look(number, picture=0)
+        node.look(number, jpegs[0])
         message = Odometry(child_frame_id="base_link")
         message.header.stamp, message.header.frame_id = ns_to_stamp(START_NS + number * STEP_NS), "odom"
         message.pose.pose = pose_to_message(on_circle(0))
@@ -129,6 +130,22 @@ def test_a_robot_that_stands_adds_no_place(driven: Callable[..., Any], namespace
     odometry = node.probe.publisher(Odometry, f"{namespace}/odom", 50)
     values = node.status(lambda _, now: int(now["frames_skipped"]) >= 3, stand)
     assert values["places"] == "1" and len(node.matches) == 1
+
+
+def test_a_frozen_or_a_dark_picture_is_no_place(driven: Callable[..., Any], jpegs: list[bytes]) -> None:
+    node = driven()
+    node.step(0)
+    black = cv2.imencode(".jpg", np.zeros((240, 320, 3), np.uint8))[1].tobytes()
+    for number, (kind, data) in enumerate({"frozen": jpegs[0], "dark": black}.items(), start=1):
+
+        def send(number: int = number, data: bytes = data) -> None:
+            node.look(number, data)
+            node.move(number)
+
+        values = node.status(lambda _, now, kind=kind: f"frames_dropped.{kind}" in now, send)
+        assert values["places"] == "1" and len(node.matches) == 1
+    node.step(3)
+    node.status(lambda _, now: now.get("places") == "2")
 
 
 def test_after_a_jump_the_past_has_no_poses(driven: Callable[..., Any]) -> None:

@@ -27,6 +27,8 @@ from vpr_distill_msgs.srv import LoadMap
 from vpr_distill_ros.stamps import stamp_to_ns
 
 START_NS = 1_700_000_000_000_000_000
+NO_FRAME = NO_TOPIC = "''"
+"""Empty, as the command line gives it: sensors are where the map's were, and the camera is the map's."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_an_image_that_fits_gives_the_pose_with_its_covariance(
     robot: Callable[..., Any], namespace: str, point_map: Path, frames: Path, jpegs: list[bytes], camera: CameraModel
 ) -> None:
     """camera_info lies beside the image topic; until it comes nothing is verified, and the reason says so."""
-    node = robot(map=point_map, verify=True)
+    node = robot(map=point_map, base_frame=NO_FRAME, verify=True)
     images = node.camera()
     node.send_until(images, node.photograph(jpegs[7], START_NS), lambda: node.matches)
     node.process.says(f"not verified: no CameraInfo has come on {namespace}/camera_info yet: set camera_info_topic")
@@ -76,7 +78,7 @@ def test_an_image_that_fits_gives_the_pose_with_its_covariance(
 def test_a_camera_info_that_cannot_be_right_is_refused(
     robot: Callable[..., Any], namespace: str, point_map: Path, jpegs: list[bytes], camera: CameraModel
 ) -> None:
-    node = robot(map=point_map, verify=True, camera_info_topic=f"{namespace}/told")
+    node = robot(map=point_map, base_frame=NO_FRAME, verify=True, camera_info_topic=f"{namespace}/told")
     images, info = node.camera(), node.probe.publisher(CameraInfo, f"{namespace}/told")
     node.status(lambda _, values: "the camera is not calibrated" in values["camera_info"],
                 lambda: info.publish(told(replace(camera, K=(0.0,) * 9))))  # fmt: skip
@@ -94,7 +96,7 @@ def test_an_image_that_fits_nowhere_gives_no_pose(
     robot: Callable[..., Any], point_map: Path, jpegs: list[bytes]
 ) -> None:
     """With the map's own camera; a mirrored street is no place of it."""
-    node = robot("-p", "camera_info_topic:=''", map=point_map, verify=True)
+    node = robot(map=point_map, base_frame=NO_FRAME, camera_info_topic=NO_TOPIC, verify=True)
     images = node.camera()
     mirrored = cv2.flip(cv2.imdecode(np.frombuffer(jpegs[4], np.uint8), cv2.IMREAD_COLOR), 1)
     strange = cv2.imencode(".jpg", mirrored)[1].tobytes()
@@ -108,13 +110,13 @@ def test_an_image_that_fits_nowhere_gives_no_pose(
 def test_a_map_without_points_is_refused_with_the_command(
     robot: Callable[..., Any], place_map: Path, point_map: Path, jpegs: list[bytes], tmp_path: Path
 ) -> None:
-    node = robot("-p", "camera_info_topic:=''", map=point_map, verify=True)
+    node = robot(map=point_map, base_frame=NO_FRAME, camera_info_topic=NO_TOPIC, verify=True)
     node.process.says("active")
     without = Path(shutil.copytree(point_map, tmp_path / "map"))
     (without / FILE).unlink()
     response = node.call(LoadMap, "load_map", folder=str(without))
     assert not response.success and "has no points in space" in response.message
     node.send_until(node.camera(), node.photograph(jpegs[2], START_NS), lambda: node.poses)
-    other = robot(map=place_map, verify=True)
+    other = robot(map=place_map, base_frame=NO_FRAME, verify=True)
     other.process.says("cannot configure")
     other.status(lambda status, _: status.level == DiagnosticStatus.ERROR and "no local features" in status.message)
