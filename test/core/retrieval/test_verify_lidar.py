@@ -17,8 +17,10 @@ from vpr_core.data.poses import compose, inverse
 from vpr_core.errors import InputError, MapError
 from vpr_core.retrieval.place_clouds import CloudOptions, PlaceClouds, store_clouds
 from vpr_core.retrieval.place_map import PlaceMap
-from vpr_core.retrieval.registration import RegistrationOptions, Verdict, matrix_of, pose_of
-from vpr_core.retrieval.verify_lidar import LidarVerifier, turned
+from vpr_core.retrieval.registration import RegistrationOptions, Verdict
+from vpr_core.retrieval.rigid import matrix_of, pose_of
+from vpr_core.retrieval.verification import turned
+from vpr_core.retrieval.verify_lidar import LidarVerifier
 from vpr_core.synthetic.drive import record_drive
 from vpr_core.types import Match, Pose, Reason, Recognition
 
