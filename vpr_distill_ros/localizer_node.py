@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
@@ -21,6 +21,7 @@ from vpr_core.data.usable import Watch
 from vpr_core.errors import InputError
 from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.retrieval.verification import Verifier
 from vpr_core.types import Match
 from vpr_distill_ros import conversions, diagnostics, loop_diagnostics, loop_mode, parameters
 from vpr_distill_ros.answer import Answer
@@ -30,13 +31,11 @@ from vpr_distill_ros.handover import Handover
 from vpr_distill_ros.interfaces import FilteredPlace, LoadMap, PlaceMatchArray, QueryPlace
 from vpr_distill_ros.loading import acceptance, load_map, load_recognizer, load_sequence, load_verifier, one_line
 from vpr_distill_ros.markers import Drawing
+from vpr_distill_ros.query_camera import CAMERA_INFO_TYPES, QueryCamera
 from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
 from vpr_distill_ros.transforms import VehicleFrames
-
-if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
-    from vpr_core.retrieval.verify_lidar import LidarVerifier
 
 _ODOMETRY_TYPES = {"nav_msgs/msg/Odometry": Odometry}
 # Half a second of the fastest odometry, for a node that is busy.
@@ -49,7 +48,7 @@ class Localizer(SensorNode):
     def __init__(self) -> None:
         super().__init__("localizer")
         self._recognizer: PlaceRecognizer | None = None
-        self._verifier: LidarVerifier | None = None
+        self._verifier: Verifier | None = None
         self._following: Following | None = None
         self._loops: loop_mode.LoopMode | None = None
         self._handover: Handover | None = None
@@ -61,7 +60,8 @@ class Localizer(SensorNode):
         self._last_best: Match | None = None
         self._last_estimate: Estimate | None = None
         parameters.declare(self)
-        self._sensor = sensor(parameters.read(self))
+        values = parameters.read(self)
+        self._sensor, self._query_camera = sensor(values), QueryCamera(values)
         self._vehicle = VehicleFrames(self, "")
         self._create_interfaces()
 
@@ -84,6 +84,7 @@ class Localizer(SensorNode):
 
     def _load(self) -> str:
         values = parameters.read(self)
+        self._query_camera = QueryCamera(values)
         if values.mode == loop_mode.NAME:
             ends = (self._matches.publish, self._candidates.publish, self._submit, self._frames.skip, self._drop)
             self._loops = loop_mode.LoopMode(self, values, self._drawing, loop_mode.Ends(*ends))
@@ -91,7 +92,7 @@ class Localizer(SensorNode):
             self._sensor = sensor(values)
             return self._loops.loaded
         recognizer = load_recognizer(values)
-        self._verifier = load_verifier(values, recognizer, values.map)
+        self._verifier = load_verifier(values, recognizer, values.map, self._query_camera)
         following = self._follow_on(recognizer, values, values.map)
         self._vehicle.close()
         self._vehicle = VehicleFrames(self, values.base_frame, listen=values.verify)
@@ -118,6 +119,9 @@ class Localizer(SensorNode):
 
     def _open_inputs(self) -> None:
         super()._open_inputs()
+        if self._query_camera.topic:
+            arguments = (CAMERA_INFO_TYPES, "set camera_info_topic", self._query_camera.take)
+            self._open_input(self._query_camera.topic, *arguments)
         topic = parameters.read(self).odometry_topic
         if topic:
             arguments = (_ODOMETRY_TYPES, "set odometry_topic", self._on_odometry)
@@ -311,7 +315,7 @@ class Localizer(SensorNode):
         try:
             replacement = load_map(recognizer, request.folder)
             values = parameters.read(self)
-            verifier = load_verifier(values, replacement, request.folder)
+            verifier = load_verifier(values, replacement, request.folder, self._query_camera)
             following = self._follow_on(replacement, values, request.folder)
         except Exception as error:
             response.message = one_line(error)
@@ -324,7 +328,7 @@ class Localizer(SensorNode):
         return response
 
     def _replace(
-        self, recognizer: PlaceRecognizer, verifier: LidarVerifier | None, following: Following | None, folder: str
+        self, recognizer: PlaceRecognizer, verifier: Verifier | None, following: Following | None, folder: str
     ) -> None:
         with self._recognizer_lock:
             self._recognizer, self._verifier, self._following = recognizer, verifier, following
@@ -385,6 +389,7 @@ class Localizer(SensorNode):
             "filter": "on" if self._filters else "off",
             "sensor": self._vehicle.sensor,
             "answers_agree": "yes" if handover.agreeing else "no",
+            "camera_info": self._query_camera.state,
             "initial_pose": handover.initial_pose,
             **self._odometry_figures,
         }
