@@ -1,4 +1,7 @@
-"""Start the localizer: ros2 launch vpr_distill_ros localize.launch.py bundle:=FOLDER map:=FOLDER"""
+"""Start the localizer: ros2 launch vpr_distill_ros localize.launch.py bundle:=FOLDER map:=FOLDER
+
+Loop closures of the drive itself, without a map: mode:=loop_closure odometry_topic:=/odom bundle:=FOLDER
+"""
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -9,6 +12,7 @@ from vpr_distill_ros.launch_arguments import (
     Argument,
     declare_node,
     declare_parameters,
+    files_of,
     flag,
     node,
     rviz,
@@ -18,11 +22,14 @@ from vpr_distill_ros.launch_arguments import (
 
 CONFIG = share(__file__) / "config"
 ARGUMENTS = {
+    "mode": Argument("localize: places of a map; loop_closure: of the robot's own past, which needs odometry_topic"),
     "modality": Argument("sensor to recognise places by, camera or lidar: that of the bundle"),
     "bundle": Argument("folder of the model, written by `vpr-distill export`"),
+    "base_frame": Argument("the vehicle's frame, on which /tf_static tells where the sensors are"),
     "map": Argument("folder of the place map, written by `vpr-distill map` or by the node map_builder"),
     "image_topic": Argument("topic of the camera, Image or CompressedImage; read with modality camera"),
     "cloud_topic": Argument("topic of the LiDAR, PointCloud2; read with modality lidar"),
+    "odometry_topic": Argument("topic of nav_msgs/Odometry, which may drift; none by default in mode localize"),
     "use_sim_time": Argument("take the time from /clock", bool),
     "autostart": Argument("configure and activate at once; false leaves that to a lifecycle manager", bool),
 }
@@ -32,6 +39,11 @@ def generate_launch_description() -> LaunchDescription:
     arguments = [
         *declare_parameters(ARGUMENTS),
         *declare_node(CONFIG / "nodes" / "localizer.yaml"),
+        DeclareLaunchArgument(
+            "adapter",
+            default_value="",
+            description="who is given poses: nav2, rtabmap, slam_toolbox; empty: nobody",
+        ),
         DeclareLaunchArgument(
             "snapshots",
             default_value="",
@@ -44,7 +56,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _start(context: LaunchContext) -> list[Node]:
-    nodes = [node(context, "localizer", ARGUMENTS)]
+    nodes = [node(context, "localizer", ARGUMENTS, overlays=files_of(context, "adapter", CONFIG / "adapters"))]
     if snapshots := text(context, "snapshots"):
         nodes.append(_snapshot_recorder(context, snapshots))
     if flag(context, "rviz"):

@@ -2,10 +2,11 @@
 
 tf2_msgs, which every ROS 2 has but the one that comes as wheels, is built from its definition where it is absent.
 
-Usage: <environment>/bin/python tools/build_messages.py BUILD_FOLDER [PREFIX]
+Usage: <environment>/bin/python tools/build_messages.py BUILD_FOLDER [PREFIX [PACKAGE ...]]
 
-PREFIX (by default the environment itself) receives the package. The ROS 2 that it is built against is found through
-AMENT_PREFIX_PATH, and in the environment too when its ROS came as wheels.
+PREFIX (by default the environment itself) receives the package, or those whose folders are named instead of it. The
+ROS 2 that they are built against is found through AMENT_PREFIX_PATH, and in the environment too when its ROS came as
+wheels.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ def point_exports_here(prefix: Path) -> int:
 
 
 def build_environment(prefix: Path) -> dict[str, str]:
-    """The process environment for CMake: `prefix` and its tools come before what is sourced."""
+    """The process environment for CMake: `prefix`, this Python's and its tools come before what is sourced."""
     env = dict(os.environ)
     for name in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
-        env[name] = os.pathsep.join([str(prefix), *filter(None, [env.get(name)])])
+        env[name] = os.pathsep.join([str(prefix), sys.prefix, *filter(None, [env.get(name)])])
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
     return env
 
@@ -72,7 +73,7 @@ def main(arguments: list[str]) -> None:
     # A cache of another Python or another prefix would be reused silently.
     shutil.rmtree(build, ignore_errors=True)
     point_exports_here(Path(sys.prefix))
-    for package in packages():
+    for package in [Path(folder).resolve() for folder in arguments[2:]] or packages():
         for command in cmake_commands(package, build / package.name, prefix):
             subprocess.run(command, check=True, env=build_environment(prefix))
 

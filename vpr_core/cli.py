@@ -25,6 +25,7 @@ from vpr_core.commands import (
     fit_filter,
     hard_pairs,
     ingest,
+    loops,
     map,
     map_edit,
     prepare,
@@ -57,6 +58,7 @@ COMMANDS = {
     "fit-filter": fit_filter,
     "calibrate": calibrate,
     "query": query,
+    "loops": loops,
     "hard-pairs": hard_pairs,
     "evaluate": evaluate,
     "salience": salience,
@@ -83,6 +85,7 @@ Each command reads folders and leaves a folder that the next one checks:
   fit-filter     bundle, place map, frames           -> how far `query --filter` believes what it sees
   calibrate      bundle, place map, frames           -> probabilities in the map
   query          bundle, place map, bag              -> matches (JSON lines)
+  loops          bundle, frames                      -> closures of the drive with its own past
   hard-pairs     bags of a localizer that was wrong  -> frames and pairs to train on
   evaluate       bundle, database and query frames   -> recall
   salience       checkpoints, frames                 -> where a descriptor looks

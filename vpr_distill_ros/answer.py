@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -12,12 +11,10 @@ from std_msgs.msg import Header
 from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.gate import are_near
 from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.retrieval.verification import Verification
 from vpr_core.types import Pose, Recognition
 from vpr_distill_ros import conversions
 from vpr_distill_ros.interfaces import PlaceMatchArray
-
-if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
-    from vpr_core.retrieval.verify_lidar import Verification
 
 
 @dataclass(frozen=True)

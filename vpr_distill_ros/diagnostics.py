@@ -68,7 +68,7 @@ def judge(health: Health) -> tuple[bytes, str, str]:
         return error, NO_MAP, f"no map: {health.load_error}"
     if health.lifecycle != "active":
         return warn, "", health.lifecycle
-    if silence := _silence(health):
+    if silence := silence_of(health):
         return error, NO_INPUT, silence
     if health.last_outcome == "accepted":
         return ok, LOCALIZED, "localized"
@@ -81,7 +81,7 @@ def judge(health: Health) -> tuple[bytes, str, str]:
     return error, NO_INPUT, trouble
 
 
-def _silence(health: Health) -> str:
+def silence_of(health: Health) -> str:
     """What to say of the sensor or the odometry from which nothing comes; empty where something does."""
     of_sensor = silent(health.sees, health.topic, health.input_age_s, health.stale_s, health.complaint)
     if of_sensor or not health.odometry_topic:

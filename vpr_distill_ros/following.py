@@ -14,12 +14,10 @@ from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.sequence import SequenceRecognizer
 from vpr_core.types import Pose
 from vpr_distill_ros.answer import Answer
-from vpr_distill_ros.posed_frames import PosedFrame, PosedFrames
+from vpr_distill_ros.posed_frames import PosedFrame, PosedFrames, add_or_restart
 from vpr_distill_ros.stamps import stamp_to_ns
 
 _MAX_JUMP_M = 10.0
-_OUTLIER_NS = 1_000_000_000
-"""Odometry that has not come back after so long goes on from where it is now."""
 
 
 @dataclass(frozen=True)
@@ -66,28 +64,14 @@ class Following:
     def add_odometry(self, message: Odometry) -> None:
         """Take in T_odom_base; raises InputError where it cannot be used."""
         with self._lock:
-            went_back = self._posed.times_clock_went_back
-            try:
-                self._add(stamp_to_ns(message.header.stamp), pose_from_message(message.pose.pose))
-            finally:
-                if self._posed.times_clock_went_back > went_back:
-                    self._begin_again()
+            stamp_ns, pose = stamp_to_ns(message.header.stamp), pose_from_message(message.pose.pose)
+            add_or_restart(self._posed, stamp_ns, pose, self._begin_again)
 
     def clear(self) -> None:
         """Forget answers, odometry and belief, as after a pause."""
         with self._lock:
             self._posed.restart()
             self._begin_again()
-
-    def _add(self, stamp_ns: int, pose: Pose) -> None:
-        try:
-            self._posed.add_pose(stamp_ns, pose)
-        except InputError as error:
-            if error.kind != "jump" or stamp_ns - self._posed.newest_ns <= _OUTLIER_NS:
-                raise
-            self._posed.restart()
-            self._begin_again()
-            self._posed.add_pose(stamp_ns, pose)
 
     def _begin_again(self) -> None:
         if self._sequence is not None:

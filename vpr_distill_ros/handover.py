@@ -1,4 +1,4 @@
-"""What other nodes are told for good, once several answers agree: /initialpose, and the transform map -> odom."""
+"""What other nodes are told, once several answers agree: an initial pose, priors for RTAB-Map, map -> odom."""
 
 from __future__ import annotations
 
@@ -8,44 +8,50 @@ import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped, Vector3
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
+from std_msgs.msg import Header
 
 from vpr_core.data.poses import compose, inverse, pose_from_message
 from vpr_core.errors import InputError, VprError
 from vpr_core.retrieval.agreement import AgreementGate
 from vpr_core.types import Pose
+from vpr_distill_ros.initial_pose import InitialPose
 from vpr_distill_ros.parameters import LocalizerParameters
 from vpr_distill_ros.poses import pose_to_message
+from vpr_distill_ros.transforms import tf_message
 
 LARGEST_VARIANCE = 1e9
 """What Nav2 takes at most."""
+SMALLEST_VARIANCE = 1e-6
+"""For RTAB-Map, which takes the inverse: a millimetre, a thousandth of a radian."""
 
 
 class Handover:
     """The gate of N of M answers, and what goes through it.
 
     map_frame: of the poses that it is given. `add`, `clear` and `begin` are for one thread at a time.
-    Raises VprError where the parameters do not go together, or TF is asked for where tf2_msgs is not installed.
+    Raises VprError where the parameters do not go together, or need messages that are not installed.
     """
 
     def __init__(self, node: Node, values: LocalizerParameters, map_frame: str) -> None:
-        if not values.odometry_topic and (values.initialpose_topic or values.publish_tf):
-            raise VprError("initialpose_topic and publish_tf need odometry between answers: set odometry_topic too")
+        _check(values)
         self._node, self._map_frame = node, map_frame
         self._gate = AgreementGate(values.agreement_needed, values.agreement_of)
-        self._tf_message: Any = _tf_message() if values.publish_tf else None
-        topic = values.initialpose_topic
-        self._initial = node.create_publisher(PoseWithCovarianceStamped, topic, 10) if topic else None
+        self._tf_message: Any = tf_message("publish_tf is true", "to false") if values.publish_tf else None
+        self._initial = InitialPose(node, values.initialpose_topic, values.set_initial_pose_service)
+        topic, self._base_frame = values.global_pose_topic, values.base_frame.lstrip("/")
+        self._global = node.create_publisher(PoseWithCovarianceStamped, topic, 10) if topic else None
         self._tf = node.create_publisher(self._tf_message, "/tf", 100) if self._tf_message else None
         self._T_map_odom: Pose | None = None
-        self.sent = self.agreeing = False
+        self.agreeing = False
 
     @property
     def initial_pose(self) -> str:
         """Whether the initial pose was sent, for /diagnostics."""
-        return ("sent" if self.sent else "waiting") if self._initial is not None else "off"
+        return self._initial.state
 
     def close(self) -> None:
-        for publisher in (self._initial, self._tf):
+        self._initial.close()
+        for publisher in (self._global, self._tf):
             if publisher is not None:
                 self._node.destroy_publisher(publisher)
 
@@ -53,7 +59,7 @@ class Handover:
         """Count from the beginning, and have the initial pose sent once more; `map_frame` is another map's."""
         self._map_frame = self._map_frame if map_frame is None else map_frame
         self.clear()
-        self.sent = False
+        self._initial.begin()
 
     def clear(self) -> None:
         """Forget answers and map -> odom, as after odometry began again."""
@@ -69,12 +75,9 @@ class Handover:
         if pose is None or T_map_base is None or not self.agreeing:
             return
         self._T_map_odom = compose(T_map_base, inverse(odometry))
-        # A message that nobody hears yet would be lost, and no other follows.
-        if self._initial is not None and not self.sent and self._initial.get_subscription_count():
-            self._initial.publish(for_nav2(pose))
-            self.sent = True
-            x, y, _ = T_map_base.position_m
-            self._node.get_logger().info(f"initial pose sent on {self._initial.topic}: {x:.1f}, {y:.1f} m")
+        self._initial.send(for_nav2(pose))
+        if self._global is not None:
+            self._global.publish(for_rtabmap(pose, self._base_frame))
 
     def broadcast(self, message: Odometry) -> None:
         """Send map -> odom with the stamp of an odometry message, so that both reach equally far.
@@ -97,6 +100,30 @@ class Handover:
         self._tf.publish(self._tf_message(transforms=[stamped]))
 
 
+def _check(values: LocalizerParameters) -> None:
+    wanted = {
+        "initialpose_topic": values.initialpose_topic,
+        "set_initial_pose_service": values.set_initial_pose_service,
+        "global_pose_topic": values.global_pose_topic,
+        "publish_tf": values.publish_tf,
+    }
+    if not values.odometry_topic and any(wanted.values()):
+        names = " and ".join(name for name, value in wanted.items() if value)
+        raise VprError(f"odometry_topic is empty, and {names} cannot do without odometry between answers: set it too")
+    if values.global_pose_topic and not values.base_frame:
+        raise VprError("global_pose_topic is given, whose poses carry the vehicle's frame: set base_frame too")
+
+
+def for_rtabmap(pose: PoseWithCovarianceStamped, base_frame: str) -> PoseWithCovarianceStamped:
+    """A pose as RTAB-Map takes it on global_pose: the header names the frame whose pose it is, not that which it is in,
+    and RTAB-Map looks up where that is on the vehicle. Covariances without an inverse end it."""
+    message = for_nav2(pose)
+    message.header = Header(stamp=pose.header.stamp, frame_id=base_frame)
+    variances = np.diag(message.pose.covariance.reshape(6, 6))
+    message.pose.covariance = np.diag(np.maximum(variances, SMALLEST_VARIANCE)).reshape(36)
+    return message
+
+
 def for_nav2(pose: PoseWithCovarianceStamped) -> PoseWithCovarianceStamped:
     """A pose as Nav2 takes it: of a covariance with negative elements it takes none, so only the diagonal is told."""
     message = PoseWithCovarianceStamped(header=pose.header)
@@ -107,13 +134,3 @@ def for_nav2(pose: PoseWithCovarianceStamped) -> PoseWithCovarianceStamped:
     variances = np.diag(np.asarray(pose.pose.covariance).reshape(6, 6))
     message.pose.covariance = np.diag(np.clip(variances, 0.0, LARGEST_VARIANCE)).reshape(36)
     return message
-
-
-def _tf_message() -> Any:
-    try:
-        from tf2_msgs.msg import TFMessage
-    except ImportError:
-        raise VprError(
-            "publish_tf is true, which needs tf2_msgs: install it (ros-$ROS_DISTRO-tf2-msgs), or set it to false"
-        ) from None
-    return TFMessage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,15 @@ def flag(context: LaunchContext, name: str) -> bool:
     return truth(name, text(context, name))
 
 
+def files_of(context: LaunchContext, name: str, folder: Path) -> list[Path]:
+    """The YAML file of a folder that an argument names; none where it is empty. Raises ValueError on another word."""
+    given = text(context, name)
+    known = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    if given and given not in known:
+        raise ValueError(f"{name}:={given} is not understood: expected one of {', '.join(known)}")
+    return [known[given]] if given else []
+
+
 def whole_number(context: LaunchContext, name: str) -> int:
     """Raises ValueError unless a number from 0 up was given."""
     given = text(context, name)
@@ -79,12 +88,14 @@ def node(
     arguments: Mapping[str, Argument],
     *,
     params_file: str = "params_file",
+    overlays: Sequence[Path] = (),
     overrides: Mapping[str, object] | None = None,
     **process: Any,
 ) -> Node:
     """An executable of this package under its own name, with the arguments that were given above its parameter file.
 
     params_file: name of the argument that names the file.
+    overlays: further parameter files, which stand above it and below the arguments.
     overrides: parameters that stand above both.
     process: options of launch's ExecuteProcess.
     """
@@ -96,7 +107,7 @@ def node(
         executable=executable,
         name=executable,
         namespace=LaunchConfiguration("namespace"),
-        parameters=[LaunchConfiguration(params_file), *([values] if values else [])],
+        parameters=[LaunchConfiguration(params_file), *map(str, overlays), *([values] if values else [])],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
         **process,

@@ -6,7 +6,8 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
@@ -20,8 +21,9 @@ from vpr_core.data.usable import Watch
 from vpr_core.errors import InputError
 from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.retrieval.verification import Verifier
 from vpr_core.types import Match
-from vpr_distill_ros import conversions, diagnostics, parameters
+from vpr_distill_ros import conversions, diagnostics, loop_diagnostics, loop_mode, parameters
 from vpr_distill_ros.answer import Answer
 from vpr_distill_ros.counters import since
 from vpr_distill_ros.following import Followed, Following
@@ -29,12 +31,11 @@ from vpr_distill_ros.handover import Handover
 from vpr_distill_ros.interfaces import FilteredPlace, LoadMap, PlaceMatchArray, QueryPlace
 from vpr_distill_ros.loading import acceptance, load_map, load_recognizer, load_sequence, load_verifier, one_line
 from vpr_distill_ros.markers import Drawing
+from vpr_distill_ros.query_camera import CAMERA_INFO_TYPES, QueryCamera
 from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
-
-if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
-    from vpr_core.retrieval.verify_lidar import LidarVerifier
+from vpr_distill_ros.transforms import VehicleFrames
 
 _ODOMETRY_TYPES = {"nav_msgs/msg/Odometry": Odometry}
 # Half a second of the fastest odometry, for a node that is busy.
@@ -47,8 +48,9 @@ class Localizer(SensorNode):
     def __init__(self) -> None:
         super().__init__("localizer")
         self._recognizer: PlaceRecognizer | None = None
-        self._verifier: LidarVerifier | None = None
+        self._verifier: Verifier | None = None
         self._following: Following | None = None
+        self._loops: loop_mode.LoopMode | None = None
         self._handover: Handover | None = None
         self._loaded_map = ""
         self._recognizer_lock = threading.Lock()
@@ -58,7 +60,9 @@ class Localizer(SensorNode):
         self._last_best: Match | None = None
         self._last_estimate: Estimate | None = None
         parameters.declare(self)
-        self._sensor = sensor(parameters.read(self))
+        values = parameters.read(self)
+        self._sensor, self._query_camera = sensor(values), QueryCamera(values)
+        self._vehicle = VehicleFrames(self, "")
         self._create_interfaces()
 
     def _create_interfaces(self) -> None:
@@ -80,9 +84,18 @@ class Localizer(SensorNode):
 
     def _load(self) -> str:
         values = parameters.read(self)
+        self._query_camera = QueryCamera(values)
+        if values.mode == loop_mode.NAME:
+            ends = (self._matches.publish, self._candidates.publish, self._submit, self._frames.skip, self._drop)
+            self._loops = loop_mode.LoopMode(self, values, self._drawing, loop_mode.Ends(*ends))
+            self._vehicle = VehicleFrames(self, values.base_frame)
+            self._sensor = sensor(values)
+            return self._loops.loaded
         recognizer = load_recognizer(values)
-        self._verifier = load_verifier(values, recognizer, values.map)
+        self._verifier = load_verifier(values, recognizer, values.map, self._query_camera)
         following = self._follow_on(recognizer, values, values.map)
+        self._vehicle.close()
+        self._vehicle = VehicleFrames(self, values.base_frame, listen=values.verify)
         self._handover = Handover(self, values, recognizer.map_frame)
         self._recognizer, self._following = recognizer, following
         self._loaded_map = values.map
@@ -106,6 +119,9 @@ class Localizer(SensorNode):
 
     def _open_inputs(self) -> None:
         super()._open_inputs()
+        if self._query_camera.topic:
+            arguments = (CAMERA_INFO_TYPES, "set camera_info_topic", self._query_camera.take)
+            self._open_input(self._query_camera.topic, *arguments)
         topic = parameters.read(self).odometry_topic
         if topic:
             arguments = (_ODOMETRY_TYPES, "set odometry_topic", self._on_odometry)
@@ -121,9 +137,13 @@ class Localizer(SensorNode):
     def _unload(self) -> None:
         with self._recognizer_lock:
             self._recognizer = self._verifier = self._following = None
+        self._vehicle.close()
         if self._handover is not None:
             self._handover.close()
             self._handover = None
+        if self._loops is not None:
+            self._loops.close()
+            self._loops = None
         self._loaded_map = ""
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -133,29 +153,54 @@ class Localizer(SensorNode):
             self._following.clear()
         if self._handover is not None:
             self._handover.begin()
+        if self._loops is not None:
+            self._frames.drop("deactivated", self._loops.clear())
         return result
 
     # Frames
 
-    def _work(self, item: Frame) -> None:
+    @property
+    def _patience_s(self) -> float:
+        """None for places apart from each other: where the vehicle has moved, the picture has changed."""
+        return super()._patience_s if self._loops is None else 0.0
+
+    def _take(self, frame: Frame) -> None:
+        if self._loops is None:
+            super()._take(frame)
+        else:
+            self._loops.add_frame(frame)
+
+    def _work(self, item: Frame | loop_mode.Waiting) -> None:
+        if isinstance(item, loop_mode.Waiting):
+            self._close_loops(item)
+            return
         answer = self._recognize(item.message, self.get_parameter("top_k").value, self._watch)
         self._publish(answer)
         self._frames.process((time.monotonic() - item.arrived_s) * 1e3)
 
+    def _close_loops(self, item: loop_mode.Waiting) -> None:
+        frame = item.posed.frame
+        observe = partial(self._observe, frame.message, self._watch)
+        answer = item.mode.work(item, observe, self.get_parameter("top_k").value)
+        if answer is not None:
+            self._last_outcome = "refused" if answer.recognition.accepted is None else "accepted"
+            self._frames.process((time.monotonic() - frame.arrived_s) * 1e3)
+
     def _recognize(self, message: Any, top_k: int, watch: Watch) -> Answer:
         started_s = time.perf_counter()
         observation = self._observe(message, watch)
+        T_base_sensor = self._vehicle.of_sensor(message.header) if self._verifier else None
         stamp_ns = stamp_to_ns(message.header.stamp)
         target = self.get_parameter("target_precision").value or None
         with self._recognizer_lock:
             recognizer = self._recognizer
             if recognizer is None:
-                raise InputError("no map is loaded")
+                raise InputError(loop_mode.NO_MAP if self._loops is not None else "no map is loaded")
             recognizer = replace(recognizer, target_precision=target)
             recognition = recognizer.recognize(observation, stamp_ns, top_k)
             # The filter may believe what one frame alone does not.
             verifier = self._verifier if self._filters or recognizer.could_accept(recognition) else None
-            verification = verifier.verify(observation, recognition) if verifier else None
+            verification = verifier.verify(observation, recognition, T_base_sensor) if verifier else None
         if verification is not None:
             recognition = recognizer.checked(recognition, verification)
         processing_ms = (time.perf_counter() - started_s) * 1e3
@@ -197,13 +242,15 @@ class Localizer(SensorNode):
         return self._following is not None and self._following.filters
 
     def _on_odometry(self, message: Odometry) -> None:
-        following, handover = self._following, self._handover
-        if following is None or handover is None:
-            return
-        self._odometry_s = time.monotonic()
+        following, handover, loops = self._following, self._handover, self._loops
         try:
-            following.add_odometry(message)
-            handover.broadcast(message)
+            message = self._vehicle.of_odometry(message)
+            self._odometry_s = time.monotonic()
+            if loops is not None:
+                loops.add_odometry(message)
+            elif following is not None and handover is not None:
+                following.add_odometry(message)
+                handover.broadcast(message)
         except InputError as error:
             self._odometry_drops[error.kind] += 1
             self.get_logger().warning(f"odometry dropped: {error}", throttle_duration_sec=LOG_PERIOD_S)
@@ -262,12 +309,13 @@ class Localizer(SensorNode):
     def _on_load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         recognizer = self._recognizer
         if recognizer is None:
-            response.message = "no model is loaded: set the parameters bundle and map and configure the node"
+            unloaded = "no model is loaded: set the parameters bundle and map and configure the node"
+            response.message = loop_mode.NO_MAP if self._loops is not None else unloaded
             return response
         try:
             replacement = load_map(recognizer, request.folder)
             values = parameters.read(self)
-            verifier = load_verifier(values, replacement, request.folder)
+            verifier = load_verifier(values, replacement, request.folder, self._query_camera)
             following = self._follow_on(replacement, values, request.folder)
         except Exception as error:
             response.message = one_line(error)
@@ -280,7 +328,7 @@ class Localizer(SensorNode):
         return response
 
     def _replace(
-        self, recognizer: PlaceRecognizer, verifier: LidarVerifier | None, following: Following | None, folder: str
+        self, recognizer: PlaceRecognizer, verifier: Verifier | None, following: Following | None, folder: str
     ) -> None:
         with self._recognizer_lock:
             self._recognizer, self._verifier, self._following = recognizer, verifier, following
@@ -315,12 +363,19 @@ class Localizer(SensorNode):
             last_estimate=self._last_estimate,
             odometry_topic=values.odometry_topic,
             odometry_age_s=since(self._odometry_s),
-            odometry_complaint=self._complaint(values.odometry_topic),
+            odometry_complaint=self._complaint(values.odometry_topic) or self._vehicle.complaint,
         )
-        stamp = self.get_clock().now().to_msg()
-        name = f"{self.get_fully_qualified_name().lstrip('/')}: place recognition"
-        counts = self._frames.snapshot()
+        stamp, counts = self.get_clock().now().to_msg(), self._frames.snapshot()
+        name = self.get_fully_qualified_name().lstrip("/")
+        if values.mode == loop_mode.NAME:
+            return loop_diagnostics.to_message(name, stamp, health, counts, self._loops, self._odometry_figures)
+        name = f"{name}: place recognition"
         return diagnostics.to_message(name, health.topic, stamp, health, counts, self._identity())
+
+    @property
+    def _odometry_figures(self) -> dict[str, str]:
+        kinds = {f"odometry_dropped.{kind}": str(times) for kind, times in sorted(self._odometry_drops.items())}
+        return {"odometry_dropped": str(sum(self._odometry_drops.values())), **kinds}
 
     def _identity(self) -> dict[str, str]:
         recognizer, handover = self._recognizer, self._handover
@@ -332,8 +387,9 @@ class Localizer(SensorNode):
             "places": str(recognizer.num_places),
             "calibrated": "no" if recognizer.calibration is None else "yes",
             "filter": "on" if self._filters else "off",
+            "sensor": self._vehicle.sensor,
             "answers_agree": "yes" if handover.agreeing else "no",
+            "camera_info": self._query_camera.state,
             "initial_pose": handover.initial_pose,
-            "odometry_dropped": str(sum(self._odometry_drops.values())),
-            **{f"odometry_dropped.{kind}": str(times) for kind, times in sorted(self._odometry_drops.items())},
+            **self._odometry_figures,
         }

@@ -30,6 +30,7 @@ from vpr_distill_ros.process import logger
 from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
+from vpr_distill_ros.transforms import VehicleFrames
 
 _ODOMETRY_TYPES = {"nav_msgs/msg/Odometry": Odometry}
 # Half a second of the fastest odometry, for a node that is busy.
@@ -55,6 +56,7 @@ class MapBuilder(SensorNode):
         self._saving: Future[tuple[bool, str]] | None = None
         map_parameters.declare(self)
         self._sensor = sensor(map_parameters.read(self))
+        self._vehicle = VehicleFrames(self, "")
         self._create_interfaces()
 
     def _create_interfaces(self) -> None:
@@ -81,12 +83,15 @@ class MapBuilder(SensorNode):
         )
         self._posed = PosedFrames(values.max_jump_m, self._deliver, lambda _, error: self._drop(error))
         self._sensor = sensor(values)
+        self._vehicle.close()
+        self._vehicle = VehicleFrames(self, values.base_frame)
         self._frame_error = self._save_error = ""
         begins = f"continues {len(growing)} places of" if len(growing) else "begins"
         return f"session {growing.session} {begins} {target}, {self._sensor.sees}s through {self._sensor.converter}"
 
     def _unload(self) -> None:
         self._posed, self._places = None, PoseArray()
+        self._vehicle.close()
         if self._map is not None and not self._map.unsaved:  # what could not be saved is tried once more at the end
             self._map = None
 
@@ -145,6 +150,7 @@ class MapBuilder(SensorNode):
         self._odometry_s = time.monotonic()
         lost, went_back = posed.lost, posed.times_clock_went_back
         try:
+            message = self._vehicle.of_odometry(message)
             growing.set_frame(message.header.frame_id)
             self._frame_error = ""
             posed.add_pose(stamp_to_ns(message.header.stamp), pose_from_message(message.pose.pose))
@@ -255,7 +261,7 @@ class MapBuilder(SensorNode):
             lifecycle=self._stage,
             load_error=self._load_error,
             save_error=self._save_error,
-            odometry_error=self._frame_error or lost,
+            odometry_error=self._vehicle.complaint or self._frame_error or lost,
             sees=source.sees,
             topic=source.topic,
             odometry_topic=values.odometry_topic,

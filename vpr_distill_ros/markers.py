@@ -20,6 +20,7 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 _PLACE_COLOUR = (0.55, 0.65, 0.8, 0.9)
 _PLACE_SIZE_M = 0.5
+_CLOSURE_COLOUR = (0.1, 0.8, 0.2, 1.0)
 _BEST_SIZE_M, _OTHER_SIZE_M = 3.0, 2.0
 _LINE_WIDTH_M = 0.2
 _TEXT_HEIGHT_M = 1.5
@@ -36,13 +37,22 @@ class Drawing:
         self._candidates = node.create_lifecycle_publisher(MarkerArray, "~/markers", 10)
 
     def show_map(self, recognizer: PlaceRecognizer) -> None:
-        poses = (place.pose for place in recognizer.place_map.places)
-        self._places.publish(map_markers(poses, recognizer.map_frame))
+        self.show_places((place.pose for place in recognizer.place_map.places), recognizer.map_frame)
+
+    def show_places(self, poses: Iterable[Pose | None], map_frame: str) -> None:
+        self._places.publish(map_markers(poses, map_frame))
 
     def show_candidates(self, matches: Sequence[Match], stamp: Time, map_frame: str) -> None:
         """For as long as somebody looks."""
         if self._candidates.get_subscription_count():
             self._candidates.publish(candidate_markers(matches, stamp, map_frame))
+
+    def show_loops(
+        self, query: Pose, matches: Sequence[Match], closed: Sequence[tuple[Pose, Pose]], stamp: Time, frame: str
+    ) -> None:
+        """For as long as somebody looks."""
+        if self._candidates.get_subscription_count():
+            self._candidates.publish(loop_markers(query, matches, closed, stamp, frame))
 
 
 def candidate_markers(matches: Sequence[Match], stamp: Time, map_frame: str) -> MarkerArray:
@@ -51,14 +61,41 @@ def candidate_markers(matches: Sequence[Match], stamp: Time, map_frame: str) -> 
     Where the query itself was taken is what is asked for, so no line leads there. The first marker deletes those of the
     query before.
     """
-    header = Header(stamp=stamp, frame_id=map_frame)
-    posed = [(match, match.pose) for match in matches if match.pose is not None]
+    header, posed = Header(stamp=stamp, frame_id=map_frame), _posed(matches)
+    markers = _candidates(header, posed)
+    if len(posed) > 1:
+        markers.append(_lines(header, posed[0][1], posed[1:]))
+    return MarkerArray(markers=markers)
+
+
+def loop_markers(
+    query: Pose, matches: Sequence[Match], closed: Sequence[tuple[Pose, Pose]], stamp: Time, frame: str
+) -> MarkerArray:
+    """The same, with a line to each match from where the query was taken, which odometry knows.
+
+    closed: query and place of the closures accepted so far, each a green line that stays.
+    """
+    header, posed = Header(stamp=stamp, frame_id=frame), _posed(matches)
+    markers = _candidates(header, posed)
+    if posed:
+        markers.append(_lines(header, query, posed))
+    if closed:
+        lines = _line_list(header, "closures")
+        lines.points = [_point(pose) for pair in closed for pose in pair]
+        lines.color = _colour(*_CLOSURE_COLOUR)
+        markers.append(lines)
+    return MarkerArray(markers=markers)
+
+
+def _posed(matches: Sequence[Match]) -> list[tuple[Match, Pose]]:
+    return [(match, match.pose) for match in matches if match.pose is not None]
+
+
+def _candidates(header: Header, posed: Sequence[tuple[Match, Pose]]) -> list[Marker]:
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for number, (match, pose) in enumerate(posed):
         markers += [_ball(header, number, match, pose), _text(header, number, match, pose)]
-    if len(posed) > 1:
-        markers.append(_spread(header, posed))
-    return MarkerArray(markers=markers)
+    return markers
 
 
 def map_markers(poses: Iterable[Pose | None], map_frame: str) -> Marker:
@@ -101,13 +138,18 @@ def _text(header: Header, number: int, match: Match, pose: Pose) -> Marker:
     return marker
 
 
-def _spread(header: Header, posed: Sequence[tuple[Match, Pose]]) -> Marker:
-    marker = Marker(header=header, ns="spread", type=Marker.LINE_LIST)
+def _lines(header: Header, begin: Pose, posed: Sequence[tuple[Match, Pose]]) -> Marker:
+    marker = _line_list(header, "spread")
+    for match, pose in posed:
+        marker.points += [_point(begin), _point(pose)]
+        marker.colors += [match_colour(match)] * 2
+    return marker
+
+
+def _line_list(header: Header, name: str) -> Marker:
+    marker = Marker(header=header, ns=name, type=Marker.LINE_LIST)
     marker.pose.orientation.w = 1.0
     marker.scale.x = _LINE_WIDTH_M
-    for match, pose in posed[1:]:
-        marker.points += [_point(posed[0][1]), _point(pose)]
-        marker.colors += [match_colour(match)] * 2
     return marker
 
 

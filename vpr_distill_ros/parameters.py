@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidTopicNameException
+from rclpy.exceptions import InvalidServiceNameException, InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
@@ -15,24 +15,33 @@ from rclpy.validate_topic_name import validate_topic_name
 from vpr_core.data.usable import KINDS
 from vpr_core.retrieval.bundle import MODALITIES
 from vpr_core.retrieval.calibration import DEFAULT_TARGET
+from vpr_core.retrieval.loop_closure import LoopOptions
 from vpr_core.retrieval.recognizer import DEFAULT_TOP_K
 
 IMAGE_TRANSPORTS = ("auto", "raw", "compressed")
 DEVICES = ("cpu", "cuda")
+MODES = ("localize", "loop_closure")
 BUNDLE_THRESHOLD = -1.0
 """The value of min_similarity that stands for the threshold stored in the bundle."""
+BESIDE_IMAGE = "auto"
+"""The value of camera_info_topic that stands for the topic beside the image topic."""
 
 MAX_TOP_K = 1000
 MAX_RERANK = 1000
-CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device": DEVICES}
+CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device": DEVICES, "mode": MODES}
 UNCONFIGURED = "can be set while the node is unconfigured"
 # Read when the node is configured: a change while it runs would not take effect, so it is refused.
-OF_THE_SENSOR = frozenset({"modality", "bundle", "device", "image_topic", "cloud_topic", "image_transport"})
+OF_THE_SENSOR = frozenset(
+    {"modality", "bundle", "device", "base_frame", "image_topic", "cloud_topic", "image_transport"}
+)
 _READ_ON_CONFIGURE = OF_THE_SENSOR | {
     *("min_similarity", "rerank", "verify", "odometry_topic", "filter", "agreement_needed", "agreement_of"),
-    *("initialpose_topic", "publish_tf"),
+    *("initialpose_topic", "set_initial_pose_service", "global_pose_topic", "publish_tf", "camera_info_topic"),
+    *("mode", "keyframe_m", "exclude_m", "exclude_s", "max_drift", "memory_mib"),
 }
-_MAY_BE_EMPTY = frozenset({"odometry_topic", "initialpose_topic"})
+_MAY_BE_EMPTY = frozenset(
+    {"odometry_topic", "initialpose_topic", "set_initial_pose_service", "global_pose_topic", "camera_info_topic"}
+)
 
 Row = tuple[str, Any, ParameterDescriptor]
 """Name, default and descriptor of a parameter."""
@@ -46,6 +55,7 @@ class SensorParameters:
     modality: str
     bundle: str
     map: str
+    base_frame: str
     image_topic: str
     cloud_topic: str
     image_transport: str
@@ -58,6 +68,12 @@ class SensorParameters:
 class LocalizerParameters(SensorParameters):
     """The localizer's parameters."""
 
+    mode: str
+    keyframe_m: float
+    exclude_m: float
+    exclude_s: float
+    max_drift: float
+    memory_mib: float
     top_k: int
     rerank: int
     min_similarity: float
@@ -65,11 +81,14 @@ class LocalizerParameters(SensorParameters):
     position_stddev_m: float
     heading_stddev_rad: float
     verify: bool
+    camera_info_topic: str
     odometry_topic: str
     filter: bool
     agreement_needed: int
     agreement_of: int
     initialpose_topic: str
+    set_initial_pose_service: str
+    global_pose_topic: str
     publish_tf: bool
     lost_s: float
 
@@ -139,6 +158,10 @@ def sensor_rows(verb: str, map_row: Row) -> list[Row]:
         ("modality", "camera", text(f"sensor to {verb} places by: the bundle's", constraints=choices["modality"])),
         ("bundle", "", text("folder of the model, written by `vpr-distill export`", constraints=UNCONFIGURED)),
         map_row,
+        ("base_frame", "base_link",
+         text("the vehicle's frame, in which /tf_static and /tf say where a sensor is, where that matters, and whose "
+              "poses odometry is made to tell; empty: odometry as it comes, sensors where the map's were",
+              constraints=UNCONFIGURED)),
         ("image_topic", "/camera/image/compressed",
          text("topic of the camera, Image or CompressedImage; read with modality camera", constraints=UNCONFIGURED)),
         ("cloud_topic", "/lidar/points",
@@ -165,6 +188,7 @@ def declare(node: Node) -> None:
                                constraints=f"{UNCONFIGURED}; later use the service ~/load_map"))  # fmt: skip
     declare_rows(node, [
         *sensor_rows("recognise", map_row),
+        *_loop_rows(),
         ("top_k", DEFAULT_TOP_K, count("places published for each image or cloud, most similar first", 1, MAX_TOP_K)),
         ("rerank", 0,
          count("how many of the most similar places are put in the order of what their pictures share with the image; "
@@ -183,9 +207,12 @@ def declare(node: Node) -> None:
         ("heading_stddev_rad", 0.35,
          number("standard deviation about each axis written into the covariance of ~/pose [rad]", 0.0, 3.15)),
         ("verify", False,
-         text("with modality lidar: ~/pose only where a candidate's stored cloud fits the live one, and then the "
-              "registered pose with its whole covariance; the map needs `vpr-distill map --clouds true`",
-              constraints=UNCONFIGURED)),
+         text("~/pose only where what the map stores of a candidate fits, then the pose that follows with its whole "
+              "covariance: with modality lidar its cloud (`vpr-distill map --clouds true`), with camera the points in "
+              "space of its local features (`--features` of frames with clouds)", constraints=UNCONFIGURED)),
+        ("camera_info_topic", BESIDE_IMAGE,
+         text("with verify and modality camera: topic of sensor_msgs/CameraInfo; auto: camera_info beside image_topic, "
+              "as image_transport has it; empty: the camera that the map was made with", constraints=UNCONFIGURED)),
         ("odometry_topic", "",
          text("topic of nav_msgs/Odometry, which may begin anywhere and drift; empty: every image or cloud by itself",
               constraints=UNCONFIGURED)),
@@ -195,17 +222,46 @@ def declare(node: Node) -> None:
               constraints=UNCONFIGURED)),
         ("agreement_needed", 3,
          count("with odometry_topic: so many of the last agreement_of answers have to agree, once the way between them "
-               "is taken out, before an initial pose or map -> odom is sent", 1, 100)),
+               "is taken out, before an initial pose or map -> odom is sent; in mode loop_closure before a closure is "
+               "accepted", 1, 100)),
         ("agreement_of", 5, count("how many answers agreement_needed is of, itself at most this", 1, 100)),
         ("initialpose_topic", "",
          text("topic on which a pose is sent once when answers agree, such as /initialpose, for Nav2; empty: none. "
               "Needs odometry_topic", constraints=UNCONFIGURED)),
+        ("set_initial_pose_service", "",
+         text("service of nav2_msgs/SetInitialPose that is called once when answers agree, such as AMCL's "
+              "/set_initial_pose; empty: none. Needs odometry_topic and nav2_msgs", constraints=UNCONFIGURED)),
+        ("global_pose_topic", "",
+         text("topic on which each pose that agrees is sent as RTAB-Map takes it, such as /rtabmap/global_pose: the "
+              "header names base_frame; empty: none. Needs odometry_topic", constraints=UNCONFIGURED)),
         ("publish_tf", False,
          text("from the first agreement on send the transform from the map's frame to the odometry's on /tf; nothing "
               "else may send it. Needs odometry_topic and tf2_msgs", constraints=UNCONFIGURED)),
         ("lost_s", 10.0,
          number("after so long [s] without an accepted image or cloud /diagnostics says lost", 0.1, 3600.0)),
     ])  # fmt: skip
+
+
+def _loop_rows() -> list[Row]:
+    """Whether the robot's own past is searched in place of a map, and which part of it."""
+    loops = LoopOptions()
+    return [
+        ("mode", MODES[0],
+         text("localize: places of a map; loop_closure: places of the robot's own past, which needs odometry_topic and "
+              "no map", constraints=f"one of {', '.join(MODES)}; {UNCONFIGURED}")),
+        ("keyframe_m", loops.keyframe_m,
+         number("loop_closure: way from a place to the next [m]; a robot that stands adds none", 0.1, 1000.0)),
+        ("exclude_m", loops.exclude_m,
+         number("loop_closure: places passed within so much of the way are not searched [m]", 0.0, 1e6)),
+        ("exclude_s", loops.exclude_s,
+         number("loop_closure: nor are places passed within so much time [s]", 0.0, 1e6)),
+        ("max_drift", loops.max_drift,
+         number("loop_closure: nor are places farther away than odometry can be off, as a share of the way since; 1.0 "
+                "searches them all", 0.0, 1.0)),
+        ("memory_mib", loops.memory_mib,
+         number("loop_closure: what the past may take [MiB]; where it is full, every second place of its older half "
+                "goes", 1.0, 1e6)),
+    ]  # fmt: skip
 
 
 def read(node: Node) -> LocalizerParameters:
@@ -250,11 +306,12 @@ def _objection(name: str, value: Any, frozen: frozenset[str]) -> str:
         return f"{name} {value!r} is not supported: expected {' or '.join(choices)}"
     if name == "refuse" and (unknown := set(value.split()) - set(KINDS)):
         return f"refuse has {' '.join(sorted(unknown))}: expected any of {' '.join(KINDS)}, with blanks between"
-    if name.endswith("_topic"):
+    kind = next((kind for kind in ("topic", "service") if name.endswith(f"_{kind}")), "")
+    if kind:
         try:
-            validate_topic_name(value)
-        except InvalidTopicNameException as error:
-            return f"{name} is no name of a topic: {error}"
+            validate_topic_name(value, is_service=kind == "service")
+        except (InvalidTopicNameException, InvalidServiceNameException) as error:
+            return f"{name} is no name of a {kind}: {error}"
     if name in frozen:
         return f"{name} is read when the node is configured: clean the node up before setting it"
     return ""

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from vpr_core.errors import InputError
 from vpr_core.retrieval.live_poses import LivePoses
@@ -14,6 +14,8 @@ from vpr_core.types import Pose
 
 # Poses are interpolated over half a second at most: at 30 frames/s no more frames than this wait for a good odometry.
 _WAITING = 16
+_OUTLIER_NS = 1_000_000_000
+"""Odometry that has not come back after so long goes on from where it is now."""
 
 
 class Stamped(Protocol):
@@ -116,3 +118,25 @@ class PosedFrames(Generic[Item]):
         number = len(self._waiting)
         self._waiting.clear()
         return number
+
+
+def add_or_restart(posed: PosedFrames[Any], stamp_ns: int, pose: Pose, restarted: Callable[[], None]) -> int:
+    """Add a pose where odometry may break and go on elsewhere; the number of frames that are let go for it.
+
+    A jump that lasts no longer than a second is an outlier, refused as `PosedFrames.add_pose` does with InputError.
+    After a longer one, and where its stamps went back, `restarted` is called: poses of before and after do not belong
+    together.
+    """
+    went_back, let_go = posed.times_clock_went_back, 0
+    try:
+        posed.add_pose(stamp_ns, pose)
+    except InputError as error:
+        if error.kind != "jump" or stamp_ns - posed.newest_ns <= _OUTLIER_NS:
+            raise
+        let_go = posed.restart()
+        restarted()
+        posed.add_pose(stamp_ns, pose)
+    finally:
+        if posed.times_clock_went_back > went_back:
+            restarted()
+    return let_go

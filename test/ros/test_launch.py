@@ -164,6 +164,7 @@ def test_every_argument_is_explained(launch_file: Path) -> None:
         ({"autostart": "no"}, "autostart:=no is not understood: expected true or false"),
         ({"use_sim_time": "yes"}, "use_sim_time:=yes is not understood: expected true or false"),
         ({"rviz": "1"}, "rviz:=1 is not understood: expected true or false"),
+        ({"adapter": "amcl"}, "adapter:=amcl is not understood: expected one of nav2, rtabmap, slam_toolbox"),
     ],
 )
 def test_a_word_that_is_no_value_is_refused(given: dict[str, str], said: str) -> None:
@@ -233,6 +234,19 @@ def test_launch_for_real(
     says("active, images from /given")
     names = ("top_k", "image_topic", "bundle", "use_sim_time", "stale_s", "autostart")
     assert values(probe, f"{namespace}/localizer", *names) == [3, "/given", str(bundle), True, 3.0, True]
+
+
+def test_an_adapter_lies_over_the_parameter_file_and_below_the_arguments(
+    launch: Callable[..., Any], probe: Any, namespace: str, bundle: Path, place_map: Path, tmp_path: Path
+) -> None:
+    parameters = tmp_path / "mine.yaml"
+    parameters.write_text("/**:\n  ros__parameters:\n    filter: false\n    odometry_topic: /from_file\n")
+    given = {"bundle": bundle, "map": place_map, "namespace": namespace, "params_file": parameters,
+             "adapter": "rtabmap", "base_frame": "cart"}  # fmt: skip
+    launch(LAUNCH_FILE, *[f"{name}:={value}" for name, value in given.items()])("active, images from")
+    names = ("odometry_topic", "global_pose_topic", "base_frame", "filter")
+    found = values(probe, f"{namespace}/localizer", *names)
+    assert found == ["/odom", "/rtabmap/global_pose", "cart", False]
 
 
 def test_the_map_builder_is_launched_for_real(

@@ -29,7 +29,7 @@ import rclpy  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from geometry_msgs.msg import PoseWithCovarianceStamped  # noqa: E402
 from launch import LaunchDescription  # noqa: E402
-from launch.actions import GroupAction, IncludeLaunchDescription  # noqa: E402
+from launch.actions import GroupAction, IncludeLaunchDescription, SetLaunchConfiguration  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
@@ -95,10 +95,10 @@ def included(name: str, **arguments: object) -> GroupAction:
 @pytest.mark.launch_test
 def generate_test_description() -> LaunchDescription:
     profile = str(ROOT / "config" / "dds" / "localhost_large_messages.xml")
-    humble = os.environ.get("ROS_DISTRO") == "humble"
-    only_here = {"ROS_LOCALHOST_ONLY": "1"} if humble else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    profiles = dict.fromkeys(("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"), profile)
-    os.environ.update({"ROS_DOMAIN_ID": str(DOMAIN), **profiles, **only_here})
+    distro = os.environ.get("ROS_DISTRO")
+    only_here = {"ROS_LOCALHOST_ONLY": "1"} if distro == "humble" else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    library = "FASTRTPS" if distro in ("humble", "jazzy") else "FASTDDS"
+    os.environ.update({"ROS_DOMAIN_ID": str(DOMAIN), f"{library}_DEFAULT_PROFILES_FILE": profile, **only_here})
     bag, files = prepared(Path(FOLDER.name))
     localizers = [
         included("localize", namespace=f"/{modality}", modality=modality, bundle=BUNDLES[modality],
@@ -106,7 +106,9 @@ def generate_test_description() -> LaunchDescription:
         for modality, file in files.items()
     ]  # fmt: skip
     replay = included("replay", bag=bag, loop="true", wait_for_subscribers_s=PATIENCE_S)
-    return LaunchDescription([*localizers, replay, launch_testing.actions.ReadyToTest()])
+    # By default launch kills what has not ended after 10 s, which on a busy machine a network at work may not have.
+    patience = SetLaunchConfiguration("sigterm_timeout", str(PATIENCE_S))
+    return LaunchDescription([patience, *localizers, replay, launch_testing.actions.ReadyToTest()])
 
 
 class TestDrive(unittest.TestCase):

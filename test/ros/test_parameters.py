@@ -17,6 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from vpr_core.data.ingest import ingest
+from vpr_core.retrieval.loop_closure import LoopOptions
 from vpr_distill_ros import map_parameters, parameters
 
 SHIPPED = Path(__file__).parents[2] / "config" / "nodes"
@@ -84,6 +85,7 @@ def test_the_shipped_file_gives_every_parameter_its_default(context: Context, na
         ("cloud_topic", "two words"),
         ("odometry_topic", "two words"),
         ("initialpose_topic", "two words"),
+        ("set_initial_pose_service", "two words"),
         ("agreement_of", 0),
         ("refuse", "dark fog"),
         ("refuse", "all"),
@@ -136,6 +138,9 @@ def test_what_is_read_once_is_read_only(context: Context, node: str, name: str) 
         ("rerank", 10, False),
         ("odometry_topic", "", False),
         ("initialpose_topic", "/initialpose", False),
+        ("set_initial_pose_service", "/set_initial_pose", False),
+        ("global_pose_topic", "", False),
+        ("base_frame", "", False),
         ("publish_tf", True, False),
         ("lost_s", 2.0, True),
         ("map", "/other", False),
@@ -163,3 +168,13 @@ def test_what_the_map_builder_has_read_cannot_change_afterwards(name: str) -> No
 def test_the_map_builder_s_keyframes_are_those_of_ingest(context: Context) -> None:
     keyframe_m = inspect.signature(ingest).parameters["keyframe_m"].default
     assert map_parameters.read(make_node(context, "map_builder")).keyframe_m == keyframe_m
+
+
+def test_the_shipped_file_for_loop_closure_gives_parameters_that_there_are_their_defaults(context: Context) -> None:
+    shipped = yaml.safe_load((SHIPPED / "loop_closure.yaml").read_text())["/**"]["ros__parameters"]
+    node = make_node(context, **shipped)
+    assert shipped == {name: node.get_parameter(name).value for name in shipped}
+    values = parameters.read(node)
+    assert values.mode == "loop_closure" and values.odometry_topic
+    options = {name: getattr(values, name) for name in LoopOptions.__dataclass_fields__ if name != "min_similarity"}
+    assert LoopOptions(**options, min_similarity=values.threshold) == LoopOptions()

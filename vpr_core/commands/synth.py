@@ -29,6 +29,7 @@ ROUTES = {
     "lane": "the loop on its left lane",
     "offmap": "streets at least 60 m away from the loop",
     "mixed": "onto the loop, off it and back",
+    "block": "twice round one block, to close loops",
 }
 STYLES = {
     "old_town": "terraces, villas and a centre of old houses",

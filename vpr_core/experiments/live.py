@@ -143,14 +143,15 @@ def installed_share() -> Path:
 
 def _environment(folder: Path, domain: int) -> dict[str, str]:
     profile = str(installed_share() / "config" / "dds" / "localhost_large_messages.xml")
-    humble = os.environ.get("ROS_DISTRO") == "humble"
-    only_here = {"ROS_LOCALHOST_ONLY": "1"} if humble else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    distro = os.environ.get("ROS_DISTRO")
+    only_here = {"ROS_LOCALHOST_ONLY": "1"} if distro == "humble" else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    # Fast DDS 3 reads the file of the older name too, and then complains of every transport that is there twice.
+    library = "FASTRTPS" if distro in ("humble", "jazzy") else "FASTDDS"
     return {
         "ROS_DOMAIN_ID": str(domain),
         "ROS_LOG_DIR": str(folder / "log"),
         "AMENT_PREFIX_PATH": os.environ.get("AMENT_PREFIX_PATH") or sys.prefix,
-        "FASTDDS_DEFAULT_PROFILES_FILE": profile,
-        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # its name in Humble and Jazzy
+        f"{library}_DEFAULT_PROFILES_FILE": profile,
         **only_here,
     }
 

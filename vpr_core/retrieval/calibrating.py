@@ -38,7 +38,7 @@ OFF_MAP = -1
 CONFIDENCE = 0.95
 LIKELY = 0.5
 """A drive breaks a target where so many wrong matches as it has are less likely than this at the target's precision."""
-MOST_DOUBTFUL = 10.0
+MOST_DOUBTFUL = 5.0
 """See `_least_ever`."""
 
 Judge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from vpr_core.data.poses import compose
 from vpr_core.retrieval.place_map import PlaceMap
+from vpr_core.retrieval.verification import Verification
 from vpr_core.types import Pose
-
-if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
-    from vpr_core.retrieval.verify_lidar import Verification
 
 SAME_PLACE_M = 10.0
 """Poses so near mean the same place [m]: the radius within which a match counts as right."""
@@ -55,7 +53,7 @@ class Check:
     A wrong place fits now and then by chance; its neighbours along the road do not put the vehicle at the same pose."""
 
     @classmethod
-    def of(cls, verification: Verification, place_map: PlaceMap) -> Check:
+    def of(cls, verification: Verification[Any], place_map: PlaceMap) -> Check:
         """Of what checking the candidates against a map's places gave."""
         kept = verification.verified
         if kept is None:

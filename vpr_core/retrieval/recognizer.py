@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,8 @@ from vpr_core.retrieval.gate import CalibratedGate, judge, with_verification
 from vpr_core.retrieval.index import Index, build_index
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.retrieval.reranker import Reranker
+from vpr_core.retrieval.verification import Verification
 from vpr_core.types import Match, Reason, Recognition
-
-if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
-    from vpr_core.retrieval.verify_lidar import Verification
 
 DEFAULT_TOP_K = 5
 
@@ -138,7 +136,7 @@ class PlaceRecognizer:
             return recognition.accepted is not None
         return gate.could_reach(*self._compared(recognition), target)
 
-    def checked(self, recognition: Recognition, verification: Verification) -> Recognition:
+    def checked(self, recognition: Recognition, verification: Verification[Any]) -> Recognition:
         """An answer that `recognize` gave, judged again by what checking its candidates gave.
 
         Where the calibration knows checks, the match that it leads to is accepted from the probability that stands for

@@ -98,7 +98,8 @@ def collect(
     sizes = [len(part[0]) for part in parts]
     drive = np.repeat(np.arange(len(sizes)), sizes)
     fold = np.concatenate([np.arange(size) * FOLDS // max(size, 1) for size in sizes])
-    return Samples(*(np.concatenate(column) for column in zip(*parts, strict=True)), drive, fold)
+    features, off_map, right, on_map, support, chosen = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Samples(features, off_map, right, on_map, support, chosen, drive, fold)
 
 
 def _of_drive(

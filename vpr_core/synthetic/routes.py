@@ -1,4 +1,5 @@
-"""Which streets a drive takes: the main loop, the lane beside it, streets off the map, a mix of both, the loop back."""
+"""Which streets a drive takes: the main loop, the lane beside it, streets off the map, a mix of both, the loop back,
+one block twice."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from vpr_core.errors import VprError
 from vpr_core.synthetic.lines import along, beside
 from vpr_core.synthetic.streets import LANE_OFFSET_M, Node, StreetPlan
 
-ROUTES = ("loop", "lane", "offmap", "mixed", "opposite")
+ROUTES = ("loop", "lane", "offmap", "mixed", "opposite", "block")
 OFF_MAP_M = 60.0
 """Streets off the map keep at least this distance from every driven line of the loop."""
 _MIXED_SHARE = 0.37
@@ -22,7 +23,8 @@ def route_line(plan: StreetPlan, route: str) -> np.ndarray:
     """The line [P, 2] in the map frame, points about 1 m apart, that a vehicle without wander would take.
 
     It keeps to the right lane (the left one for "lane") and rounds the corners; "opposite" is the loop driven the
-    other way round. Raises VprError on an unknown route.
+    other way round, "block" goes twice round the smallest block beside it and so closes a loop. Raises
+    VprError on an unknown route.
     """
     nodes = _nodes(plan, checked_route(route))
     offset_m = LANE_OFFSET_M if route == "lane" else -LANE_OFFSET_M
@@ -46,7 +48,21 @@ def _nodes(plan: StreetPlan, route: str) -> list[Node]:
         return _off_map_nodes(plan)
     if route == "mixed":
         return _mixed_nodes(plan)
+    if route == "block":
+        return _block_nodes(plan)
     return plan.loop[::-1] if route == "opposite" else plan.loop
+
+
+def _block_nodes(plan: StreetPlan) -> list[Node]:
+    """Twice round the block with the shortest way round it, of those beside the loop."""
+
+    def around(start: Node, end: Node) -> tuple[float, list[Node]]:
+        others = plan.graph.edge_subgraph(edge for edge in plan.graph.edges if set(edge) != {start, end})
+        length_m, nodes = nx.single_source_dijkstra(others, end, start, weight="length_m")
+        return length_m + plan.graph.edges[start, end]["length_m"], nodes
+
+    cycle = min(around(*edge) for edge in zip(plan.loop, plan.loop[1:], strict=False))[1]
+    return [*cycle, *cycle, cycle[0]]
 
 
 def _off_map_streets(plan: StreetPlan) -> nx.Graph:

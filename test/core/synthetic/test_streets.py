@@ -63,6 +63,14 @@ def test_the_opposite_route_is_the_loop_in_the_other_direction_on_its_own_lane(p
     np.testing.assert_allclose(opposite_m, route_line(plan, "lane")[::-1][10:-10][: len(opposite_m)], atol=1.5)
 
 
+def test_the_block_is_driven_twice_and_closes_its_loop(plan: StreetPlan) -> None:
+    line_m = route_line(plan, "block")
+    assert 400 < len(line_m) < 800
+    first, second = line_m[20 : len(line_m) // 2 - 20], line_m[len(line_m) // 2 :]
+    assert distances_m(first, second).max() < 1.0
+    assert distances_m(line_m, route_line(plan, "loop")).min() < 1.0
+
+
 def test_streets_off_the_map_keep_their_distance_from_the_loop(plan: StreetPlan) -> None:
     line_m = route_line(plan, "offmap")
     assert len(line_m) > 500

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry
 
 from vpr_core.data.frames import Frames
-from vpr_core.data.poses import compose, inverse, pose_from_message
-from vpr_core.retrieval.place_clouds import CloudOptions, store_clouds
+from vpr_core.data.poses import inverse, pose_from_message
 from vpr_core.types import Pose
 from vpr_distill_ros.handover import LARGEST_VARIANCE, for_nav2
 from vpr_distill_ros.poses import pose_to_message
-from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
+from vpr_distill_ros.stamps import stamp_to_ns
 
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 500_000_000
-MIDDLE_NS = 50_000_000
-MOUNTED = CloudOptions(T_base_lidar=Pose((0.0, 0.0, 1.9)), sweep_middle_s=MIDDLE_NS / 1e9)
 T_odom_map = Pose.from_xy_yaw(500.0, -80.0, 2.0)
+"""Of the fixture `driven`."""
 
 
 def nav2_objections(message: PoseWithCovarianceStamped, global_frame: str) -> list[str]:
@@ -42,47 +37,6 @@ def nav2_objections(message: PoseWithCovarianceStamped, global_frame: str) -> li
         "covariance": len(covariance) != 36 or not ((covariance >= 0) & (covariance <= 1e9)).all(),
     }
     return [rule for rule, is_broken in rules.items() if is_broken]
-
-
-@pytest.fixture(scope="module")
-def cloud_map(lidar_map: Path, frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    copy = Path(shutil.copytree(lidar_map, tmp_path_factory.mktemp("handover") / "map"))
-    store_clouds(copy, frames, MOUNTED)
-    return copy
-
-
-@pytest.fixture
-def driven(lidar_robot: Callable[..., Any], namespace: str, cloud_map: Path, frames: Path, clouds: list[Any]) -> Any:
-    """driven(**parameters) is a localizer that verifies clouds, which `step(index)` drives along the map's frames."""
-    poses = [frame.pose for frame in Frames.load(frames).frames]
-
-    def make(**parameters: Any) -> Any:
-        given = {"map": cloud_map, "verify": True, "odometry_topic": f"{namespace}/odom", "filter": False}
-        node = lidar_robot("-r", f"/tf:={namespace}/tf", **given | parameters)
-        lidar, odometry = node.lidar(), node.probe.publisher(Odometry, f"{namespace}/odom", 50)
-
-        def send(index: int) -> None:
-            assert poses[index]
-            message = Odometry(child_frame_id="base_link")
-            message.header.stamp, message.header.frame_id = ns_to_stamp(START_NS + index * STEP_NS), "odom"
-            message.pose.pose = pose_to_message(compose(T_odom_map, poses[index]))
-            lidar.publish(node.cloud(clouds[index], START_NS + index * STEP_NS))
-            odometry.publish(message)
-
-        def step(index: int) -> None:
-            """Send a cloud and where odometry was until its pose comes."""
-
-            def answered() -> bool:
-                send(index)
-                stamps = {stamp_to_ns(message.header.stamp) for message in node.poses}
-                return START_NS + index * STEP_NS + MIDDLE_NS in stamps
-
-            node.wait(answered, f"the pose of cloud {index}")
-
-        node.step, node.send = step, send
-        return node
-
-    return make
 
 
 def test_one_pose_is_sent_when_three_agree_and_nav2_takes_it(
@@ -126,11 +80,6 @@ def test_map_to_odom_is_sent_with_the_odometry_s_stamps(driven: Callable[..., An
         assert (stamped.header.frame_id, stamped.child_frame_id) == ("map", "odom")
         translation = stamped.transform.translation
         assert math.dist((translation.x, translation.y), expected.position_m[:2]) < 10.0  # 500 m off, 0.02 rad
-
-
-@pytest.mark.skipif(find_spec("tf2_msgs") is not None, reason="tf2_msgs is here")
-def test_without_its_messages_tf_is_refused(driven: Callable[..., Any]) -> None:
-    driven(publish_tf=True).process.says("publish_tf is true, which needs tf2_msgs")
 
 
 @pytest.mark.parametrize("seed", range(5))

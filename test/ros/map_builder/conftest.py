@@ -29,6 +29,7 @@ class Mapper:
         self.shown = robot.probe.collect(PoseArray, f"{robot.name}/places", latched)
         self._odometry_topic = f"{namespace}/odom"
         self._publishers: dict[str, Any] = {}
+        self.odometry_of = ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.robot, name)
@@ -51,7 +52,7 @@ class Mapper:
         """Send where the vehicle is at a second."""
         if "odometry" not in self._publishers:
             self._publishers["odometry"] = self.robot.probe.publisher(Odometry, self._odometry_topic, 50)
-        message = Odometry()
+        message = Odometry(child_frame_id=self.odometry_of)
         message.header.stamp = ns_to_stamp(START_NS + round(second * 1e9))
         message.header.frame_id = changes.get("frame_id", self._frame_id)
         message.pose.pose.position.x = second * STEP_M if x_m is None else x_m
