@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -14,13 +13,10 @@ from vpr_core.data.poses import compose
 from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.gate import are_near
 from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.retrieval.verification import Verification
 from vpr_core.types import Match, Pose, Recognition
 from vpr_distill_ros import conversions
 from vpr_distill_ros.interfaces import PlaceMatchArray
-
-if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
-    from vpr_core.retrieval.verify_lidar import Verification
-
 
 _YAW = 35
 """Of the variance about z among the 36 numbers of a pose's covariance."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -13,13 +13,11 @@ from std_msgs.msg import Header
 
 from vpr_core.data.poses import pose_from_message
 from vpr_core.retrieval.filter import Estimate, FilterReason
+from vpr_core.retrieval.verification import Verified
 from vpr_core.types import Match, Pose, Reason, Recognition
 from vpr_distill_ros.interfaces import FilteredPlace, PlaceMatch, PlaceMatchArray
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
-
-if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
-    from vpr_core.retrieval.verify_lidar import Verified
 
 FILTER_REASONS = {
     FilterReason.ACCEPTED: FilteredPlace.ACCEPTED,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vpr_core.errors import BundleError, MapError, VprError
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.sequence import SequenceRecognizer
+from vpr_core.retrieval.verification import Verifier
 from vpr_distill_ros.parameters import LocalizerParameters, SensorParameters
-
-if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
-    from vpr_core.retrieval.verify_lidar import LidarVerifier
+from vpr_distill_ros.query_camera import LiveCameraVerifier, QueryCamera
 
 # A second thread takes 7 ms instead of 8 for a cloud of 2500 voxels on an idle machine, and 110 ms instead of 14 on a
 # busy one: torch's threads wait for each other at every one of the network's many small steps.
@@ -79,17 +77,25 @@ def acceptance(recognizer: PlaceRecognizer) -> tuple[str, bool]:
     return f"accepting from probability {least:.4f}, for a precision of {target:g}", False
 
 
-def load_verifier(values: LocalizerParameters, recognizer: PlaceRecognizer, place_map: str) -> LidarVerifier | None:
-    """What checks candidates against the map's clouds, where `verify` asks for it; raises MapError."""
+def load_verifier(
+    values: LocalizerParameters, recognizer: PlaceRecognizer, place_map: str, camera: QueryCamera
+) -> Verifier | None:
+    """What checks candidates against what the map stores of its places, where `verify` asks for it; raises MapError.
+
+    camera: of the live images, where they are what is compared.
+    """
     if not values.verify:
         return None
-    if recognizer.modality != "lidar":
-        raise MapError("verify is true, which compares clouds: set it to false with modality camera")
+    folder = Path(place_map).expanduser()
     try:
+        if recognizer.modality == "camera":
+            from vpr_core.retrieval.verify_camera import CameraVerifier
+
+            return LiveCameraVerifier(CameraVerifier.load(folder, device=values.device), camera)
         from vpr_core.retrieval.verify_lidar import LidarVerifier
     except ImportError as error:
         raise MapError(f"verify is true, which needs {error.name}: install it ({error}), or set it to false") from error
-    return LidarVerifier.load(Path(place_map).expanduser())
+    return LidarVerifier.load(folder)
 
 
 def load_sequence(

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
@@ -22,6 +22,7 @@ from vpr_core.errors import InputError
 from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.gate import with_verification
 from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.retrieval.verification import Verifier
 from vpr_core.types import Match
 from vpr_distill_ros import cameras, conversions, diagnostics, loop_diagnostics, loop_mode, parameters
 from vpr_distill_ros.answer import Answer
@@ -32,13 +33,11 @@ from vpr_distill_ros.interfaces import FilteredPlace, LoadMap, PlaceMatchArray, 
 from vpr_distill_ros.loading import acceptance, load_map, load_recognizer, load_sequence, load_verifier, one_line
 from vpr_distill_ros.markers import Drawing
 from vpr_distill_ros.queries import asked
+from vpr_distill_ros.query_camera import CAMERA_INFO_TYPES, QueryCamera
 from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
 from vpr_distill_ros.transforms import VehicleFrames
-
-if TYPE_CHECKING:  # small_gicp is loaded where a robot verifies
-    from vpr_core.retrieval.verify_lidar import LidarVerifier
 
 _ODOMETRY_TYPES = {"nav_msgs/msg/Odometry": Odometry}
 # Half a second of the fastest odometry, for a node that is busy.
@@ -51,7 +50,7 @@ class Localizer(SensorNode):
     def __init__(self) -> None:
         super().__init__("localizer")
         self._recognizer: PlaceRecognizer | None = None
-        self._verifier: LidarVerifier | None = None
+        self._verifier: Verifier | None = None
         self._following: Following | None = None
         self._loops: loop_mode.LoopMode | None = None
         self._handover: Handover | None = None
@@ -64,7 +63,8 @@ class Localizer(SensorNode):
         self._last_best: Match | None = None
         self._last_estimate: Estimate | None = None
         parameters.declare(self)
-        self._sensor = sensor(parameters.read(self))
+        values = parameters.read(self)
+        self._sensor, self._query_camera = sensor(values), QueryCamera(values)
         self._vehicle = VehicleFrames(self, "")
         self._create_interfaces()
 
@@ -88,6 +88,7 @@ class Localizer(SensorNode):
     def _load(self) -> str:
         values = parameters.read(self)
         cameras.check(values)
+        self._query_camera = QueryCamera(values)
         if values.mode == loop_mode.NAME:
             ends = (self._matches.publish, self._candidates.publish, self._submit, self._frames.skip, self._drop)
             self._loops = loop_mode.LoopMode(self, values, self._drawing, loop_mode.Ends(*ends))
@@ -95,7 +96,7 @@ class Localizer(SensorNode):
             self._sensor = sensor(values)
             return self._loops.loaded
         recognizer = load_recognizer(values)
-        self._verifier = load_verifier(values, recognizer, values.map)
+        self._verifier = load_verifier(values, recognizer, values.map, self._query_camera)
         following = self._follow_on(recognizer, values, values.map)
         self._vehicle.close()
         self._vehicle = VehicleFrames(self, values.base_frame, listen=values.verify or bool(values.cameras))
@@ -127,6 +128,9 @@ class Localizer(SensorNode):
             self._cameras.open(self._open_input)
         else:
             super()._open_inputs()
+        if self._query_camera.topic:
+            arguments = (CAMERA_INFO_TYPES, "set camera_info_topic", self._query_camera.take)
+            self._open_input(self._query_camera.topic, *arguments)
         topic = parameters.read(self).odometry_topic
         if topic:
             arguments = (_ODOMETRY_TYPES, "set odometry_topic", self._on_odometry)
@@ -322,7 +326,7 @@ class Localizer(SensorNode):
         try:
             replacement = load_map(recognizer, request.folder)
             values = parameters.read(self)
-            verifier = load_verifier(values, replacement, request.folder)
+            verifier = load_verifier(values, replacement, request.folder, self._query_camera)
             following = self._follow_on(replacement, values, request.folder)
         except Exception as error:
             response.message = one_line(error)
@@ -335,7 +339,7 @@ class Localizer(SensorNode):
         return response
 
     def _replace(
-        self, recognizer: PlaceRecognizer, verifier: LidarVerifier | None, following: Following | None, folder: str
+        self, recognizer: PlaceRecognizer, verifier: Verifier | None, following: Following | None, folder: str
     ) -> None:
         with self._recognizer_lock:
             self._recognizer, self._verifier, self._following = recognizer, verifier, following
@@ -396,6 +400,7 @@ class Localizer(SensorNode):
             "filter": "on" if self._filters else "off",
             "sensor": self._vehicle.sensor,
             "answers_agree": "yes" if handover.agreeing else "no",
+            "camera_info": self._query_camera.state,
             "initial_pose": handover.initial_pose,
             **self._odometry_figures,
             **(self._cameras.figures if self._cameras else {}),

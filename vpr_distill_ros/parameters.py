@@ -24,6 +24,8 @@ DEVICES = ("cpu", "cuda")
 MODES = ("localize", "loop_closure")
 BUNDLE_THRESHOLD = -1.0
 """The value of min_similarity that stands for the threshold stored in the bundle."""
+BESIDE_IMAGE = "auto"
+"""The value of camera_info_topic that stands for the topic beside the image topic."""
 
 MAX_TOP_K = 1000
 MAX_RERANK = 1000
@@ -35,11 +37,13 @@ OF_THE_SENSOR = frozenset(
 )
 _READ_ON_CONFIGURE = OF_THE_SENSOR | {
     *("min_similarity", "rerank", "verify", "odometry_topic", "filter", "agreement_needed", "agreement_of"),
-    *("initialpose_topic", "set_initial_pose_service", "global_pose_topic", "publish_tf"),
     *("more_image_topics", "cameras_within_s"),
+    *("initialpose_topic", "set_initial_pose_service", "global_pose_topic", "publish_tf", "camera_info_topic"),
     *("mode", "keyframe_m", "exclude_m", "exclude_s", "max_drift", "memory_mib"),
 }
-_MAY_BE_EMPTY = frozenset({"odometry_topic", "initialpose_topic", "set_initial_pose_service", "global_pose_topic"})
+_MAY_BE_EMPTY = frozenset(
+    {"odometry_topic", "initialpose_topic", "set_initial_pose_service", "global_pose_topic", "camera_info_topic"}
+)
 
 Row = tuple[str, Any, ParameterDescriptor]
 """Name, default and descriptor of a parameter."""
@@ -81,6 +85,7 @@ class LocalizerParameters(SensorParameters):
     position_stddev_m: float
     heading_stddev_rad: float
     verify: bool
+    camera_info_topic: str
     odometry_topic: str
     filter: bool
     agreement_needed: int
@@ -218,9 +223,12 @@ def declare(node: Node) -> None:
         ("heading_stddev_rad", 0.35,
          number("standard deviation about each axis written into the covariance of ~/pose [rad]", 0.0, 3.15)),
         ("verify", False,
-         text("with modality lidar: ~/pose only where a candidate's stored cloud fits the live one, and then the "
-              "registered pose with its whole covariance; the map needs `vpr-distill map --clouds true`",
-              constraints=UNCONFIGURED)),
+         text("~/pose only where what the map stores of a candidate fits, then the pose that follows with its whole "
+              "covariance: with modality lidar its cloud (`vpr-distill map --clouds true`), with camera the points in "
+              "space of its local features (`--features` of frames with clouds)", constraints=UNCONFIGURED)),
+        ("camera_info_topic", BESIDE_IMAGE,
+         text("with verify and modality camera: topic of sensor_msgs/CameraInfo; auto: camera_info beside image_topic, "
+              "as image_transport has it; empty: the camera that the map was made with", constraints=UNCONFIGURED)),
         ("odometry_topic", "",
          text("topic of nav_msgs/Odometry, which may begin anywhere and drift; empty: every image or cloud by itself",
               constraints=UNCONFIGURED)),

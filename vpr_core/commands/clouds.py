@@ -38,14 +38,14 @@ def add_clouds(command: ArgumentParser) -> None:
     )
 
 
-def mounting(text: str) -> Pose:
+def mounting(text: str, option: str = "--lidar_pose") -> Pose:
     """A pose of three or seven numbers with commas between them; raises InputError on other text."""
     try:
         numbers = [float(number) for number in text.split(",")]
     except ValueError:
         numbers = []
     if len(numbers) not in (3, 7):
-        raise InputError(f"--lidar_pose {text} is expected to be x,y,z or x,y,z,qx,qy,qz,qw, such as 1.2,0,1.9")
+        raise InputError(f"{option} {text} is expected to be x,y,z or x,y,z,qx,qy,qz,qw, such as 1.2,0,1.9")
     return Pose(*(tuple(part) for part in (numbers[:3], numbers[3:]) if part))  # type: ignore[arg-type]
 
 

@@ -41,7 +41,7 @@ def pair_batches(
         taken_for = [other for frame in drawn for other in confused.get(frame, ()) if len(positives[other])]
         if taken_for:
             drawn += pair(int(rng.choice(taken_for)))
-        if len(batch) + len(drawn) > max(batch_size, len(drawn)):
+        if batch and len(batch) + len(drawn) > batch_size + 1:
             yield np.array(batch)
             batch = []
         batch += drawn

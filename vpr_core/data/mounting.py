@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Any
 
 from vpr_core.data.bag import BagReader
+from vpr_core.data.camera_info import camera_info_beside
 from vpr_core.data.frame_tree import FrameTree
 from vpr_core.data.poses import Track, pose_from_transform
 from vpr_core.data.topics import NONE, TF_STATIC, TF_TYPES, Topics, accepts
@@ -24,7 +25,6 @@ SENSORS = {"camera": "image", "lidar": "cloud"}
 """What a sensor's messages are called among a drive's topics."""
 _LOOKS = 20
 """Messages that are tried for one that can be decoded."""
-_COMPRESSIONS = ("compressed", "compressedDepth", "theora", "ffmpeg", "zstd")
 
 
 def extrinsics(card: dict[str, Any], sensor: str) -> Pose | None:
@@ -143,10 +143,8 @@ class Mounting:
         if given is not None:
             self._reader.require(given, (CAMERA_INFO_TYPE,))
             return given
-        parts = image_topic.split("/")
-        image = parts[:-1] if parts[-1] in _COMPRESSIONS else parts
         known = [topic for topic, kinds in self._reader.types.items() if CAMERA_INFO_TYPE in kinds]
-        beside = "/".join([*image[:-1], "camera_info"])
+        beside = camera_info_beside(image_topic)
         return beside if beside in known else known[0] if len(known) == 1 else None
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vpr_core.retrieval.rigid import moved
 from vpr_core.retrieval.surface import Surface
 
 NEAR_M, PLANE_M, FACING = 0.8, 0.15, 0.8
@@ -63,11 +64,6 @@ def measure(query: Surface, place: Surface, T: np.ndarray, inlier_m: float, rang
         max(_contradiction(query, place, T, range_m), _contradiction(place, query, back, range_m)),
         information,
     )
-
-
-def moved(T: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points [N, 3] under a transform [4, 4]."""
-    return np.asarray(points @ T[:3, :3].T + T[:3, 3])
 
 
 def _overlap(of: Surface, other: Surface, T: np.ndarray, range_m: float) -> float:
@@ -130,29 +126,3 @@ def _directions(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     column = np.floor((azimuth + math.pi) / _BIN_RAD).astype(np.int64) % _AZIMUTHS
     row = np.clip(np.floor((elevation + math.pi / 2) / _BIN_RAD).astype(np.int64), 0, _ELEVATIONS - 1)
     return distance_m, column * _ELEVATIONS + row
-
-
-def covariance(fit: Fit, correlated_points: float, systematic_m: float, systematic_rad: float) -> np.ndarray:
-    """[6, 6] of x, y, z [m] and rotations about x, y, z [rad], the place's axes, as geometry_msgs has them.
-
-    correlated_points: so many neighbouring points err together and count as one measurement. systematic_m,
-    systematic_rad: standard deviations of what more points do not reduce.
-    """
-    weight = correlated_points * max(fit.inlier_rmse_m, LEAST_RESIDUAL_M) ** 2
-    # 100 m and 180 degrees are known of any pose at a place: so the inverse exists in a tunnel and on a plain.
-    known = np.diag([1e-4] * 3 + [math.pi**-2] * 3)
-    noise = np.linalg.inv(fit.information / weight + known)
-    return np.asarray(noise + np.diag([systematic_m**2] * 3 + [systematic_rad**2] * 3))
-
-
-def degeneracy(fit: Fit) -> tuple[float, np.ndarray]:
-    """How much worse the position is determined in one direction than in another, and that direction [3].
-
-    The smallest eigenvalue of the position's information by the largest, in [0, 1], rotation being unknown as well.
-    The direction is in the place's frame: x forward, y left, z up.
-    """
-    position, mixed, rotation = fit.information[:3, :3], fit.information[:3, 3:], fit.information[3:, 3:]
-    values, vectors = np.linalg.eigh(position - mixed @ np.linalg.pinv(rotation) @ mixed.T)
-    weakest = vectors[:, 0]
-    weakest = weakest if weakest[np.argmax(np.abs(weakest))] > 0 else -weakest
-    return (float(np.clip(values[0] / values[-1], 0.0, 1.0)) if values[-1] > 0 else 0.0), weakest

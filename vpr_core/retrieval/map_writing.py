@@ -12,7 +12,7 @@ import numpy as np
 
 from vpr_core.errors import MapError, VprError
 from vpr_core.files import folder_in_the_making
-from vpr_core.retrieval import calibration, observation_model, place_clouds, place_features
+from vpr_core.retrieval import calibration, observation_model, place_clouds, place_features, place_points
 from vpr_core.retrieval.map_editing import Chosen
 from vpr_core.retrieval.place_clouds import write_clouds
 from vpr_core.retrieval.place_features import load_kind, write_features
@@ -20,6 +20,8 @@ from vpr_core.retrieval.place_map import MANIFEST, PlaceMap, stored_hash
 
 FITTED = {
     calibration.FILE: f"probabilities held for the map as it was; make it again with `{calibration.MADE_BY}`",
+    place_points.FILE: "points in space belong to the features of one drive's map; make it again with "
+    f"`{place_points.MADE_BY}`",
     observation_model.FILE: "the filter was fitted to the map as it was; make it again with `vpr-distill fit-filter`",
 }
 """Files that hold for exactly the map that they were fitted to, and what to do without them."""

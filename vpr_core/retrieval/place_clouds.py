@@ -131,7 +131,12 @@ def store_clouds(
 
 
 def cloud_of(drive: Frames, index: int, options: CloudOptions) -> np.ndarray:
-    """The cloud of a frame float64 [M, 3], thinned, in the vehicle's frame at the frame's stamp; none without one."""
+    """As `cloud_at_frame`, thinned."""
+    return thinned(cloud_at_frame(drive, index, options), options.voxel_m)
+
+
+def cloud_at_frame(drive: Frames, index: int, options: CloudOptions) -> np.ndarray:
+    """The cloud of a frame float64 [M, 3], in the vehicle's frame at the frame's stamp; none without one."""
     frame = drive.frames[index]
     if frame.cloud is None:
         return np.empty((0, 3))
@@ -139,7 +144,7 @@ def cloud_of(drive: Frames, index: int, options: CloudOptions) -> np.ndarray:
     late_ns = (frame.cloud_stamp_ns or frame.stamp_ns) - frame.stamp_ns + round(options.sweep_middle_s * 1e9)
     T_base_lidar = compose(moved_on(drive, index, late_ns), options.T_base_lidar)
     rotation = Rotation.from_quat(T_base_lidar.quaternion_xyzw)
-    return thinned(rotation.apply(points).reshape(-1, 3) + T_base_lidar.position_m, options.voxel_m)
+    return np.asarray(rotation.apply(points).reshape(-1, 3) + T_base_lidar.position_m)
 
 
 def moved_on(drive: Frames, index: int, late_ns: int) -> Pose:

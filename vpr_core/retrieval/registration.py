@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import small_gicp
-from scipy.spatial.transform import Rotation
 
-from vpr_core.errors import InputError
 from vpr_core.retrieval import birds_eye
-from vpr_core.retrieval.fit import Fit, covariance, degeneracy, measure, moved
+from vpr_core.retrieval.fit import LEAST_RESIDUAL_M, Fit, measure
+from vpr_core.retrieval.rigid import APART_M, are_apart, covariance, degeneracy, matrix_of, moved, pose_of, tilt_rad
 from vpr_core.retrieval.surface import Surface, prepare
 from vpr_core.types import Pose
 
@@ -25,8 +24,6 @@ _STEPS = 25
 _SLID_POINTS, _SLID_NEAR_M = 400, 0.6
 _CLOSE = 0.8
 """A second guess is refined where it overlaps by this share of the best one's overlap or more."""
-APART_M, APART_RAD = 2.0, math.radians(15.0)
-"""Two transforms farther apart than this are two answers, not one found twice."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +233,7 @@ def _refined(query: Surface, place: Surface, T: np.ndarray, options: Registratio
 def _slid(query: Surface, place: Surface, found: _Attempt, options: RegistrationOptions) -> list[np.ndarray]:
     """The transform elsewhere along the weakest direction that overlaps most, where it is not far behind."""
     points = query.fine.upright[:: max(len(query.fine.upright) // _SLID_POINTS, 1)]
-    direction = degeneracy(found.fit)[1]
+    direction = degeneracy(found.fit.information)[1]
     farthest = int(options.slide_m)
     steps_m = np.arange(-farthest, farthest + 1, dtype=np.float64)
     steps_m = steps_m[(np.abs(steps_m) > APART_M) | (steps_m == 0)]
@@ -253,8 +250,9 @@ def _slid(query: Surface, place: Surface, found: _Attempt, options: Registration
 
 
 def _judged(attempt: _Attempt, options: RegistrationOptions) -> Registration:
-    fit, (ratio, weakest) = attempt.fit, degeneracy(attempt.fit)
-    spread = covariance(fit, options.correlated_points, options.systematic_m, options.systematic_rad)
+    fit, (ratio, weakest) = attempt.fit, degeneracy(attempt.fit.information)
+    weight = options.correlated_points * max(fit.inlier_rmse_m, LEAST_RESIDUAL_M) ** 2
+    spread = covariance(fit.information, weight, options.systematic_m, options.systematic_rad)
     verdict, text = _verdict(attempt, ratio, weakest, spread, options)
     if ratio < options.min_degeneracy:  # what noise in the normals seems to say of it is nothing
         spread[:3, :3] += options.max_shift_m**2 * np.outer(weakest, weakest)
@@ -272,10 +270,10 @@ def _verdict(
     distance_m = float(np.linalg.norm(T[:3, 3]))
     along = ", ".join(f"{value:.2f}" for value in weakest + 0.0)
     sigma_rad = math.sqrt(float(np.linalg.eigvalsh(spread[3:, 3:])[-1]))
-    tilt_rad = math.acos(min(max(float(T[2, 2]), -1.0), 1.0))
+    tilted_rad = tilt_rad(T)
     checks = (
-        (distance_m <= options.max_distance_m and tilt_rad <= options.max_tilt_rad, Verdict.FAR,
-         f"{distance_m:.1f} m and tilted by {math.degrees(tilt_rad):.0f} degrees, "
+        (distance_m <= options.max_distance_m and tilted_rad <= options.max_tilt_rad, Verdict.FAR,
+         f"{distance_m:.1f} m and tilted by {math.degrees(tilted_rad):.0f} degrees, "
          f"at most {options.max_distance_m:g} m and {math.degrees(options.max_tilt_rad):.0f} degrees"),
         (ratio >= options.min_degeneracy, Verdict.DEGENERATE,
          f"translation along ({along}) is not determined, ratio {ratio:.4f} below {options.min_degeneracy:g}"),
@@ -311,26 +309,3 @@ def _rivals(best: Registration, other: Registration, options: RegistrationOption
 
 def _refused(registration: Registration, verdict: Verdict, text: str) -> Registration:
     return replace(registration, verdict=verdict, reason=f"{verdict.value}: {text}")
-
-
-def are_apart(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two transforms [4, 4] are two answers."""
-    turned_rad = Rotation.from_matrix(first[:3, :3].T @ second[:3, :3]).magnitude()
-    return bool(np.linalg.norm(first[:3, 3] - second[:3, 3]) > APART_M or turned_rad > APART_RAD)
-
-
-def matrix_of(pose: Pose) -> np.ndarray:
-    """[4, 4] float64; raises InputError where the pose is none."""
-    if not pose.is_finite or not any(pose.quaternion_xyzw):
-        raise InputError(f"pose {pose} has no finite position and rotation")
-    matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_quat(pose.quaternion_xyzw).as_matrix()
-    matrix[:3, 3] = pose.position_m
-    return matrix
-
-
-def pose_of(matrix: np.ndarray) -> Pose:
-    """Of a transform [4, 4]."""
-    x, y, z = map(float, matrix[:3, 3])
-    qx, qy, qz, qw = map(float, Rotation.from_matrix(matrix[:3, :3]).as_quat(canonical=True))
-    return Pose((x, y, z), (qx, qy, qz, qw))

@@ -17,8 +17,10 @@ from vpr_core.data.poses import compose, inverse
 from vpr_core.errors import InputError, MapError
 from vpr_core.retrieval.place_clouds import CloudOptions, PlaceClouds, store_clouds
 from vpr_core.retrieval.place_map import PlaceMap
-from vpr_core.retrieval.registration import RegistrationOptions, Verdict, matrix_of, pose_of
-from vpr_core.retrieval.verify_lidar import LidarVerifier, turned
+from vpr_core.retrieval.registration import RegistrationOptions, Verdict
+from vpr_core.retrieval.rigid import matrix_of, pose_of
+from vpr_core.retrieval.verification import turned
+from vpr_core.retrieval.verify_lidar import LidarVerifier
 from vpr_core.synthetic.drive import record_drive
 from vpr_core.types import Match, Pose, Reason, Recognition
 
@@ -92,6 +94,23 @@ def test_a_query_between_two_places_is_where_it_was(verifier: LidarVerifier, dri
         assert Rotation.from_matrix(error[:3, :3]).magnitude() < math.radians(1.0)
         sigma_m = np.sqrt(np.diag(found.verified.covariance)[:3])
         assert (np.abs(np.subtract(found.verified.T_map_base.position_m, true.position_m)) < 4 * sigma_m).all()
+
+
+def test_another_vehicle_gets_its_own_pose(verifier: LidarVerifier, folder: Path, drive: Frames) -> None:
+    """Its LiDAR hangs sideways at its back; told with the cloud, or once for all clouds."""
+    T_base_lidar = Pose((-4.0, 0.3, 1.2), (0.0, 0.0, math.sqrt(0.5), math.sqrt(0.5)))
+    place_map = PlaceMap.load(folder)
+    other = LidarVerifier(place_map, PlaceClouds.load(folder, place_map.hash), T_base_lidar=T_base_lidar)
+    cloud, candidates = drive.cloud(7), recognised(7)
+    of_the_map = verifier.verify(cloud, candidates).verified
+    found = [one.verify(cloud, candidates, *told).verified for one, told in ((verifier, (T_base_lidar,)), (other, ()))]
+    assert of_the_map
+    expected = compose(compose(of_the_map.T_map_base, MOUNTED.T_base_lidar), inverse(T_base_lidar))
+    for verified in found:
+        assert verified
+        error = matrix_of(inverse(expected)) @ matrix_of(verified.T_map_base)
+        assert np.linalg.norm(error[:3, 3]) < 0.1
+        assert Rotation.from_matrix(error[:3, :3]).magnitude() < math.radians(0.5)
 
 
 def pose(drive: Frames, index: int) -> Pose:

@@ -78,8 +78,3 @@ def test_a_map_without_clouds_is_refused_with_the_command(
     other.process.says("cannot configure")
     other.status(lambda status, _: status.level == DiagnosticStatus.ERROR and "has no clouds" in status.message)
     assert not (lidar_map / FILE).exists()
-
-
-def test_a_camera_does_not_verify_clouds(robot: Callable[..., Any]) -> None:
-    node = robot(verify=True)
-    node.process.says("cannot configure: verify is true, which compares clouds")
