@@ -63,7 +63,8 @@ class LiveCameras:
         self._sets: CameraSets[Any] = CameraSets(len(self._topics), self._within_s, time.monotonic())
         self._cameras = Cameras(self._topics, self._sensor.to_array)
         self._first_frame = ""
-        self._saw_best = self._unturned = ""
+        self._saw_best: int | None = None
+        self._unturned: dict[int, str] = {}
 
     def open(self, open_input: Callable[..., None]) -> None:
         """Take images from all topics, through `open_input` of the node; raises InputError where ROS refuses one."""
@@ -100,7 +101,7 @@ class LiveCameras:
         started_s = time.perf_counter()
         refuse = self._node.get_parameter("refuse").value.split()
         seen = self._cameras.recognize(recognizer, query.images, top_k, refuse)
-        self._saw_best = self._topics[seen.cameras[0]]
+        self._saw_best = seen.cameras[0]
         headers = {camera: message.header for camera, message in query.images.images.items()}
         by_camera = {camera: self._turn(camera, headers[camera]) for camera in set(seen.cameras)}
         header = Header(stamp=query.header.stamp, frame_id=headers[seen.cameras[0]].frame_id)
@@ -112,18 +113,17 @@ class LiveCameras:
         """T_place_base of a vehicle whose `camera` sees a place as the map's did; None where TF does not tell."""
         if camera == 0:
             return _AS_THE_MAP
+        self._unturned.pop(camera, None)
         try:
             if not self._first_frame:
                 raise InputError(f"no image with a frame has come on {self._topics[0]}, which is where the map's was")
             first = self._vehicle.of_sensor(Header(stamp=header.stamp, frame_id=self._first_frame))
             other = self._vehicle.of_sensor(header)
+            if first is None or other is None:
+                raise InputError("base_frame is empty, so TF is not asked where cameras are")
         except InputError as error:
-            self._unturned = f"{self._topics[camera]} recognises places without a heading: {error}"
+            self._unturned[camera] = f"{self._topics[camera]} recognises places without a heading: {error}"
             return None
-        if first is None or other is None:
-            self._unturned = f"{self._topics[camera]} recognises places without a heading: base_frame is empty"
-            return None
-        self._unturned = ""
         return turn(first, other)
 
     # Diagnostics
@@ -141,12 +141,13 @@ class LiveCameras:
                     f"the stamps of {topic} lie more than cameras_within_s ({self._within_s:g} s) from those "
                     f"of {first}: set their clocks alike, or trigger them together"
                 )
-        return (*told, self._unturned) if self._unturned else tuple(told)
+        unturned = self._unturned.get(0 if self._saw_best is None else self._saw_best)
+        return (*told, unturned) if unturned else tuple(told)
 
     @property
     def figures(self) -> dict[str, str]:
         """By camera: images that came, those that belong to no query, queries without one, images refused by kind."""
-        told = {"last_camera": self._saw_best}
+        told = {"last_camera": "" if self._saw_best is None else self._topics[self._saw_best]}
         for topic, figures in zip(self._topics, self._sets.figures, strict=True):
             told |= {f"camera.{topic}.images": str(figures.images), f"camera.{topic}.apart": str(figures.apart),
                      f"camera.{topic}.missing": str(figures.missing)}  # fmt: skip

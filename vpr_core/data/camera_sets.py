@@ -116,7 +116,9 @@ class CameraSets(Generic[T]):
 
     def flush(self, now_s: float) -> list[ImageSet[T]]:
         """The sets that still wait, at the end of a drive."""
-        return self.tick(now_s + 2 * WAIT_S)
+        given = self.tick(now_s + 2 * WAIT_S)
+        self._let_go()
+        return given
 
     def silence_s(self, camera: int, now_s: float) -> float:
         """For how long nothing has come from a camera."""
