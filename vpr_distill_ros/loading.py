@@ -59,7 +59,7 @@ def load_map(recognizer: PlaceRecognizer, place_map: str) -> PlaceRecognizer:
     return recognizer.with_map(folder(place_map, MapError, "map", "vpr-distill map"))
 
 
-def acceptance(recognizer: PlaceRecognizer) -> tuple[str, bool]:
+def acceptance(recognizer: PlaceRecognizer, verifies: bool = False) -> tuple[str, bool]:
     """By what matches are accepted, in words, and whether somebody should look at it."""
     target = recognizer.target_precision
     if recognizer.calibration is None or target is None:
@@ -67,6 +67,9 @@ def acceptance(recognizer: PlaceRecognizer) -> tuple[str, bool]:
             return f"accepting from similarity {recognizer.similarity_threshold:g}", False
         text = "the bundle brings no threshold, so the best place is accepted however unlike it is"
         return f"{text}: calibrate the map, or set min_similarity", True
+    checked = recognizer.calibration.checked_threshold(target) if verifies else None
+    if checked is not None:
+        return f"accepting from probability {checked:.4f} what is verified, for a precision of {target:g}", False
     least = recognizer.calibration.threshold(target)
     if least is None:
         return (

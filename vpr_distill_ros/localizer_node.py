@@ -20,7 +20,6 @@ from rclpy.parameter import Parameter
 from vpr_core.data.usable import Watch
 from vpr_core.errors import InputError
 from vpr_core.retrieval.filter import Estimate
-from vpr_core.retrieval.gate import with_verification
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.verification import Verifier
 from vpr_core.types import Match
@@ -137,7 +136,7 @@ class Localizer(SensorNode):
             self._open_input(topic, *arguments, depth=_ODOMETRY_DEPTH)
 
     def _tell_acceptance(self, recognizer: PlaceRecognizer) -> None:
-        text, is_odd = acceptance(recognizer)
+        text, is_odd = acceptance(recognizer, self._verifier is not None)
         if is_odd:
             self.get_logger().warning(text)
         else:  # rclpy refuses one line of code that logs with two severities
@@ -216,11 +215,10 @@ class Localizer(SensorNode):
             recognizer = self._current()
             recognition = recognizer.recognize(observation, stamp_ns, top_k)
             # The filter may believe what one frame alone does not.
-            verifier = self._verifier if recognition.accepted or self._filters else None
+            verifier = self._verifier if self._filters or recognizer.could_accept(recognition) else None
             verification = verifier.verify(observation, recognition, T_base_sensor) if verifier else None
         if verification is not None:
-            verified = verification.verified
-            recognition = with_verification(recognition, verified.T_map_base if verified else None)
+            recognition = recognizer.checked(recognition, verification)
         processing_ms = (time.perf_counter() - started_s) * 1e3
         return Answer(message.header, recognition, recognizer, processing_ms, verification)
 
@@ -236,7 +234,7 @@ class Localizer(SensorNode):
         if answer.recognizer.has_poses:
             self._candidates.publish(conversions.candidates_to_message(matches, answer.stamp, map_frame))
             self._drawing.show_candidates(matches, answer.stamp, map_frame)
-        self._last_best = matches[0]
+        self._last_best = answer.recognition.accepted or matches[0]
         if answer.verification is not None and answer.verification.verified is None:
             self.get_logger().info(f"not verified: {answer.verification.reason}", throttle_duration_sec=LOG_PERIOD_S)
         if not self._filters:

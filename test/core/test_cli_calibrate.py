@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from vpr_core.cli import main
 from vpr_core.data.frames import Frames
 from vpr_core.retrieval.calibration import FILE
 from vpr_core.retrieval.mapping import build_map
+from vpr_core.retrieval.place_clouds import CloudOptions, store_clouds
 from vpr_core.retrieval.recognizer import PlaceRecognizer
-from vpr_core.types import Reason
+from vpr_core.retrieval.verify_lidar import LidarVerifier
+from vpr_core.types import Pose, Reason
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +104,46 @@ def test_drives_that_cannot_calibrate_are_refused_in_one_line(
     with pytest.raises(SystemExit):
         main(["calibrate", "--bundle", str(untrained), "--map", str(town_map), "--frames", *map(str, given)])
     assert message in capsys.readouterr().err and not (town_map / FILE).exists()
+
+
+def test_a_camera_is_not_verified_by_clouds(
+    town_map: Path, untrained: Path, drives: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["calibrate", "--bundle", str(untrained), "--map", str(town_map), "--frames", str(drives["night"]),
+              "--verify", "true"])  # fmt: skip
+    assert "--verify true compares clouds, the bundle recognises places by camera" in capsys.readouterr().err
+
+
+def test_a_lidar_map_with_clouds_is_calibrated_for_verification(
+    tmp_path: Path, lidar_bundle: Path, lidar_map: Path, frames: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The map's own drive three times over: 60 frames with clouds."""
+    command = ["calibrate", "--bundle", str(lidar_bundle), "--frames", *[str(frames)] * 3]
+    bare = Path(shutil.copytree(lidar_map, tmp_path / "bare"))
+    main([*command, "--map", str(bare)])
+    assert "verified" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*command, "--map", str(bare), "--verify", "true"])
+    assert "has no clouds to verify with" in capsys.readouterr().err
+    folder = Path(shutil.copytree(lidar_map, tmp_path / "map"))
+    store_clouds(folder, frames, CloudOptions(T_base_lidar=Pose((0.0, 0.0, 1.9)), sweep_middle_s=0.05))
+    main([*command, "--map", str(folder), "--verify_every", "21"])
+    assert "too few frames were registered for `verify`, it takes 50 on the map" in capsys.readouterr().out
+    main([*command, "--map", str(folder), "--verify_every", "1"])
+    shown, count = capsys.readouterr().out, len(Frames.load(frames))
+    assert f"verified, {3 * count} of these frames:" in shown
+    stored = json.loads((folder / FILE).read_text())
+    assert stored["report"]["verified"]["matches"] == 3 * count
+    assert stored["checked"]["best"]["weights"][5] > 0 or stored["report"]["verified"]["auroc"] is None
+    assert "Reliability, verified" in (folder / "reliability.html").read_text()
+    recognizer = PlaceRecognizer.load(lidar_bundle, folder, target_precision=0.9)
+    cloud = Frames.load(frames).cloud(9)
+    found = recognizer.recognize(cloud, 1)
+    assert recognizer.could_accept(found)
+    judged = recognizer.checked(found, LidarVerifier.load(folder).verify(cloud, found))
+    assert judged.accepted is not None and judged.accepted.pose is not None
+    place = Frames.load(frames).frames[9].pose
+    assert place and math.dist(judged.accepted.pose.position_m, place.position_m) < 10.0
+    plain = recognizer.with_map(bare)
+    assert plain.checked(found, LidarVerifier.load(folder).verify(cloud, found)).matches == found.matches

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import OpenUnitInterval, PositiveFloat, restricted_number_type
+from jsonargparse.typing import OpenUnitInterval, PositiveFloat, PositiveInt, restricted_number_type
 from tqdm import tqdm
 
 from vpr_core.commands.options import add_device, check_output_file, file_ending
-from vpr_core.errors import FramesError
+from vpr_core.errors import FramesError, InputError
 
 if TYPE_CHECKING:
     from vpr_core.data.frames import Frames
+    from vpr_core.evaluation.reliability import Reliability
     from vpr_core.retrieval.bundle import Bundle
-    from vpr_core.retrieval.calibrating import ValidationDrive
     from vpr_core.retrieval.calibration import Calibration
+    from vpr_core.retrieval.match_model import Threshold
     from vpr_core.retrieval.place_map import PlaceMap
+    from vpr_core.retrieval.validation import ValidationDrive
+    from vpr_core.retrieval.verify_lidar import LidarVerifier
 
 Share = restricted_number_type("Share", float, [(">=", 0), ("<", 1)])
 REPORT = "reliability.html"
@@ -31,7 +36,9 @@ def define(command: ArgumentParser) -> None:
     under the conditions that the robot will meet; each must have poses in the map's frame. Their frames beyond
     --radius_m of every place count as wrong, and so does every frame of --off_map, drives through places that the map
     does not have; without any frame off the map nothing is known of refusing there. A target of 99 % takes 99 accepted
-    frames on the map without a wrong one, 99.9 % takes 999. docs/trust.md explains what comes out.
+    frames on the map without a wrong one, 99.9 % takes 999, and no drive by itself may speak against it. A LiDAR's
+    map with clouds is calibrated for `verify` of the localizer too: of every --verify_every-th frame the candidates are
+    registered, about 0.3 s a frame. docs/trust.md explains what comes out.
 
     vpr-distill calibrate --bundle bundle --map place_map --frames frames/dusk frames/night --off_map frames/elsewhere
     --test frames/rain
@@ -62,6 +69,14 @@ def define(command: ArgumentParser) -> None:
         "--target", type=OpenUnitInterval, default=0.99, help="precision that the rows of --test are judged by"
     )
     command.add_argument(
+        "--verify", type=bool | None, default=None,
+        help="whether to register candidates with the map's clouds, for a probability that counts what comes of it; by "
+        "default where the map has clouds",
+    )  # fmt: skip
+    command.add_argument(
+        "--verify_every", type=PositiveInt, default=2, help="of so many frames the candidates of one are registered"
+    )
+    command.add_argument(
         "--report", type=file_ending(".html"), default=None, help=f"report to write; {REPORT} in the map by default"
     )
     add_device(command)
@@ -69,9 +84,9 @@ def define(command: ArgumentParser) -> None:
 
 def run(options: dict[str, Any]) -> None:
     from vpr_core.evaluation.evaluate import table_text
-    from vpr_core.evaluation.reliability import of_validation, threshold_rows, write_reliability
+    from vpr_core.evaluation.reliability import of_validation, write_reliability
     from vpr_core.retrieval.bundle import Bundle
-    from vpr_core.retrieval.calibrating import calibrate
+    from vpr_core.retrieval.calibrating import MIN_FRAMES, calibrate
     from vpr_core.retrieval.place_map import PlaceMap
 
     report = Path(options["report"] or options["map"] / REPORT)
@@ -80,30 +95,82 @@ def run(options: dict[str, Any]) -> None:
     check_output_file(report, "--report")
     drives = _drives(options["frames"], place_map), _drives(options["off_map"])
     tests = _drives(options["test"], place_map), _drives(options["test_off_map"])
-    validation = [*_described(bundle, drives[0], True), *_described(bundle, drives[1], False)]
+    reader = _Reader(bundle, place_map, _verifier(options, bundle), options["verify_every"])
+    validation = [*reader.described(drives[0], True), *reader.described(drives[1], False)]
     calibration, validated = calibrate(
         place_map, validation, options["radius_m"], options["exclusion_m"], options["off_map_share"]
     )
     found = of_validation(validated)
-    rows = _tested(bundle, place_map, calibration, tests, options["target"])
+    checked = of_validation(validated.checked) if validated.checked else None
+    rows = _tested(reader, calibration, tests, options["target"])
     named = {name: [drive.session for drive in of] for name, of in zip(("frames", "off_map"), drives, strict=True)}
-    path = calibration.save(options["map"], {"drives": named, "reliability": found.to_json(), "tested": rows})
+    told = {"drives": named, "reliability": found.to_json(), "tested": rows}
+    path = calibration.save(options["map"], told | ({"verified": checked.to_json()} if checked else {}))
     off_map = int((~validated.on_map).sum())
     print(f"{path}: {len(validated.right)} validation frames, {off_map} of them off the map")
-    print(
-        f"expected calibration error {found.expected_calibration_error:.3f}, AUROC {found.auroc:.3f}, cross-validated"
-    )
-    print(
-        table_text(
-            threshold_rows(calibration.thresholds), ("target", "accepted_from", "frames", "wrong", "lower_bound")
-        )
-    )
+    _tell(found, calibration.thresholds)
+    if checked and calibration.checked:
+        print(f"verified, {checked.matches} of these frames:")
+        _tell(checked, calibration.checked.thresholds)
+    elif reader.verifier:
+        print(f"too few frames were registered for `verify`, it takes {MIN_FRAMES} on the map: lower --verify_every")
     if not off_map:
         print("no validation frame is off the map: nothing is known of what happens there; give --off_map")
     if rows:
         print(f"drives not calibrated on, at {100 * options['target']:g} %:")
         print(table_text(rows, tuple(rows[0])))
-    print(write_reliability(report, calibration, found, rows))
+    print(write_reliability(report, calibration, found, rows, checked))
+
+
+def _tell(found: Reliability, thresholds: Sequence[Threshold]) -> None:
+    from vpr_core.evaluation.evaluate import table_text
+    from vpr_core.evaluation.reliability import threshold_rows
+
+    print(
+        f"expected calibration error {found.expected_calibration_error:.3f}, AUROC {found.auroc:.3f}, cross-validated"
+    )
+    print(table_text(threshold_rows(thresholds), ("target", "accepted_from", "frames", "wrong", "lower_bound")))
+
+
+def _verifier(options: dict[str, Any], bundle: Bundle) -> LidarVerifier | None:
+    """What registers candidates; None where that is not wanted, or by default where the map has no clouds."""
+    from vpr_core.retrieval.place_clouds import FILE
+
+    if bundle.modality != "lidar":
+        if options["verify"]:
+            raise InputError("--verify true compares clouds, the bundle recognises places by camera: leave it out")
+        return None
+    if options["verify"] is False or (options["verify"] is None and not (options["map"] / FILE).is_file()):
+        return None
+    from vpr_core.retrieval.verify_lidar import LidarVerifier
+
+    return LidarVerifier.load(options["map"])
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Makes validation drives of frames folders."""
+
+    bundle: Bundle
+    place_map: PlaceMap
+    verifier: LidarVerifier | None
+    every: int
+
+    def described(self, drives: list[Frames], on_map: bool) -> list[ValidationDrive]:
+        return [self._described(drive, on_map) for drive in drives]
+
+    def _described(self, drive: Frames, on_map: bool) -> ValidationDrive:
+        from vpr_core.retrieval.checking import check_drive
+        from vpr_core.retrieval.mapping import describe
+        from vpr_core.retrieval.validation import ValidationDrive
+
+        with tqdm(total=len(drive), desc=drive.session, unit="frame") as bar:
+            descriptors = describe(self.bundle, drive, bar.update)
+        checks = None
+        if self.verifier:
+            with tqdm(total=-(-len(drive) // self.every), desc=f"{drive.session}, verified", unit="frame") as bar:
+                checks = check_drive(self.verifier, self.place_map, drive, descriptors, self.every, bar.update)
+        return ValidationDrive(descriptors, drive.positions_m if on_map else None, checks)
 
 
 def _drives(folders: list[Path], place_map: PlaceMap | None = None) -> list[Frames]:
@@ -123,31 +190,17 @@ def _drives(folders: list[Path], place_map: PlaceMap | None = None) -> list[Fram
     return drives
 
 
-def _described(bundle: Bundle, drives: list[Frames], on_map: bool) -> list[ValidationDrive]:
-    from vpr_core.retrieval.calibrating import ValidationDrive
-    from vpr_core.retrieval.mapping import describe
-
-    found = []
-    for drive in drives:
-        positions_m = drive.positions_m if on_map else None
-        with tqdm(total=len(drive), desc=drive.session, unit="frame") as bar:
-            found.append(ValidationDrive(describe(bundle, drive, bar.update), positions_m))
-    return found
-
-
 def _tested(
-    bundle: Bundle,
-    place_map: PlaceMap,
-    calibration: Calibration,
-    tests: tuple[list[Frames], list[Frames]],
-    target: float,
+    reader: _Reader, calibration: Calibration, tests: tuple[list[Frames], list[Frames]], target: float
 ) -> list[dict[str, Any]]:
-    from vpr_core.evaluation.reliability import drive_row
-    from vpr_core.retrieval.calibrating import collect
+    from vpr_core.evaluation.reliability import checked_row, drive_row
+    from vpr_core.retrieval.validation import collect
 
     rows = []
     for drives, on_map in zip(tests, (True, False), strict=True):
-        for drive, described in zip(drives, _described(bundle, drives, on_map), strict=True):
-            samples = collect(place_map, [described], calibration.radius_m, calibration.exclusion_m)
+        for drive, described in zip(drives, reader.described(drives, on_map), strict=True):
+            samples = collect(reader.place_map, [described], calibration.radius_m, calibration.exclusion_m)
             rows.append(drive_row(drive.session, calibration, samples, target))
+            if calibration.checked:
+                rows.append(checked_row(f"{drive.session}, verified", calibration, samples.checked, target))
     return rows

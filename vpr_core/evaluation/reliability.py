@@ -12,8 +12,10 @@ import numpy as np
 from vpr_core.evaluation.precision_recall import auroc_of
 from vpr_core.evaluation.report import Chart, Section, write_report
 from vpr_core.evaluation.svg import ACCENT, BAR, INK, blank, inline_svg, styled
-from vpr_core.retrieval.calibrating import Samples, Validated
-from vpr_core.retrieval.calibration import Calibration, Threshold
+from vpr_core.retrieval.calibrating import Validated
+from vpr_core.retrieval.calibration import Calibration
+from vpr_core.retrieval.match_model import Threshold
+from vpr_core.retrieval.validation import Samples
 
 BINS = 10
 
@@ -78,9 +80,20 @@ def of_validation(validated: Validated) -> Reliability:
 
 def drive_row(name: str, calibration: Calibration, samples: Samples, target: float) -> dict[str, Any]:
     """What a calibration does on a drive: a row of a table. recall is of the frames that have a place in the map."""
-    probability, right = calibration.best(samples.features[:, 0]), samples.right[:, 0]
-    accepted = calibration.accepts(samples.features[:, 0], target)
-    known, count = int(samples.on_map.sum()), int(accepted.sum())
+    features, right = samples.features[:, 0], samples.right[:, 0]
+    return _row(name, calibration.best(features), calibration.accepts(features, target), right, samples.on_map)
+
+
+def checked_row(name: str, calibration: Calibration, samples: Samples, target: float) -> dict[str, Any]:
+    """The same of frames whose candidates were checked, for a calibration that knows checks."""
+    probability, accepted = calibration.accepts_checked(samples.of_chosen(samples.checked_features), target)
+    return _row(name, probability, accepted, samples.right_chosen, samples.on_map)
+
+
+def _row(
+    name: str, probability: np.ndarray, accepted: np.ndarray, right: np.ndarray, on_map: np.ndarray
+) -> dict[str, Any]:
+    known, count = int(on_map.sum()), int(accepted.sum())
     found = reliability(probability, right)
     return {
         "drive": name,
@@ -132,9 +145,16 @@ def reliability_chart(title: str, found: Reliability) -> Chart:
 
 
 def write_reliability(
-    path: Path, calibration: Calibration, found: Reliability, tested: Sequence[dict[str, Any]] = ()
+    path: Path,
+    calibration: Calibration,
+    found: Reliability,
+    tested: Sequence[dict[str, Any]] = (),
+    checked: Reliability | None = None,
 ) -> Path:
-    """The report of a calibration as one HTML file; tested: rows of `drive_row`."""
+    """The report of a calibration as one HTML file.
+
+    tested: rows of `drive_row` and `checked_row`. checked: of frames whose candidates were checked.
+    """
     ece, auroc = f"{found.expected_calibration_error:.3f}", f"{found.auroc:.3f}"
     off_map = f"{100 * calibration.off_map_share:g} %"
     sections = [
@@ -148,10 +168,20 @@ def write_reliability(
             "Thresholds",
             "From which probability a match is accepted for a target precision, the validation frames from there up, "
             "and the lower bound of their precision (95 %), weighted alike. A target is supported where one wrong "
-            "match more than was seen would not break it.",
+            "match more than was seen would not break it, and no drive by itself speaks against it.",
             rows=threshold_rows(calibration.thresholds),
         ),
     ]
+    if checked and calibration.checked:
+        sections += [
+            Section(
+                "Reliability, verified",
+                "The same of frames whose candidates were registered with the map's clouds, as the localizer does with "
+                "`verify`: the match that registration leads to, or the most similar one.",
+                charts=[reliability_chart("verified matches", checked)],
+            ),
+            Section("Thresholds, verified", rows=threshold_rows(calibration.checked.thresholds)),
+        ]
     if tested:
         sections.append(Section("Drives not calibrated on", rows=tested))
     summary = f"Map {calibration.map_hash}, model {calibration.model_hash}: right is within {calibration.radius_m:g} m."

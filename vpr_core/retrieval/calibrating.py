@@ -1,84 +1,48 @@
-"""Fits a `Calibration` to validation drives: logistic regression whose weights keep their sign, cross-validated.
+"""Fits a `Calibration` to validation drives, cross-validated, with thresholds that hold for each drive by itself.
 
-Platt, "Probabilistic Outputs for Support Vector Machines" (1999), with his smoothed targets; thresholds after
-Angelopoulos et al., "Conformal Risk Control" (2022): one wrong match more is counted than was seen.
+Thresholds after Angelopoulos et al., "Conformal Risk Control" (2022): one wrong match more is counted than was seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
-from vpr_core.data.places import within
 from vpr_core.errors import FramesError
-from vpr_core.retrieval.calibration import (
+from vpr_core.retrieval.calibration import TARGETS, Calibration
+from vpr_core.retrieval.match_model import (
+    CHECKED_RAISES,
+    FIT,
     OFF_MAP_RAISES,
-    RAISES,
-    TARGETS,
-    Calibration,
+    CheckedModel,
     Logistic,
     MatchModel,
     Threshold,
-    features_of,
-    off_map_features_of,
 )
-from vpr_core.retrieval.evidence import Layout, evidence_of
+from vpr_core.retrieval.model_fit import fit_logistic, fit_match_model
 from vpr_core.retrieval.place_map import PlaceMap
+from vpr_core.retrieval.validation import FOLDS, Progress, Samples, ValidationDrive, collect
 
 EXCLUSION_RADII = 1.5
 """Exclusion radius over the radius within which a match is right: a match just beyond is wrong, so it is a rival."""
 DEFAULT_OFF_MAP_SHARE = 0.1
-CANDIDATES = 5
-FOLDS = 5
 GAP_FRAMES = 5
 """Frames so near to a held-out block are not trained on either."""
 MIN_FRAMES = 50
 MIN_OFF_MAP = 20
+OFF_MAP = -1
+"""The group of frames off the map, of whatever drive."""
 CONFIDENCE = 0.95
-_RIDGE = 1.0
-_NEARLY_ALL = 0.95
+LIKELY = 0.5
+"""A drive breaks a target where so many wrong matches as it has are less likely than this at the target's precision."""
+MOST_DOUBTFUL = 5.0
+"""See `_least_ever`."""
 
-Progress = Callable[[int], object]
-
-
-@dataclass(frozen=True)
-class ValidationDrive:
-    """One drive in a map's terms."""
-
-    descriptors: np.ndarray
-    """float32 [M, D], unit rows."""
-    positions_m: np.ndarray | None
-    """[M, 2 or more] in the map frame; None for a drive through places that the map does not have."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Evidence and truth of M validation frames with K candidates each."""
-
-    features: np.ndarray
-    """float64 [M, K, F]."""
-    off_map_features: np.ndarray
-    """float64 [M, 1], of the best match."""
-    right: np.ndarray
-    """bool [M, K]."""
-    on_map: np.ndarray
-    """bool [M]: the map has a place within the radius."""
-    drive: np.ndarray
-    """int [M], the number of its drive."""
-    fold: np.ndarray
-    """int [M], which block of its drive."""
-
-    def weights(self, off_map_share: float) -> np.ndarray:
-        """[M] so that frames off the map have that share of the whole, where there are frames of both kinds."""
-        count = int((~self.on_map).sum())
-        if not count or count == len(self.on_map):
-            return np.ones(len(self.on_map))
-        each = off_map_share / (1.0 - off_map_share) * (len(self.on_map) - count) / count
-        return np.where(self.on_map, 1.0, each)
+Judge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Takes bool [M], the frames to judge; gives probability and whether it is refused in any case, of each of them."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +57,8 @@ class Validated:
     """[M], see `Samples.weights`."""
     on_map: np.ndarray
     """bool [M]."""
+    checked: Validated | None = None
+    """The same of the match that the check leads to, of the frames that were checked; None without a model of them."""
 
 
 def calibrate(
@@ -105,6 +71,8 @@ def calibrate(
 ) -> tuple[Calibration, Validated]:
     """Fit a calibration of a map with poses, and validate it.
 
+    Where drives bring checks of MIN_FRAMES frames on the map, it has a `CheckedModel` too.
+
     exclusion_m: None takes EXCLUSION_RADII times the radius. off_map_share: how much of its time the robot is taken to
     be off the map, in [0, 1); frames off the map are weighted to it. Raises FramesError where poses lack, or too few
     frames have a place in the map.
@@ -116,10 +84,10 @@ def calibrate(
             f"{count} of {len(samples.on_map)} validation frames have a place of the map within {radius_m:g} m, "
             f"expected {MIN_FRAMES} or more: give a drive through the mapped places, with poses in the map's frame"
         )
-    weight = samples.weights(off_map_share)
-    probability, refused = _cross_validated(samples, weight)
-    validated = Validated(probability, samples.right[:, 0], weight, samples.on_map)
-    best, others, off_map = _fit(samples, weight, np.full(len(weight), True))
+    weight, everything = samples.weights(off_map_share), np.full(len(samples.drive), True)
+    validated, found = _validated(samples, weight, samples.right[:, 0], lambda use: _plain(samples, weight, use))
+    best, others, off_map = _fit(samples, weight, everything)
+    checked = _checked(samples.checked, off_map_share)
     calibration = Calibration(
         map_hash=place_map.hash,
         model_hash=place_map.model_hash,
@@ -130,115 +98,81 @@ def calibrate(
         others=others,
         off_map=off_map,
         typical=_typical(samples),
-        thresholds=thresholds(np.where(refused, 0.0, probability), validated.right, weight),
+        thresholds=found,
+        checked=checked[0] if checked else None,
     )
-    return calibration, validated
+    return calibration, replace(validated, checked=checked[1] if checked else None)
 
 
-def collect(
-    place_map: PlaceMap,
-    drives: Sequence[ValidationDrive],
-    radius_m: float,
-    exclusion_m: float,
-    progress: Progress | None = None,
-) -> Samples:
-    """Evidence and truth of every frame of the drives; raises FramesError in a map without poses."""
-    layout = Layout.of(place_map.places)
-    if layout.positions_m is None:
-        raise FramesError("the map has no poses, so nothing tells which match is right: make it of a drive with poses")
-    parts = [_of_drive(place_map, layout, drive, (radius_m, exclusion_m), progress) for drive in drives]
-    features, off_map_features, right, on_map = (np.concatenate(column) for column in zip(*parts, strict=True))
-    sizes = [len(part[0]) for part in parts]
-    fold = np.concatenate([np.arange(size) * FOLDS // max(size, 1) for size in sizes])
-    return Samples(features, off_map_features, right, on_map, np.repeat(np.arange(len(sizes)), sizes), fold)
+def _checked(samples: Samples, off_map_share: float) -> tuple[CheckedModel, Validated] | None:
+    """Of frames that were checked; None where they are too few."""
+    if samples.on_map.sum() < MIN_FRAMES:
+        return None
+    weight, right = samples.weights(off_map_share), samples.right_chosen
+    validated, found = _validated(samples, weight, right, lambda use: _with_checks(samples, weight, use))
+    best, others = _fit_checked(samples, weight, np.full(len(weight), True))
+    return CheckedModel(best, others, float(samples.support[..., 0].max()), found), validated
 
 
-def _of_drive(
-    place_map: PlaceMap,
-    layout: Layout,
-    drive: ValidationDrive,
-    radii_m: tuple[float, float],
-    progress: Progress | None,
-) -> tuple[np.ndarray, ...]:
-    radius_m, exclusion_m = radii_m
-    if drive.positions_m is None:
-        truth = [np.empty(0, np.int64)] * len(drive.descriptors)
-    else:
-        truth = within(layout.positions_m, drive.positions_m, radius_m)  # type: ignore[arg-type]
-    features, off_map_features, right = [], [], []
-    for descriptor, true in zip(drive.descriptors, truth, strict=True):
-        similarity = place_map.descriptors @ descriptor
-        rows = np.argsort(-similarity, kind="stable")[:CANDIDATES]
-        evidence = evidence_of(similarity, rows, layout, exclusion_m)
-        features.append(features_of(evidence))
-        off_map_features.append(off_map_features_of(evidence)[0])
-        right.append(np.isin(rows, true))
-        if progress:
-            progress(1)
-    return np.array(features), np.array(off_map_features), np.array(right), np.array([len(true) > 0 for true in truth])
+def _validated(
+    samples: Samples, weight: np.ndarray, right: np.ndarray, judge: Callable[[np.ndarray], Judge]
+) -> tuple[Validated, tuple[Threshold, ...]]:
+    """judge: takes bool [M], the frames to fit a model to."""
+    probability, refused = _cross_validated(samples, judge)
+    given = np.where(refused, 0.0, probability)
+    found = thresholds(given, right, weight, np.where(samples.on_map, samples.drive, OFF_MAP))
+    return Validated(probability, right, weight, samples.on_map), found
+
+
+def _plain(samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
+    best, _, _ = _fit(samples, weight, use)
+    return lambda rows: (best(samples.features[rows, 0]), best.has_close_rival(samples.features[rows, 0]))
+
+
+def _with_checks(samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
+    best, _ = _fit_checked(samples, weight, use)
+    features = samples.of_chosen(samples.checked_features)
+    return lambda rows: (best(features[rows]), features[rows, FIT] <= 0)
 
 
 def _fit(samples: Samples, weight: np.ndarray, use: np.ndarray) -> tuple[MatchModel, MatchModel, Logistic | None]:
     """Models of the best match, of the others and of being off the map, from the frames that `use` bool [M] names."""
     features, right, weight = samples.features[use], samples.right[use], weight[use]
-    best = _match_model(features[:, 0], right[:, 0], weight)
+    best = fit_match_model(features[:, 0], right[:, 0], weight)
     width, rest = features.shape[-1], features.shape[1] - 1
     others = best
     if rest:
         each = np.repeat(weight, rest) / rest
-        others = _match_model(features[:, 1:].reshape(-1, width), right[:, 1:].ravel(), each)
+        others = fit_match_model(features[:, 1:].reshape(-1, width), right[:, 1:].ravel(), each)
     off_map, beside = None, ~samples.on_map[use]
     if beside.sum() >= MIN_OFF_MAP:
         off_map = fit_logistic(samples.off_map_features[use], beside, weight, OFF_MAP_RAISES)
     return best, others, off_map
 
 
-def _match_model(features: np.ndarray, right: np.ndarray, weight: np.ndarray) -> MatchModel:
-    logistic, log_ratio = fit_logistic(features, right, weight, RAISES), features[:, 1]
-    closest = float(np.quantile(log_ratio[right], _NEARLY_ALL)) if right.any() else 0.0
-    beyond = log_ratio > closest
-    at_most = float((weight[beyond & right].sum() + 1) / (weight[beyond].sum() + 2))
-    return MatchModel(logistic, closest, at_most)
+def _fit_checked(samples: Samples, weight: np.ndarray, use: np.ndarray) -> tuple[Logistic, Logistic]:
+    """Models of the candidates that checks lead to, and of the others, from the frames that `use` bool [M] names."""
+    features, right, chosen = samples.checked_features[use], samples.right[use], samples.chosen[use]
+    of_chosen = samples.of_chosen(samples.checked_features)[use]
+    best = fit_logistic(of_chosen, samples.right_chosen[use], weight[use], CHECKED_RAISES)
+    rest = np.arange(features.shape[1])[None] != chosen[:, None]
+    if not rest.any():
+        return best, best
+    each = np.broadcast_to(weight[use, None], rest.shape)[rest] / (features.shape[1] - 1)
+    return best, fit_logistic(features[rest], right[rest], each, CHECKED_RAISES)
 
 
-def fit_logistic(features: np.ndarray, target: np.ndarray, weight: np.ndarray, raises: Sequence[int]) -> Logistic:
-    """Ridge logistic regression of bool target [M] on features [M, F], each weight of the sign that `raises` says.
-
-    With Platt's targets (n + 1) / (n + 2) and 1 / (m + 2) in place of 1 and 0, for the weighted counts of both kinds:
-    where no match is wrong, the probability stays short of 1 by what so many frames can tell.
-    """
-    mean, sign = features.mean(axis=0), np.asarray(raises, dtype=np.float64)
-    scale = np.maximum(features.std(axis=0), 1e-6)
-    inputs = (features - mean) / scale * sign
-    yes, no = float(weight[target].sum()), float(weight[~target].sum())
-    goal = np.where(target, (yes + 1) / (yes + 2), 1 / (no + 2))
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        logit = inputs @ parameters[:-1] + parameters[-1]
-        value = float(weight @ (np.logaddexp(0.0, logit) - goal * logit))
-        error = weight * (0.5 * (1.0 + np.tanh(0.5 * logit)) - goal)
-        ridge = _RIDGE * parameters[:-1]
-        return value + 0.5 * float(parameters[:-1] @ ridge), np.append(inputs.T @ error + ridge, error.sum())
-
-    width = features.shape[1]
-    bounds = [(0.0, None)] * width + [(None, None)]
-    found = minimize(loss, np.zeros(width + 1), jac=True, method="L-BFGS-B", bounds=bounds).x
-    weights = np.where(found[:-1] > 0, found[:-1] * sign, 0.0)
-    return Logistic(tuple(mean.tolist()), tuple(scale.tolist()), tuple(weights.tolist()), float(found[-1]))
-
-
-def _cross_validated(samples: Samples, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _cross_validated(samples: Samples, judge: Callable[[np.ndarray], Judge]) -> tuple[np.ndarray, np.ndarray]:
     """[M] probability of each best match by a model that saw neither its block of the drive nor frames next to it.
 
-    And bool [M], whether that model refuses it for a close rival.
+    And bool [M], whether that model refuses it in any case.
     """
-    probability, refused = np.empty(len(weight)), np.empty(len(weight), bool)
+    probability, refused = np.empty(len(samples.drive)), np.empty(len(samples.drive), bool)
     for fold in range(FOLDS):
         held_out = samples.fold == fold
         if held_out.any():
-            best, _, _ = _fit(samples, weight, ~_widened(held_out, samples.drive))
-            probability[held_out] = best(samples.features[held_out, 0])
-            refused[held_out] = best.has_close_rival(samples.features[held_out, 0])
+            of_others = judge(~_widened(held_out, samples.drive))
+            probability[held_out], refused[held_out] = of_others(held_out)
     return probability, refused
 
 
@@ -258,33 +192,62 @@ def _typical(samples: Samples) -> tuple[float, ...]:
     return tuple(np.median(chosen, axis=0).tolist())
 
 
-def thresholds(probability: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None) -> tuple[Threshold, ...]:
+def thresholds(
+    probability: np.ndarray, right: np.ndarray, weight: np.ndarray | None = None, group: np.ndarray | None = None
+) -> tuple[Threshold, ...]:
     """For each of TARGETS the lowest probability that supports it, from best matches [M] and whether they were right.
 
-    weight: float [M], what each counts; all alike by default.
+    weight: float [M], what each counts; all alike by default. group: int [M], the drive of each, OFF_MAP for frames off
+    the map; one drive by default.
 
-    A cut supports a target where its precision reaches it with one wrong match more than was seen: without any wrong
-    one, 99 % takes 99 frames and 99.9 % takes 999. A stricter target never has a lower threshold, and none accepts what
-    is more probably wrong than right.
+    A cut supports a target where its precision reaches it with one wrong match more than was seen (without any wrong
+    one, 99 % takes 99 frames and 99.9 % takes 999) and no group breaks it, see `_holds`. A stricter target never has a
+    lower threshold, and none lies below `_least_ever`.
     """
     order = np.argsort(-probability, kind="stable")
     falling = probability[order]
     ends_a_tie = np.append(np.diff(falling) < 0, True)[: len(falling)]
-    cuts = np.flatnonzero(ends_a_tie & (falling >= 0.5))
+    cuts = np.flatnonzero(ends_a_tie & (falling >= _least_ever(min(TARGETS))))
     if not len(cuts):
         return tuple(Threshold(target, None, 0, 0, 0.0) for target in TARGETS)
     counted = np.ones(len(order)) if weight is None else weight[order]
+    of = np.zeros(len(order), np.int64) if group is None else group[order]
     wrong = ~right[order]
     accepted_weight, wrong_weight = np.cumsum(counted)[cuts], np.cumsum(counted * wrong)[cuts]
     precision = 1.0 - (wrong_weight + 1) / (accepted_weight + 1)
     found = []
     for target in TARGETS:
-        reached = np.flatnonzero(precision >= target - 1e-12)
+        supported = (precision >= target - 1e-12) & (falling[cuts] >= _least_ever(target))
+        reached = np.flatnonzero(supported & _holds(wrong, of, cuts, target))
         at = int(reached[-1] if len(reached) else precision.argmax())
         least = float(falling[cuts[at]]) if len(reached) else None
         bound = lower_bound(float(accepted_weight[at]), float(wrong_weight[at]))
         found.append(Threshold(target, least, int(cuts[at]) + 1, int(wrong[: cuts[at] + 1].sum()), bound))
     return tuple(found)
+
+
+def _least_ever(target: float) -> float:
+    """The lowest threshold that a target may have, whatever was seen.
+
+    Where no validation match is wrong nothing else bounds it from below: a match that is accepted at all may be wrong
+    MOST_DOUBTFUL times as probably as accepted matches on the average, and none more probably than right.
+    """
+    return max(0.5, 1.0 - MOST_DOUBTFUL * (1.0 - target))
+
+
+def _holds(wrong: np.ndarray, group: np.ndarray, cuts: np.ndarray, target: float) -> np.ndarray:
+    """bool [C]: whether no group breaks a target at each cut, of matches bool [M] and int [M] in falling order.
+
+    A drive breaks it where so many wrong of its accepted matches are less likely than LIKELY at the target's precision;
+    frames off the map where so many accepted of all of them are, were each accepted as often as a match may be wrong.
+    """
+    holds = np.full(len(cuts), True)
+    for one in np.unique(group):
+        of_one = group == one
+        false = np.cumsum(of_one & wrong)[cuts]
+        of = of_one.sum() if one == OFF_MAP else np.cumsum(of_one)[cuts]
+        holds &= (false == 0) | (binom.sf(false - 1, of, 1.0 - target) >= LIKELY)
+    return holds
 
 
 def lower_bound(accepted: float, wrong: float) -> float:

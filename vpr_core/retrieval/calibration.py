@@ -7,8 +7,7 @@ map has no place for the query, and, for a target precision, whether to accept a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,94 +15,35 @@ import numpy as np
 
 from vpr_core.errors import MapError
 from vpr_core.files import read_manifest, write_json
+from vpr_core.retrieval.check import Support
 from vpr_core.retrieval.evidence import Evidence
+from vpr_core.retrieval.match_model import (
+    CHECKED_FEATURES,
+    FEATURES,
+    FIT,
+    OFF_MAP_FEATURES,
+    CheckedModel,
+    Logistic,
+    MatchModel,
+    Threshold,
+    features_of,
+    least_of,
+    numbers,
+    off_map_features_of,
+)
 from vpr_core.types import Reason
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "calibration.json"
 MADE_BY = "vpr-distill calibrate"
 KEYS = (
     "map_hash", "model_hash", "radius_m", "exclusion_m", "off_map_share", "best", "others", "off_map", "typical",
-    "thresholds",
+    "thresholds", "checked",
 )  # fmt: skip
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 """Precisions for which a threshold is looked for; one between two of them is judged by the next stricter."""
 DEFAULT_TARGET = 0.99
-FEATURES = ("log_distance", "log_ratio", "margin", "agreement", "log_spread")
-RAISES = (-1, -1, 1, 1, -1)
-"""Whether a feature can only raise the probability or only lower it: evidence never works against its meaning."""
-OFF_MAP_FEATURES = ("log_distance",)
-OFF_MAP_RAISES = (1,)
 _WELL = 0.9
-
-
-def features_of(evidence: Evidence) -> np.ndarray:
-    """float64 [K, 5], columns as FEATURES says."""
-    spread = np.minimum(evidence.spread, 1e6)
-    columns = (_log(evidence.distance), _log(evidence.ratio), evidence.margin, evidence.agreement, np.log1p(spread))
-    return np.stack(columns, axis=1)
-
-
-def off_map_features_of(evidence: Evidence) -> np.ndarray:
-    """float64 [K, 1], columns as OFF_MAP_FEATURES says: rivals speak of ambiguity, not of being off the map."""
-    return _log(evidence.distance)[:, None]
-
-
-def _log(values: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(values, 1e-3))
-
-
-@dataclass(frozen=True)
-class Logistic:
-    """A probability from features: the logistic of a weighted sum of them, each standardised."""
-
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    weights: tuple[float, ...]
-    bias: float
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        """features [..., F] to probabilities [...]."""
-        logit = ((features - self.mean) / self.scale) @ np.asarray(self.weights) + self.bias
-        return 0.5 * (1.0 + np.tanh(0.5 * logit))  # the logistic function, which does not overflow
-
-
-@dataclass(frozen=True)
-class MatchModel:
-    """The probability that a candidate is right, from FEATURES.
-
-    A sum lets a small distance outweigh any rival; but of two places that look the same one is wrong, however alike the
-    query is to both. So where the rival is closer than those of nearly all right matches were, the probability is at
-    most the share of right ones among such matches, and the match is never accepted.
-    """
-
-    logistic: Logistic
-    closest_rival: float
-    """Log ratio beyond which a rival is that close."""
-    at_most: float
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        """features [..., 5] to probabilities [...]."""
-        probability = self.logistic(features)
-        return np.where(self.has_close_rival(features), np.minimum(probability, self.at_most), probability)
-
-    def has_close_rival(self, features: np.ndarray) -> np.ndarray:
-        """bool [...] of features [..., 5]."""
-        return features[..., 1] > self.closest_rival
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """From which probability best matches are accepted for a target precision, and what speaks for it."""
-
-    target: float
-    probability: float | None
-    """None where the validation frames are too few, or too many of them wrong, to support the target."""
-    accepted: int
-    """Validation frames from that probability up; without one, those of the cut that came nearest."""
-    wrong: int
-    lower_bound: float
-    """Of the precision of frames weighted as in probabilities, one-sided, at 95 % confidence (Clopper and Pearson)."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +75,16 @@ class Calibration:
     typical: tuple[float, ...]
     """[5] median features of right best matches."""
     thresholds: tuple[Threshold, ...]
+    checked: CheckedModel | None = None
+    """For candidates that were checked; None where the validation drives were not."""
 
     def threshold(self, target_precision: float) -> float | None:
         """The probability from which a best match is accepted; None where the data does not support the target."""
-        stricter = (entry for entry in self.thresholds if entry.target >= target_precision - 1e-9)
-        entry = next(stricter, None)
-        return entry.probability if entry else None
+        return least_of(self.thresholds, target_precision)
+
+    def checked_threshold(self, target_precision: float) -> float | None:
+        """The same of a match whose candidates were checked; None also where it was calibrated without checks."""
+        return None if self.checked is None else least_of(self.checked.thresholds, target_precision)
 
     def accepts(self, features: np.ndarray, target_precision: float) -> np.ndarray:
         """bool [M]: whether best matches with features [M, 5] are accepted."""
@@ -148,6 +92,15 @@ class Calibration:
         if least is None:
             return np.zeros(len(features), bool)
         return (self.best(features) >= least) & ~self.best.has_close_rival(features)
+
+    def accepts_checked(self, features: np.ndarray, target_precision: float) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities [M] and bool [M]: whether candidates that were chosen by checks are accepted.
+
+        features: float64 [M, 7] as CHECKED_FEATURES says. Only for a calibration that knows checks.
+        """
+        assert self.checked is not None
+        probability, least = self.checked.best(features), self.checked_threshold(target_precision)
+        return probability, (probability >= (2.0 if least is None else least)) & (features[:, FIT] > 0)
 
     def judge(self, evidence: Evidence, target_precision: float) -> Judgement:
         """Probabilities of the candidates, and who is accepted: the first or nobody. docs/trust.md explains it."""
@@ -164,6 +117,29 @@ class Calibration:
             for k in range(1, len(probabilities))
         ]
         return Judgement(tuple(map(float, probabilities)), (first, *rest), off_map)
+
+    def judge_checked(self, evidence: Evidence, support: Support, target_precision: float) -> Judgement:
+        """The same once the candidates were checked: the one that the check leads to is accepted, or nobody.
+
+        Only for a target that has a `checked_threshold`.
+        """
+        plain, least = self.judge(evidence, target_precision), self.checked_threshold(target_precision)
+        assert self.checked is not None and least is not None
+        found = self.checked(np.hstack([features_of(evidence), support.columns]), support.chosen)
+        reasons = [Reason.NOT_BEST if one >= least else Reason.BELOW_TARGET for one in found]
+        if support.is_borne_out and found[support.chosen] >= least:
+            reasons[support.chosen] = Reason.ACCEPTED
+        else:
+            reasons[0] = Reason.BELOW_TARGET if support.is_borne_out else Reason.NOT_VERIFIED
+            kept = (Reason.OFF_MAP, Reason.AMBIGUOUS)
+            reasons = [was if was in kept else now for was, now in zip(plain.reasons, reasons, strict=True)]
+        return replace(plain, probabilities=tuple(found.tolist()), reasons=tuple(reasons))
+
+    def could_reach(self, evidence: Evidence, target_precision: float) -> bool:
+        """Whether `judge_checked` would accept one of the candidates if the best of checks led to it."""
+        least = self.checked_threshold(target_precision)
+        assert self.checked is not None and least is not None
+        return self.checked.could_reach(features_of(evidence), least)
 
     def _why_not(self, features: np.ndarray, off_map: float | None, least: float | None) -> Reason:
         if least is None:
@@ -183,7 +159,7 @@ class Calibration:
     def save(self, folder: str | Path, report: dict[str, Any]) -> Path:
         """Write it into the map's folder; report: further figures for the reader, such as the reliability diagram."""
         path = Path(folder) / FILE
-        write_json(path, {"schema": SCHEMA, **asdict(self), "features": FEATURES, "report": report})
+        write_json(path, {"schema": SCHEMA, **asdict(self), "features": CHECKED_FEATURES, "report": report})
         return path
 
     @classmethod
@@ -209,17 +185,18 @@ class Calibration:
 
     @classmethod
     def _from_json(cls, manifest: dict[str, Any]) -> Calibration:
-        fitted = {name: _match_model(manifest[name]) for name in ("best", "others")}
-        off_map = manifest["off_map"]
+        fitted = {name: MatchModel.from_json(manifest[name]) for name in ("best", "others")}
+        off_map, checked = manifest["off_map"], manifest["checked"]
         return cls(
             map_hash=manifest["map_hash"],
             model_hash=manifest["model_hash"],
             radius_m=float(manifest["radius_m"]),
             exclusion_m=float(manifest["exclusion_m"]),
             off_map_share=float(manifest["off_map_share"]),
-            off_map=None if off_map is None else _logistic(off_map, len(OFF_MAP_FEATURES)),
-            typical=_numbers(manifest["typical"], len(FEATURES)),
+            off_map=None if off_map is None else Logistic.from_json(off_map, len(OFF_MAP_FEATURES)),
+            typical=numbers(manifest["typical"], len(FEATURES)),
             thresholds=tuple(Threshold(**entry) for entry in manifest["thresholds"]),
+            checked=None if checked is None else CheckedModel.from_json(checked),
             **fitted,
         )
 
@@ -228,20 +205,3 @@ def _other_reason(first: Reason, is_rival: bool, is_probable: bool) -> Reason:
     if first is Reason.OFF_MAP or (first is Reason.AMBIGUOUS and is_rival):
         return first
     return Reason.NOT_BEST if is_probable else Reason.BELOW_TARGET
-
-
-def _match_model(entry: dict[str, Any]) -> MatchModel:
-    closest, at_most = _numbers([entry["closest_rival"], entry["at_most"]], 2)
-    return MatchModel(_logistic(entry["logistic"], len(FEATURES)), closest, at_most)
-
-
-def _logistic(entry: dict[str, Any], width: int) -> Logistic:
-    mean, scale, weights = (_numbers(entry[name], width) for name in ("mean", "scale", "weights"))
-    return Logistic(mean, scale, weights, float(entry["bias"]))
-
-
-def _numbers(values: Sequence[Any], width: int) -> tuple[float, ...]:
-    numbers = tuple(map(float, values))
-    if len(numbers) != width or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"expected {width} finite numbers, got {values}")
-    return numbers

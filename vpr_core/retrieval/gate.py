@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from vpr_core.retrieval.calibration import Calibration, Judgement
+from vpr_core.retrieval.check import SAME_PLACE_M, Check
 from vpr_core.retrieval.evidence import Evidence, Layout, evidence_of
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Pose, Reason, Recognition
-
-SAME_PLACE_M = 10.0
-"""Poses so near mean the same place [m]: the radius within which a match counts as right."""
 
 
 def judge(similarities: list[float], min_similarity: float) -> list[Reason]:
@@ -76,6 +74,26 @@ class CalibratedGate:
         if judgement.reasons[0] is Reason.ACCEPTED and similarity[rows[0]] < min_similarity:
             judgement = replace(judgement, reasons=(Reason.BELOW_SIMILARITY, *judgement.reasons[1:]))
         return rows, judgement
+
+    def has_checks(self, target_precision: float | None) -> bool:
+        """Whether checking candidates changes their probabilities at this target; None is no target."""
+        return target_precision is not None and self.calibration.checked_threshold(target_precision) is not None
+
+    def could_reach(self, similarity: np.ndarray, rows: np.ndarray, target_precision: float) -> bool:
+        """Whether checking the candidates can lead to an accepted one; for a target that `has_checks`."""
+        return self.calibration.could_reach(self._evidence(similarity, rows), target_precision)
+
+    def judge_checked(
+        self, similarity: np.ndarray, rows: np.ndarray, check: Check, target_precision: float, min_similarity: float
+    ) -> Judgement:
+        """What calibration says of the candidates once they were checked; for a target that `has_checks`."""
+        assert self.layout.positions_m is not None
+        support = check.support(self.layout.positions_m[rows])
+        judgement = self.calibration.judge_checked(self._evidence(similarity, rows), support, target_precision)
+        refused = similarity[rows] < min_similarity
+        reasons = (Reason.BELOW_SIMILARITY if reason is Reason.ACCEPTED and low else reason
+                   for reason, low in zip(judgement.reasons, refused, strict=True))  # fmt: skip
+        return replace(judgement, reasons=tuple(reasons))
 
     def _evidence(self, similarity: np.ndarray, rows: np.ndarray) -> Evidence:
         return evidence_of(similarity, rows, self.layout, self.calibration.exclusion_m)

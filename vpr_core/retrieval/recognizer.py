@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,12 @@ from vpr_core.errors import InputError, MapError
 from vpr_core.preprocess import check_aspect, check_image
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.calibration import DEFAULT_TARGET, Calibration
-from vpr_core.retrieval.gate import CalibratedGate, judge
+from vpr_core.retrieval.check import Check
+from vpr_core.retrieval.gate import CalibratedGate, judge, with_verification
 from vpr_core.retrieval.index import Index, build_index
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.retrieval.reranker import Reranker
+from vpr_core.retrieval.verification import Verification
 from vpr_core.types import Match, Reason, Recognition
 
 DEFAULT_TOP_K = 5
@@ -125,6 +128,33 @@ class PlaceRecognizer:
             stamp_ns, descriptors[of_each[:, rows[0]].argmax()], of_all[rows], rows, of_all if self.gate else None, {}
         )
         return recognition, tuple(int(of_each[:, match.place_id].argmax()) for match in recognition.matches)
+
+    def could_accept(self, recognition: Recognition) -> bool:
+        """Whether checking the candidates of an answer that `recognize` gave can lead to an accepted match."""
+        gate, target = self.gate, self.target_precision
+        if gate is None or target is None or not gate.has_checks(target):
+            return recognition.accepted is not None
+        return gate.could_reach(*self._compared(recognition), target)
+
+    def checked(self, recognition: Recognition, verification: Verification[Any]) -> Recognition:
+        """An answer that `recognize` gave, judged again by what checking its candidates gave.
+
+        Where the calibration knows checks, the match that it leads to is accepted from the probability that stands for
+        the target, be it the most similar or not. Otherwise an accepted match stays so where the check leads to it.
+        """
+        check = Check.of(verification, self.place_map)
+        gate, target = self.gate, self.target_precision
+        if gate is None or target is None or not gate.has_checks(target):
+            return with_verification(recognition, check.T_map_base)
+        judged = gate.judge_checked(*self._compared(recognition), check, target, self.similarity_threshold)
+        told = zip(recognition.matches, judged.reasons, judged.probabilities, strict=True)
+        matches = tuple(replace(match, reason=reason, probability=one) for match, reason, one in told)
+        return replace(recognition, matches=matches)
+
+    def _compared(self, recognition: Recognition) -> tuple[np.ndarray, np.ndarray]:
+        """Similarity to every place, and the candidates' rows."""
+        rows = np.array([match.place_id for match in recognition.matches], dtype=np.int64)
+        return self.place_map.descriptors @ recognition.descriptor, rows
 
     def _asked(self, top_k: int | None) -> int:
         top_k = self.top_k if top_k is None else top_k

@@ -10,7 +10,8 @@ import pytest
 
 from vpr_core.evaluation.reliability import reliability, threshold_rows, write_reliability
 from vpr_core.retrieval.calibrating import thresholds
-from vpr_core.retrieval.calibration import Calibration, Logistic, MatchModel
+from vpr_core.retrieval.calibration import Calibration
+from vpr_core.retrieval.match_model import Logistic, MatchModel
 
 PROBABILITY = np.array([0.05, 0.15, 0.15, 0.95, 1.0])
 RIGHT = np.array([False, False, True, True, True])

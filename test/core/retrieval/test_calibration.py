@@ -14,17 +14,19 @@ from scipy.stats import binom
 
 from vpr_core.errors import FramesError, MapError
 from vpr_core.retrieval.calibrating import (
+    OFF_MAP,
     Validated,
     ValidationDrive,
     calibrate,
     collect,
-    fit_logistic,
     lower_bound,
     thresholds,
 )
-from vpr_core.retrieval.calibration import FILE, RAISES, TARGETS, Calibration
+from vpr_core.retrieval.calibration import FILE, TARGETS, Calibration
 from vpr_core.retrieval.evidence import Layout
 from vpr_core.retrieval.gate import CalibratedGate
+from vpr_core.retrieval.match_model import RAISES
+from vpr_core.retrieval.model_fit import fit_logistic
 from vpr_core.types import Reason
 
 RADIUS_M = 10.0
@@ -126,7 +128,7 @@ def test_where_no_match_is_wrong_probabilities_stay_short_of_one(world: Any) -> 
 
 
 def test_a_target_takes_one_wrong_match_more_than_was_seen() -> None:
-    falling = np.linspace(1.0, 0.5, 1200)
+    falling = np.linspace(1.0, 0.995, 1200)
 
     def of_right(count: int) -> set[float]:
         found = thresholds(falling[:count], np.ones(count, bool))
@@ -146,15 +148,46 @@ def test_a_target_takes_one_wrong_match_more_than_was_seen() -> None:
 
 
 def test_equal_probabilities_are_accepted_together_or_not_at_all() -> None:
-    found = {entry.target: entry for entry in thresholds(np.full(200, 0.7), np.arange(200) > 0)}
-    assert (found[0.99].accepted, found[0.99].wrong, found[0.99].probability) == (200, 1, 0.7)
+    found = {entry.target: entry for entry in thresholds(np.full(200, 0.96), np.arange(200) > 0)}
+    assert (found[0.99].accepted, found[0.99].wrong, found[0.99].probability) == (200, 1, 0.96)
     assert found[0.995].probability is None
 
 
-def test_what_is_more_probably_wrong_than_right_is_never_accepted() -> None:
-    some = thresholds(np.linspace(1.0, 0.0, 2000), np.ones(2000, bool))
-    assert all(entry.probability is not None and entry.probability >= 0.5 for entry in some)
+def test_a_doubtful_match_is_never_accepted_however_few_were_wrong() -> None:
+    some = thresholds(np.linspace(1.0, 0.0, 300_000), np.ones(300_000, bool))
+    for entry in some:
+        least = max(0.5, 1 - 5 * (1 - entry.target))
+        assert entry.probability is not None and least <= entry.probability < least + 1e-3
     assert [entry.probability for entry in thresholds(np.full(300, 0.4), np.ones(300, bool))] == [None] * len(TARGETS)
+
+
+def test_a_threshold_holds_for_each_drive_by_itself() -> None:
+    """Two wrong of 60 in fog are more than 99 % allows, though 600 at noon are right."""
+    probability = np.concatenate([np.linspace(1.0, 0.98, 600), np.linspace(0.99, 0.96, 60)])
+    right = np.ones(660, bool)
+    right[[630, 640]] = False
+    drive = np.repeat([0, 1], [600, 60])
+
+    def least(group: np.ndarray | None) -> float:
+        found = {entry.target: entry.probability for entry in thresholds(probability, right, None, group)}
+        assert found[0.99] is not None and found[0.9] == probability[-1]
+        return found[0.99]
+
+    assert least(None) == probability[-1]
+    assert least(drive) > probability[630] > probability[640]
+    few = {entry.target: entry.wrong for entry in thresholds(probability, right, None, drive)}
+    assert few[0.99] == 0 and few[0.9] == 2
+
+
+def test_off_the_map_no_more_are_accepted_than_may_be_wrong() -> None:
+    """Whatever share of its time the robot is there: 5 of 100 are too many for 99 %, not for 95 %."""
+    probability = np.concatenate([np.linspace(1.0, 0.99, 900), np.linspace(0.995, 0.1, 100)])
+    right, drive = np.arange(1000) < 900, np.repeat([0, OFF_MAP], [900, 100])
+    weight = np.where(right, 1.0, 0.01)
+    found = {entry.target: entry for entry in thresholds(probability, right, weight, drive)}
+    assert found[0.95].wrong > 1 >= found[0.99].wrong
+    alone = {entry.target: entry for entry in thresholds(probability, right, weight)}
+    assert alone[0.99].wrong > found[0.99].wrong
 
 
 def test_the_lower_bound_is_where_the_data_would_be_a_one_in_twenty_chance() -> None:
@@ -225,7 +258,8 @@ def test_what_was_stored_judges_alike(world: Any, calibration: Calibration, tmp_
     [
         ({"map_hash": "other"}, "was made for map other, expected hash: calibrate again"),
         ({"model_hash": "other"}, "was made for model other, expected model"),
-        ({"schema": 9}, "has schema 9"),
+        ({"schema": 1}, "has schema 1, this version reads 2; make it again with `vpr-distill calibrate`"),
+        ({"checked": {}}, "does not parse"),
         ({"best": {}}, "does not parse"),
         ({"typical": [1.0]}, "expected 5 finite numbers"),
         ({"thresholds": None}, "does not parse"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -231,3 +233,12 @@ def test_options_reach_the_resection(folder: Path, drive: Frames) -> None:
     strict = CameraVerifier.load(folder, ResectionOptions(min_inliers=499))
     found = strict.verify(drive.image(5), recognised(5))
     assert found.verified is None and found.tried[0][1].verdict is Verdict.FEW_INLIERS
+
+
+def test_a_robot_that_verifies_images_needs_no_torch() -> None:
+    code = (
+        "import sys; import vpr_core.retrieval.verify_camera; "
+        "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'kornia', 'transformers')])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

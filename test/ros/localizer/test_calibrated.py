@@ -12,7 +12,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from visualization_msgs.msg import MarkerArray
 
-from vpr_core.retrieval.calibration import Calibration, Logistic, MatchModel, Threshold
+from vpr_core.retrieval.calibration import Calibration
+from vpr_core.retrieval.match_model import Logistic, MatchModel, Threshold
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_distill_msgs.msg import PlaceMatch
 from vpr_distill_msgs.srv import LoadMap, QueryPlace

@@ -14,7 +14,10 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from vpr_core.data.frames import Frames
 from vpr_core.data.poses import pose_from_message
+from vpr_core.retrieval.calibration import Calibration
+from vpr_core.retrieval.match_model import CheckedModel, Logistic, MatchModel, Threshold
 from vpr_core.retrieval.place_clouds import FILE, CloudOptions, store_clouds
+from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Pose
 from vpr_distill_msgs.msg import PlaceMatch
 from vpr_distill_msgs.srv import LoadMap, QueryPlace
@@ -29,6 +32,55 @@ def cloud_map(lidar_map: Path, frames: Path, tmp_path_factory: pytest.TempPathFa
     copy = shutil.copytree(lidar_map, tmp_path_factory.mktemp("verify") / "map")
     store_clouds(copy, frames, MOUNTED)
     return copy
+
+
+@pytest.fixture
+def calibrated_map(cloud_map: Path, tmp_path: Path) -> Path:
+    """By itself every match is 0.3 probable; one that registration leads to 0.3 and more the better it fits."""
+    folder = Path(shutil.copytree(cloud_map, tmp_path / "calibrated"))
+    places = PlaceMap.load(folder)
+
+    def logistic(width: int, of_fit: float) -> Logistic:
+        weights = (*(0.0,) * 5, of_fit, 0.0)[:width]
+        return Logistic((0.0,) * width, (1.0,) * width, weights, math.log(0.3 / 0.7))
+
+    plain = MatchModel(logistic(5, 0.0), closest_rival=10.0, at_most=0.5)
+    checked = CheckedModel(logistic(7, 20.0), logistic(7, 0.0), 2.0, (Threshold(0.99, 0.9, 200, 0, 0.985),))
+    entries = (Threshold(0.99, 0.95, 200, 0, 0.985),)
+    Calibration(
+        places.hash, places.model_hash, 10.0, 15.0, 0.1, plain, plain, None, (0.0,) * 5, entries, checked
+    ).save(folder, {})  # fmt: skip
+    return folder
+
+
+def test_on_a_calibrated_map_a_match_is_accepted_because_it_is_verified(
+    lidar_robot: Callable[..., Any], calibrated_map: Path, frames: Path, clouds: list[np.ndarray]
+) -> None:
+    node = lidar_robot(map=calibrated_map, verify=True)
+    node.process.says("accepting from probability 0.9000 what is verified, for a precision of 0.99")
+    node.send_until(node.lidar(), node.cloud(clouds[7], START_NS), lambda: node.poses)
+    message = node.matches[0]
+    place = Frames.load(frames).frames[7].pose
+    (match,) = (match for match in message.matches if match.accepted)
+    assert message.accepted and match.reason == PlaceMatch.ACCEPTED and match.probability > 0.9
+    assert place and math.dist(pose_from_message(match.pose).position_m, place.position_m) < 10.0
+    node.status(lambda status, values: values["last_reason"] == "accepted")
+    strange = np.random.default_rng(0).uniform((-20, -20, -1.5, 0), (20, 20, 4, 9), (8000, 4)).astype(np.float32)
+    node.send_until(
+        node.lidar(), node.cloud(strange, START_NS + 10**9), lambda: not all(one.accepted for one in node.matches)
+    )
+    refused = next(one for one in node.matches if not one.accepted)
+    assert refused.matches[0].reason == PlaceMatch.NOT_VERIFIED
+    assert [match.probability for match in refused.matches] == pytest.approx([0.3] * 5)
+
+
+def test_without_verify_the_same_map_judges_by_similarity_alone(
+    lidar_robot: Callable[..., Any], calibrated_map: Path, clouds: list[np.ndarray]
+) -> None:
+    node = lidar_robot(map=calibrated_map)
+    node.process.says("accepting from probability 0.9500, for a precision of 0.99")
+    node.send_until(node.lidar(), node.cloud(clouds[7], START_NS), lambda: node.matches)
+    assert not node.matches[0].accepted and node.matches[0].matches[0].reason == PlaceMatch.BELOW_TARGET
 
 
 def test_a_cloud_that_fits_gives_the_pose_with_its_covariance(

@@ -1,0 +1,147 @@
+"""Probabilities from evidence: what a calibration consists of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vpr_core.retrieval.evidence import Evidence
+
+FEATURES = ("log_distance", "log_ratio", "margin", "agreement", "log_spread")
+RAISES = (-1, -1, 1, 1, -1)
+"""Whether a feature can only raise the probability or only lower it: evidence never works against its meaning."""
+CHECKED_FEATURES = (*FEATURES, "fit", "against")
+FIT = CHECKED_FEATURES.index("fit")
+CHECKED_RAISES = (*RAISES, 1, -1)
+OFF_MAP_FEATURES = ("log_distance",)
+OFF_MAP_RAISES = (1,)
+
+
+def features_of(evidence: Evidence) -> np.ndarray:
+    """float64 [K, 5], columns as FEATURES says."""
+    spread = np.minimum(evidence.spread, 1e6)
+    columns = (_log(evidence.distance), _log(evidence.ratio), evidence.margin, evidence.agreement, np.log1p(spread))
+    return np.stack(columns, axis=1)
+
+
+def off_map_features_of(evidence: Evidence) -> np.ndarray:
+    """float64 [K, 1], columns as OFF_MAP_FEATURES says: rivals speak of ambiguity, not of being off the map."""
+    return _log(evidence.distance)[:, None]
+
+
+def _log(values: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(values, 1e-3))
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """A probability from features: the logistic of a weighted sum of them, each standardised."""
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """features [..., F] to probabilities [...]."""
+        logit = ((features - self.mean) / self.scale) @ np.asarray(self.weights) + self.bias
+        return 0.5 * (1.0 + np.tanh(0.5 * logit))  # the logistic function, which does not overflow
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any], width: int) -> Logistic:
+        """Of `width` features. Raises TypeError, ValueError and KeyError on anything else."""
+        mean, scale, weights = (numbers(entry[name], width) for name in ("mean", "scale", "weights"))
+        return cls(mean, scale, weights, float(entry["bias"]))
+
+
+@dataclass(frozen=True)
+class MatchModel:
+    """The probability that a candidate is right, from FEATURES.
+
+    A sum lets a small distance outweigh any rival; but of two places that look the same one is wrong, however alike the
+    query is to both. So where the rival is closer than those of nearly all right matches were, the probability is at
+    most the share of right ones among such matches, and the match is never accepted.
+    """
+
+    logistic: Logistic
+    closest_rival: float
+    """Log ratio beyond which a rival is that close."""
+    at_most: float
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """features [..., 5] to probabilities [...]."""
+        probability = self.logistic(features)
+        return np.where(self.has_close_rival(features), np.minimum(probability, self.at_most), probability)
+
+    def has_close_rival(self, features: np.ndarray) -> np.ndarray:
+        """bool [...] of features [..., 5]."""
+        return features[..., 1] > self.closest_rival
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> MatchModel:
+        closest, at_most = numbers([entry["closest_rival"], entry["at_most"]], 2)
+        return cls(Logistic.from_json(entry["logistic"], len(FEATURES)), closest, at_most)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """From which probability best matches are accepted for a target precision, and what speaks for it."""
+
+    target: float
+    probability: float | None
+    """None where the validation frames are too few, or too many of them wrong, to support the target."""
+    accepted: int
+    """Validation frames from that probability up; without one, those of the cut that came nearest."""
+    wrong: int
+    lower_bound: float
+    """Of the precision of frames weighted as in probabilities, one-sided, at 95 % confidence (Clopper and Pearson)."""
+
+
+def least_of(thresholds: Sequence[Threshold], target_precision: float) -> float | None:
+    """The probability from which a match is accepted; None where the data does not support the target."""
+    entry = next((entry for entry in thresholds if entry.target >= target_precision - 1e-9), None)
+    return entry.probability if entry else None
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """The probability that a candidate is right once the candidates were checked, from CHECKED_FEATURES.
+
+    Rivals need no rule of their own here: a check that fits two places says so, and gives no pose.
+    """
+
+    best: Logistic
+    """For the candidate that the check leads to, or the first."""
+    others: Logistic
+    best_fit: float
+    """The best fit that a validation frame had: nothing better is hoped for of a candidate before it is checked."""
+    thresholds: tuple[Threshold, ...]
+
+    def __call__(self, features: np.ndarray, chosen: int) -> np.ndarray:
+        """features [K, 7] to probabilities [K]; chosen: the candidate that the check leads to, or the first."""
+        probability = self.others(features)
+        probability[chosen] = self.best(features[chosen])
+        return probability
+
+    def could_reach(self, features: np.ndarray, least: float) -> bool:
+        """Whether one of the candidates with features [K, 5] would be accepted if the best of checks led to it."""
+        hoped = np.tile([self.best_fit, 0.0], (len(features), 1))
+        return bool((self.best(np.hstack([features, hoped])) >= least).any())
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> CheckedModel:
+        best, others = (Logistic.from_json(entry[name], len(CHECKED_FEATURES)) for name in ("best", "others"))
+        (best_fit,) = numbers([entry["best_fit"]], 1)
+        return cls(best, others, best_fit, tuple(Threshold(**one) for one in entry["thresholds"]))
+
+
+def numbers(values: Sequence[Any], width: int) -> tuple[float, ...]:
+    """So many finite numbers. Raises ValueError and TypeError on anything else."""
+    found = tuple(map(float, values))
+    if len(found) != width or not all(map(math.isfinite, found)):
+        raise ValueError(f"expected {width} finite numbers, got {values}")
+    return found

@@ -1,0 +1,136 @@
+"""Validation drives in a map's terms: evidence for the candidates of every frame, and which of them are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from vpr_core.data.places import within
+from vpr_core.errors import FramesError
+from vpr_core.retrieval.check import Check
+from vpr_core.retrieval.evidence import Layout, evidence_of
+from vpr_core.retrieval.match_model import features_of, off_map_features_of
+from vpr_core.retrieval.place_map import PlaceMap
+
+CANDIDATES = 5
+FOLDS = 5
+
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class ValidationDrive:
+    """One drive in a map's terms."""
+
+    descriptors: np.ndarray
+    """float32 [M, D], unit rows."""
+    positions_m: np.ndarray | None
+    """[M, 2 or more] in the map frame; None for a drive through places that the map does not have."""
+    checks: Sequence[Check | None] | None = None
+    """What checking the CANDIDATES most similar places gave, a frame each, None for those that were not checked; None
+    where no frame was."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Evidence and truth of M validation frames with K candidates each."""
+
+    features: np.ndarray
+    """float64 [M, K, F]."""
+    off_map_features: np.ndarray
+    """float64 [M, 1], of the best match."""
+    right: np.ndarray
+    """bool [M, K]."""
+    on_map: np.ndarray
+    """bool [M]: the map has a place within the radius."""
+    support: np.ndarray
+    """float64 [M, K, 2], what the check says of each candidate, see `check.Support`; 0 without one."""
+    chosen: np.ndarray
+    """int [M], the candidate that the check leads to, or the first; -1 for frames that were not checked."""
+    drive: np.ndarray
+    """int [M], the number of its drive."""
+    fold: np.ndarray
+    """int [M], which block of its drive."""
+
+    def weights(self, off_map_share: float) -> np.ndarray:
+        """[M] so that frames off the map have that share of the whole, where there are frames of both kinds."""
+        count = int((~self.on_map).sum())
+        if not count or count == len(self.on_map):
+            return np.ones(len(self.on_map))
+        each = off_map_share / (1.0 - off_map_share) * (len(self.on_map) - count) / count
+        return np.where(self.on_map, 1.0, each)
+
+    @property
+    def checked(self) -> Samples:
+        """The frames whose candidates were checked."""
+        use = self.chosen >= 0
+        return Samples(*(getattr(self, field.name)[use] for field in fields(self)))
+
+    @property
+    def checked_features(self) -> np.ndarray:
+        """float64 [M, K, 7], as CHECKED_FEATURES says."""
+        return np.concatenate([self.features, self.support], axis=-1)
+
+    @property
+    def right_chosen(self) -> np.ndarray:
+        """bool [M], of frames that were checked."""
+        return self.of_chosen(self.right)
+
+    def of_chosen(self, values: np.ndarray) -> np.ndarray:
+        """[M, ...] of the chosen candidates from [M, K, ...], of frames that were checked."""
+        return np.asarray(values[np.arange(len(self.chosen)), self.chosen])
+
+
+def collect(
+    place_map: PlaceMap,
+    drives: Sequence[ValidationDrive],
+    radius_m: float,
+    exclusion_m: float,
+    progress: Progress | None = None,
+) -> Samples:
+    """Evidence and truth of every frame of the drives; raises FramesError in a map without poses."""
+    layout = Layout.of(place_map.places)
+    if layout.positions_m is None:
+        raise FramesError("the map has no poses, so nothing tells which match is right: make it of a drive with poses")
+    parts = [_of_drive(place_map, layout, drive, (radius_m, exclusion_m), progress) for drive in drives]
+    sizes = [len(part[0]) for part in parts]
+    drive = np.repeat(np.arange(len(sizes)), sizes)
+    fold = np.concatenate([np.arange(size) * FOLDS // max(size, 1) for size in sizes])
+    features, off_map, right, on_map, support, chosen = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Samples(features, off_map, right, on_map, support, chosen, drive, fold)
+
+
+def _of_drive(
+    place_map: PlaceMap,
+    layout: Layout,
+    drive: ValidationDrive,
+    radii_m: tuple[float, float],
+    progress: Progress | None,
+) -> tuple[np.ndarray, ...]:
+    radius_m, exclusion_m = radii_m
+    assert layout.positions_m is not None
+    count = len(drive.descriptors)
+    truth = [np.empty(0, np.int64)] * count
+    if drive.positions_m is not None:
+        truth = within(layout.positions_m, drive.positions_m, radius_m)
+    checks = [None] * count if drive.checks is None else drive.checks
+    told = []
+    for descriptor, true, check in zip(drive.descriptors, truth, checks, strict=True):
+        similarity = place_map.descriptors @ descriptor
+        rows = candidates(similarity)
+        evidence = evidence_of(similarity, rows, layout, exclusion_m)
+        support = (check or Check(None)).support(layout.positions_m[rows])
+        told.append((
+            features_of(evidence), off_map_features_of(evidence)[0], np.isin(rows, true), len(true) > 0,
+            support.columns, -1 if check is None else support.chosen,
+        ))  # fmt: skip
+        if progress:
+            progress(1)
+    return tuple(np.array(column) for column in zip(*told, strict=True))
+
+
+def candidates(similarity: np.ndarray) -> np.ndarray:
+    """Rows int [K] of the CANDIDATES most similar places, the most similar first; similarity: of all [N]."""
+    return np.argsort(-similarity, kind="stable")[:CANDIDATES]
