@@ -129,7 +129,9 @@ class LiveCameras:
     # Diagnostics
 
     def doubts(self, stale_s: float) -> tuple[str, ...]:
-        """Which camera does not help, and why."""
+        """Which camera does not help, and why; nothing while none is listened to."""
+        if self._timer is None:
+            return ()
         now_s, first = time.monotonic(), self._topics[0]
         told = [text for text in self._cameras.complaints if text]
         for camera, topic in enumerate(self._topics):

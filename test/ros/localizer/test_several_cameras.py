@@ -188,6 +188,8 @@ def test_a_silent_camera_does_not_stop_the_other(vehicle: Callable[..., Any], na
                 drive(node, against, "rear"))  # fmt: skip
     values = node.status(lambda _, values: int(values[f"camera.{node.image_topic}.missing"]) > 0)
     assert {answer.header.frame_id for answer in accepted(node)} == {"camera_rear"}
+    assert node.change(Transition.TRANSITION_DEACTIVATE)
+    node.status(lambda status, _: status.message == "inactive")
 
 
 def test_images_of_other_moments_are_left_out_and_told(
