@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_msgs.msg import Header
 
+from vpr_core.data.poses import compose
 from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.gate import are_near
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.verification import Verification
-from vpr_core.types import Pose, Recognition
+from vpr_core.types import Match, Pose, Recognition
 from vpr_distill_ros import conversions
 from vpr_distill_ros.interfaces import PlaceMatchArray
+
+_YAW = 35
+"""Of the variance about z among the 36 numbers of a pose's covariance."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,9 @@ class Answer:
     processing_ms: float
     verification: Verification | None = None
     """None where the candidates were not verified."""
+    turns: tuple[Pose | None, ...] | None = None
+    """By match T_place_base, how the vehicle stands to the place, None where that is not known; None for a camera that
+    is where the map's was, or a LiDAR."""
 
     @property
     def stamp(self) -> Time:
@@ -38,6 +46,22 @@ class Answer:
         """Of the moment of the pose that it gives: the query's, or later where a sweep's middle is meant."""
         verified = self.verification.verified if self.verification else None
         return verified.stamp_ns if verified else self.recognition.stamp_ns
+
+    @property
+    def knows_heading(self) -> bool:
+        """Whether what the accepted match says of the vehicle is a pose, and not only where it is."""
+        return self.turns is None or self._turn is not None
+
+    @property
+    def hypotheses(self) -> tuple[Match, ...]:
+        """The matches, each with the vehicle's pose by it in place of the place's, or none where it is not known."""
+        matches = self.recognition.matches
+        if self.turns is None:
+            return matches
+        return tuple(
+            replace(match, pose=compose(match.pose, turn) if match.pose and turn else None)
+            for match, turn in zip(matches, self.turns, strict=True)
+        )
 
     def message(self) -> PlaceMatchArray:
         return conversions.matches_to_message(
@@ -55,14 +79,19 @@ class Answer:
         """Where the vehicle is, None where nothing is accepted or verification does not bear it out.
 
         estimate: of the filter, in place of the frame's own match; None without filter.
-        The deviations are those of a place's pose; a registered pose brings its own covariance.
+        The deviations are those of a place's pose; a registered pose brings its own covariance. Where the heading is
+        not known it is the place's, with a deviation of half a turn.
         """
         place = self._place(estimate)
         if place is None:
             return None
         map_frame = self.recognizer.map_frame
         if self.verification is None:
-            return conversions.pose_with_covariance(place, self.stamp, map_frame, position_stddev_m, heading_stddev_rad)
+            deviations = position_stddev_m, heading_stddev_rad
+            message = conversions.pose_with_covariance(place, self.stamp, map_frame, *deviations)
+            if not self.knows_heading:
+                message.pose.covariance[_YAW] = math.pi**2
+            return message
         verified = self.verification.verified
         if verified is None or not are_near(verified.T_map_base, place):
             return None
@@ -72,4 +101,11 @@ class Answer:
         if estimate is not None:
             return estimate.pose if estimate.accepted else None
         best = self.recognition.accepted
-        return best.pose if best else None
+        turn = self._turn
+        return compose(best.pose, turn) if best and best.pose and turn else best.pose if best else None
+
+    @property
+    def _turn(self) -> Pose | None:
+        """Of the accepted match."""
+        turns = zip(self.recognition.matches, self.turns or (), strict=False)
+        return next((turn for match, turn in turns if match.accepted), None)

@@ -23,7 +23,7 @@ from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.verification import Verifier
 from vpr_core.types import Match
-from vpr_distill_ros import conversions, diagnostics, loop_diagnostics, loop_mode, parameters
+from vpr_distill_ros import cameras, conversions, diagnostics, loop_diagnostics, loop_mode, parameters
 from vpr_distill_ros.answer import Answer
 from vpr_distill_ros.counters import since
 from vpr_distill_ros.following import Followed, Following
@@ -31,6 +31,7 @@ from vpr_distill_ros.handover import Handover
 from vpr_distill_ros.interfaces import FilteredPlace, LoadMap, PlaceMatchArray, QueryPlace
 from vpr_distill_ros.loading import acceptance, load_map, load_recognizer, load_sequence, load_verifier, one_line
 from vpr_distill_ros.markers import Drawing
+from vpr_distill_ros.queries import asked
 from vpr_distill_ros.query_camera import CAMERA_INFO_TYPES, QueryCamera
 from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
@@ -52,6 +53,7 @@ class Localizer(SensorNode):
         self._following: Following | None = None
         self._loops: loop_mode.LoopMode | None = None
         self._handover: Handover | None = None
+        self._cameras: cameras.LiveCameras | None = None
         self._loaded_map = ""
         self._recognizer_lock = threading.Lock()
         self._accepted_s: float | None = None
@@ -84,6 +86,7 @@ class Localizer(SensorNode):
 
     def _load(self) -> str:
         values = parameters.read(self)
+        cameras.check(values)
         self._query_camera = QueryCamera(values)
         if values.mode == loop_mode.NAME:
             ends = (self._matches.publish, self._candidates.publish, self._submit, self._frames.skip, self._drop)
@@ -95,11 +98,13 @@ class Localizer(SensorNode):
         self._verifier = load_verifier(values, recognizer, values.map, self._query_camera)
         following = self._follow_on(recognizer, values, values.map)
         self._vehicle.close()
-        self._vehicle = VehicleFrames(self, values.base_frame, listen=values.verify)
+        self._vehicle = VehicleFrames(self, values.base_frame, listen=values.verify or bool(values.cameras))
         self._handover = Handover(self, values, recognizer.map_frame)
         self._recognizer, self._following = recognizer, following
         self._loaded_map = values.map
         self._sensor = sensor(values)
+        if values.cameras:
+            self._cameras = cameras.LiveCameras(self, values, self._sensor, self._vehicle, self._receive_several)
         self._drawing.show_map(recognizer)
         self._tell_acceptance(recognizer)
         return (
@@ -118,7 +123,10 @@ class Localizer(SensorNode):
         return Following(sequence, recognizer.map_hash, self._on_followed, self._on_restart)
 
     def _open_inputs(self) -> None:
-        super()._open_inputs()
+        if self._cameras is not None:
+            self._cameras.open(self._open_input)
+        else:
+            super()._open_inputs()
         if self._query_camera.topic:
             arguments = (CAMERA_INFO_TYPES, "set camera_info_topic", self._query_camera.take)
             self._open_input(self._query_camera.topic, *arguments)
@@ -134,6 +142,11 @@ class Localizer(SensorNode):
         else:  # rclpy refuses one line of code that logs with two severities
             self.get_logger().info(text)
 
+    def close(self) -> None:
+        if self._cameras is not None:
+            self._cameras.close()
+        super().close()
+
     def _unload(self) -> None:
         with self._recognizer_lock:
             self._recognizer = self._verifier = self._following = None
@@ -144,6 +157,7 @@ class Localizer(SensorNode):
         if self._loops is not None:
             self._loops.close()
             self._loops = None
+        self._cameras = None
         self._loaded_map = ""
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -163,6 +177,9 @@ class Localizer(SensorNode):
     def _patience_s(self) -> float:
         """None for places apart from each other: where the vehicle has moved, the picture has changed."""
         return super()._patience_s if self._loops is None else 0.0
+
+    def _receive_several(self, taken: cameras.TogetherTaken, stamp_ns: int, arrived_s: float) -> None:
+        self._receive(Frame(taken, stamp_ns, arrived_s))
 
     def _take(self, frame: Frame) -> None:
         if self._loops is None:
@@ -187,16 +204,15 @@ class Localizer(SensorNode):
             self._frames.process((time.monotonic() - frame.arrived_s) * 1e3)
 
     def _recognize(self, message: Any, top_k: int, watch: Watch) -> Answer:
+        if isinstance(message, cameras.TogetherTaken) and self._cameras is not None:
+            with self._recognizer_lock:
+                return self._cameras.answer(message, self._current(), top_k)
         started_s = time.perf_counter()
         observation = self._observe(message, watch)
         T_base_sensor = self._vehicle.of_sensor(message.header) if self._verifier else None
         stamp_ns = stamp_to_ns(message.header.stamp)
-        target = self.get_parameter("target_precision").value or None
         with self._recognizer_lock:
-            recognizer = self._recognizer
-            if recognizer is None:
-                raise InputError(loop_mode.NO_MAP if self._loops is not None else "no map is loaded")
-            recognizer = replace(recognizer, target_precision=target)
+            recognizer = self._current()
             recognition = recognizer.recognize(observation, stamp_ns, top_k)
             # The filter may believe what one frame alone does not.
             verifier = self._verifier if self._filters or recognizer.could_accept(recognition) else None
@@ -206,9 +222,15 @@ class Localizer(SensorNode):
         processing_ms = (time.perf_counter() - started_s) * 1e3
         return Answer(message.header, recognition, recognizer, processing_ms, verification)
 
+    def _current(self) -> PlaceRecognizer:
+        """As the parameters are now; for whoever holds the lock. Raises InputError where there is none."""
+        if self._recognizer is None:
+            raise InputError(loop_mode.NO_MAP if self._loops is not None else "no map is loaded")
+        return replace(self._recognizer, target_precision=self.get_parameter("target_precision").value or None)
+
     def _publish(self, answer: Answer) -> None:
         self._matches.publish(answer.message())
-        matches, map_frame = answer.recognition.matches, answer.recognizer.map_frame
+        matches, map_frame = answer.hypotheses, answer.recognizer.map_frame
         if answer.recognizer.has_poses:
             self._candidates.publish(conversions.candidates_to_message(matches, answer.stamp, map_frame))
             self._drawing.show_candidates(matches, answer.stamp, map_frame)
@@ -265,7 +287,8 @@ class Localizer(SensorNode):
             self._filtered.publish(conversions.filtered_to_message(estimate, recognizer.map_frame, *hashes))
             self._settle(answer, estimate, estimate.accepted)
         if handover is not None:
-            handover.add(answer.pose(estimate, *self._spread), followed.odometry)
+            pose = answer.pose(estimate, *self._spread) if answer.knows_heading else None
+            handover.add(pose, followed.odometry)
 
     def _on_restart(self) -> None:
         if self._handover is not None:
@@ -275,7 +298,7 @@ class Localizer(SensorNode):
 
     def _on_query(self, request: QueryPlace.Request, response: QueryPlace.Response) -> QueryPlace.Response:
         try:
-            query = self._query_of(request)
+            query = asked(request, self._sensor.sees, self._newest)
             # An image that was sent comes of no stream.
             watch = Watch(patience_s=0.0) if query is request.image else self._watch
             answer = self._recognize(query, request.max_candidates or self.get_parameter("top_k").value, watch)
@@ -286,25 +309,11 @@ class Localizer(SensorNode):
         response.result = answer.message()
         return response
 
-    def _query_of(self, request: QueryPlace.Request) -> Any:
-        """A camera's: the request's image, or the newest live one. A LiDAR's: the newest live cloud, and no image.
-
-        Raises InputError where there is none, and for an image sent to a LiDAR.
-        """
-        sees = self._sensor.sees
-        if len(request.image.data) and sees == "image":
-            return request.image
-        if len(request.image.data):
-            raise InputError(
-                f"the request holds an image of {len(request.image.data)} bytes, the model recognises places by LiDAR: "
-                "leave the image empty to ask about the newest live cloud"
-            )
-        newest = self._inputs[0].newest if self._inputs else None
-        if newest is None:
-            if sees == "cloud":
-                raise InputError("no live cloud has come: activate the node, and see that clouds come on its topic")
-            raise InputError("the request holds no image and no live image has come: send one, or activate the node")
-        return newest
+    @property
+    def _newest(self) -> Any:
+        if self._cameras is not None:
+            return self._cameras.newest
+        return self._inputs[0].newest if self._inputs else None
 
     def _on_load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         recognizer = self._recognizer
@@ -357,7 +366,7 @@ class Localizer(SensorNode):
             accepted_age_s=since(self._accepted_s),
             complaint=self._complaint(source.topic),
             usable_age_s=self._frames.usable_age_s,
-            doubts=self._doubts,
+            doubts=self._doubts + (self._cameras.doubts(values.stale_s) if self._cameras else ()),
             last_best=self._last_best,
             lost_s=values.lost_s,
             last_estimate=self._last_estimate,
@@ -392,4 +401,5 @@ class Localizer(SensorNode):
             "camera_info": self._query_camera.state,
             "initial_pose": handover.initial_pose,
             **self._odometry_figures,
+            **(self._cameras.figures if self._cameras else {}),
         }

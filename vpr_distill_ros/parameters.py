@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.validate_topic_name import validate_topic_name
 
+from vpr_core.data.camera_sets import WITHIN_S
 from vpr_core.data.usable import KINDS
 from vpr_core.retrieval.bundle import MODALITIES
 from vpr_core.retrieval.calibration import DEFAULT_TARGET
@@ -36,6 +37,7 @@ OF_THE_SENSOR = frozenset(
 )
 _READ_ON_CONFIGURE = OF_THE_SENSOR | {
     *("min_similarity", "rerank", "verify", "odometry_topic", "filter", "agreement_needed", "agreement_of"),
+    *("more_image_topics", "cameras_within_s"),
     *("initialpose_topic", "set_initial_pose_service", "global_pose_topic", "publish_tf", "camera_info_topic"),
     *("mode", "keyframe_m", "exclude_m", "exclude_s", "max_drift", "memory_mib"),
 }
@@ -68,6 +70,8 @@ class SensorParameters:
 class LocalizerParameters(SensorParameters):
     """The localizer's parameters."""
 
+    more_image_topics: Sequence[str]
+    cameras_within_s: float
     mode: str
     keyframe_m: float
     exclude_m: float
@@ -91,6 +95,12 @@ class LocalizerParameters(SensorParameters):
     global_pose_topic: str
     publish_tf: bool
     lost_s: float
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Topics of all cameras where there are several, that of image_topic first; none where there is one."""
+        more = [topic for topic in self.more_image_topics if topic]
+        return (self.image_topic, *more) if more else ()
 
     @property
     def threshold(self) -> float | None:
@@ -189,6 +199,12 @@ def declare(node: Node) -> None:
     declare_rows(node, [
         *sensor_rows("recognise", map_row),
         *_loop_rows(),
+        ("more_image_topics", [""],
+         text("topics of further cameras, beside image_topic's, which is the one mounted as the map's: a place is "
+              "recognised by the camera that sees the most of it; [\"\"]: none", constraints=UNCONFIGURED)),
+        ("cameras_within_s", WITHIN_S,
+         number("with more_image_topics: images are of one moment whose stamps lie so near to the first camera's [s]",
+                0.0, 0.5)),
         ("top_k", DEFAULT_TOP_K, count("places published for each image or cloud, most similar first", 1, MAX_TOP_K)),
         ("rerank", 0,
          count("how many of the most similar places are put in the order of what their pictures share with the image; "
@@ -306,12 +322,20 @@ def _objection(name: str, value: Any, frozen: frozenset[str]) -> str:
         return f"{name} {value!r} is not supported: expected {' or '.join(choices)}"
     if name == "refuse" and (unknown := set(value.split()) - set(KINDS)):
         return f"refuse has {' '.join(sorted(unknown))}: expected any of {' '.join(KINDS)}, with blanks between"
-    kind = next((kind for kind in ("topic", "service") if name.endswith(f"_{kind}")), "")
-    if kind:
-        try:
-            validate_topic_name(value, is_service=kind == "service")
-        except (InvalidTopicNameException, InvalidServiceNameException) as error:
-            return f"{name} is no name of a {kind}: {error}"
+    if objection := _objection_to_names(name, value):
+        return objection
     if name in frozen:
         return f"{name} is read when the node is configured: clean the node up before setting it"
+    return ""
+
+
+def _objection_to_names(name: str, value: Any) -> str:
+    kind = next((kind for kind in ("topic", "service") if name.endswith((f"_{kind}", f"_{kind}s"))), "")
+    if not kind:
+        return ""
+    try:
+        for one in [value] if isinstance(value, str) else filter(None, value):
+            validate_topic_name(one, is_service=kind == "service")
+    except (InvalidTopicNameException, InvalidServiceNameException) as error:
+        return f"{name} is no name of a {kind}: {error}"
     return ""

@@ -165,7 +165,9 @@ class SensorNode(LifecycleNode):
     # Frames
 
     def _on_message(self, message: Any) -> None:
-        frame = Frame(message, stamp_to_ns(message.header.stamp), time.monotonic())
+        self._receive(Frame(message, stamp_to_ns(message.header.stamp), time.monotonic()))
+
+    def _receive(self, frame: Frame) -> None:
         self._arrived_s = frame.arrived_s
         for odd in self._frames.receive(frame.stamp_ns):
             text = f"{self._sensor.sees} stamps {odd}, to {frame.stamp_ns} ns"

@@ -11,12 +11,15 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import (
     ClosedUnitInterval,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
     restricted_number_type,
 )
 
 from vpr_core.commands.options import add_device, check_output_file, progress_bar
+from vpr_core.data.camera_sets import WITHIN_S
+from vpr_core.errors import InputError
 from vpr_core.retrieval.calibration import DEFAULT_TARGET
 
 Similarity = restricted_number_type("Similarity", float, [(">=", -1), ("<=", 1)])
@@ -27,10 +30,18 @@ def define(command: ArgumentParser) -> None:
     command.add_argument("--bundle", type=Path, required=True, help="folder written by `export`")
     command.add_argument("--map", type=Path, required=True, help="folder written by `map`")
     command.add_argument("--bag", type=Path, required=True, help="the drive to recognise")
-    for sensor, bundle in (("image", "camera"), ("cloud", "lidar")):
-        command.add_argument(
-            f"--{sensor}_topic", type=str, default=None, help=f"for a {bundle} bundle; needed where there are several"
-        )
+    command.add_argument(
+        "--image_topic", type=str, nargs="+", default=None,
+        help="for a camera bundle; needed where there are several. Several topics are cameras of one vehicle, that one "
+        "first which is mounted as the map's was: images of one moment are one query",
+    )  # fmt: skip
+    command.add_argument(
+        "--cameras_within_s", type=NonNegativeFloat, default=WITHIN_S,
+        help="with several image topics: images are of one moment whose stamps lie so near to the first one's [s]",
+    )  # fmt: skip
+    command.add_argument(
+        "--cloud_topic", type=str, default=None, help="for a lidar bundle; needed where there are several"
+    )
     command.add_argument("--out", type=Path, default=None, help="file of JSON lines; standard output by default")
     command.add_argument("--top_k", type=PositiveInt, default=5, help="places for each image or cloud")
     command.add_argument(
@@ -56,22 +67,28 @@ def define(command: ArgumentParser) -> None:
 
 def run(options: dict[str, Any]) -> None:
     from vpr_core.files import write_atomic
-    from vpr_core.retrieval.query import odometry_of, query_bag
+    from vpr_core.retrieval.query import odometry_of, query_bag, query_cameras
     from vpr_core.retrieval.recognizer import PlaceRecognizer
     from vpr_core.retrieval.sequence import SequenceRecognizer, follower
 
     out, bag = options.pop("out"), options.pop("bag")
     check_output_file(out)
-    topics = {"camera": options.pop("image_topic"), "lidar": options.pop("cloud_topic")}
+    cameras, within_s = options.pop("image_topic") or [None], options.pop("cameras_within_s")
+    topics = {"camera": cameras[0], "lidar": options.pop("cloud_topic")}
     place_map, filtered, pose_topic = (options.pop(name) for name in ("map", "filter", "pose_topic"))
     options["target_precision"] = options["target_precision"] or None
     recognizer = PlaceRecognizer.load(options.pop("bundle"), place_map, **options)
     drops: Counter[str] = Counter()
     topic, follow = topics[recognizer.modality], None
+    if filtered and len(cameras) > 1:
+        raise InputError("the filter takes one camera: name one --image_topic, or leave --filter out")
     if filtered:
         sequence = SequenceRecognizer.of(recognizer, place_map)
         follow = follower(sequence, odometry_of(bag, recognizer.modality, topic, pose_topic, progress_bar))
-    records = list(query_bag(recognizer, bag, topic, drops, progress_bar, follow))
+    if len(cameras) > 1:
+        records = list(query_cameras(recognizer, bag, cameras, drops, progress_bar, within_s))
+    else:
+        records = list(query_bag(recognizer, bag, topic, drops, progress_bar, follow))
     text = "".join(json.dumps(record) + "\n" for record in records)
     if out is None:
         sys.stdout.write(text)
@@ -79,7 +96,7 @@ def run(options: dict[str, Any]) -> None:
         write_atomic(out, text.encode())
     told = sys.stderr if out is None else sys.stdout  # the records alone go down a pipe
     accepted = sum(record["accepted"] for record in records)
-    what = {"camera": "images", "lidar": "clouds"}[recognizer.modality]
+    what = "sets of images" if len(cameras) > 1 else {"camera": "images", "lidar": "clouds"}[recognizer.modality]
     summary = f"{len(records)} {what}, {accepted} accepted, {sum(drops.values())} dropped"
     if filtered:
         summary += f"; filtered {sum(record['filtered']['accepted'] for record in records)} accepted"

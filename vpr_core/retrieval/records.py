@@ -4,7 +4,8 @@ One line a query:
     {"stamp_ns": int, "received_ns": int | null, "processing_ms": float | null, "accepted": bool,
      "off_map_probability": float | null, "map_hash": str, "model_hash": str,
      "matches": [{"place_id": int, "session": str, "similarity": float, "probability": float | null, "accepted": bool,
-                  "reason": str, "position": [x_m, y_m, z_m] | null, "inliers": int (re-ranked places alone)}, ...]}
+                  "reason": str, "position": [x_m, y_m, z_m] | null, "inliers": int (re-ranked places alone),
+                  "camera": str (topic, of several cameras alone)}, ...]}
 
 The places along the drive stand under "filtered" of the same line where `query` wrote it, and in a file of their own
 where match_recorder did:

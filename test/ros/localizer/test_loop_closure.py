@@ -52,6 +52,9 @@ def driven(robot: Callable[..., Any], namespace: str, jpegs: list[bytes]) -> Cal
         node = robot(**given | OPTIONS | parameters)
         node.queries = node.probe.collect(PoseStamped, f"{node.name}/query_pose")
         camera, odometry = node.camera(), node.probe.publisher(Odometry, f"{namespace}/odom", 50)
+        # A place is answered once: who asks must be known to the node before, and a response shows that it is, since
+        # readers are announced in their order.
+        node.wait(lambda: node.state == "active", "the node to be active")
 
         def move(number: int, x_m: float = 0.0, frame: str = "odom") -> None:
             message = Odometry(child_frame_id="base_link")
