@@ -30,7 +30,7 @@ class Cut:
     found_after: int | None
     """Frames from the cut to the first right acceptance, itself counted; None where there is none."""
     wrong: int
-    """Accepted after the cut, and wrong."""
+    """Accepted before it was found again, and wrong."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _cut(judge: Judge, seen: Seen, condition: str, here: range, there: range) ->
     accepted = np.array([estimate.accepted for estimate in estimates], bool)
     found = np.flatnonzero(accepted & right)
     first = int(found[0]) + 1 if len(found) else None
-    return Cut(judge.town, judge.sensor, condition, len(there), first, int((accepted & ~right).sum()))
+    return Cut(judge.town, judge.sensor, condition, len(there), first, int((accepted & ~right)[:first].sum()))
 
 
 def carried(seen: Seen, rows: np.ndarray) -> tuple[list[Recognition], list[Pose]]:

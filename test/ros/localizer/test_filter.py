@@ -160,5 +160,5 @@ def test_a_map_without_a_model_is_refused_with_the_command(driven: Callable[...,
 
 def test_what_cannot_go_together_is_refused(robot: Callable[..., Any], namespace: str, place_map: Path) -> None:
     robot(map=place_map, odometry_topic=f"{namespace}/odom").process.says("made by `vpr-distill fit-filter`")
-    robot(initialpose_topic="/initialpose").process.says("set odometry_topic too")
+    robot(initialpose_topic="/initialpose").process.says("initialpose_topic cannot do without odometry")
     robot(agreement_needed=6).process.says("agreement of 6 of the last 5 answers")
