@@ -114,12 +114,13 @@ def test_nav2_s_service_is_called_once_with_the_pose_that_agrees(
     )
     node.process.says("active")
     published = node.probe.collect(PoseWithCovarianceStamped, f"{namespace}/initialpose")
-    for index in range(4):
+    for index in range(5):
         node.step(index)
+    # A cloud's pose is that of the middle of its sweep, which the odometry of the next cloud has passed.
     node.status(lambda _, values: values["answers_agree"] == "yes", meanwhile=lambda: node.send(3))
     assert node.values["initial_pose"] == "waiting"  # nobody offers it yet
     sent = amcl()
-    node.status(lambda _, values: values["initial_pose"] == "sent", meanwhile=lambda: node.send(4))
+    node.status(lambda _, values: values["initial_pose"] == "sent", meanwhile=lambda: node.send(3))
     for index in range(5, 8):
         node.step(index)
     (pose,) = sent()
