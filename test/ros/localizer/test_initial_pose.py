@@ -162,7 +162,7 @@ def test_amcl_and_slam_toolbox_get_one_pose_in_the_map(name: str, driven: Callab
     sent = node.probe.collect(PoseWithCovarianceStamped, f"{namespace}/initialpose")
     for index in range(6):
         node.step(index)
-    node.wait(lambda: node.send(5) or sent, "the initial pose")
+    node.wait(lambda: node.send(4) or sent, "the initial pose")
     (info,) = node.probe.node.get_publishers_info_by_topic(f"{namespace}/initialpose")
     assert info.topic_type == "geometry_msgs/msg/PoseWithCovarianceStamped"
     assert len(sent) == 1 and sent[0].header.frame_id == "map" and min(sent[0].pose.covariance) >= 0
@@ -183,7 +183,7 @@ def test_rtab_map_gets_an_initial_pose_and_priors_of_the_vehicle_s_frame(
     priors = node.probe.collect(PoseWithCovarianceStamped, f"{namespace}/rtabmap/global_pose")
     for index in range(8):
         node.step(index)
-    node.wait(lambda: node.send(7) or (initial and len(priors) > 1), "priors")
+    node.wait(lambda: node.send(6) or (initial and len(priors) > 1), "priors")
     assert len(initial) == 1 and initial[0].header.frame_id == "map"
     for prior in priors:
         # CoreWrapper.cpp looks up header.frame_id to its frame_id, and puts that behind the pose.
