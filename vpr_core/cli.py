@@ -38,6 +38,7 @@ from vpr_core.commands import (
     train,
     train_teacher,
     trust,
+    turn,
     weigh,
 )
 from vpr_core.errors import VprError
@@ -48,6 +49,7 @@ COMMANDS = {
     "prepare": prepare,
     "split": split,
     "segment": segment,
+    "turn": turn,
     "train": train,
     "train-teacher": train_teacher,
     "weigh": weigh,
@@ -75,6 +77,7 @@ Each command reads folders and leaves a folder that the next one checks:
   prepare        a published data set                -> frames to train and to test on
   split          frames                              -> frames to train, validate and test on, by place
   segment        frames                              -> frames with a label for every pixel
+  turn           frames                              -> frames of a LiDAR that is mounted the other way round
   train          frames                              -> checkpoint
   train-teacher  frames                              -> checkpoint of camera and LiDAR together
   weigh          two checkpoints, frames             -> how much each sample of `distill` counts

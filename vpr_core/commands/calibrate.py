@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import OpenUnitInterval, PositiveFloat, PositiveInt, restricted_number_type
+from jsonargparse.typing import OpenUnitInterval, PositiveFloat, restricted_number_type
 from tqdm import tqdm
 
-from vpr_core.commands.options import add_device, check_output_file, file_ending
-from vpr_core.errors import FramesError, InputError
+from vpr_core.commands.options import add_device, add_verify, check_output_file, file_ending
+from vpr_core.errors import FramesError
 
 if TYPE_CHECKING:
     from vpr_core.data.frames import Frames
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vpr_core.retrieval.match_model import Threshold
     from vpr_core.retrieval.place_map import PlaceMap
     from vpr_core.retrieval.validation import ValidationDrive
-    from vpr_core.retrieval.verify_lidar import LidarVerifier
+    from vpr_core.retrieval.verification import Verifier
 
 Share = restricted_number_type("Share", float, [(">=", 0), ("<", 1)])
 REPORT = "reliability.html"
@@ -31,14 +31,15 @@ REPORT = "reliability.html"
 def define(command: ArgumentParser) -> None:
     """Fit the probability that a match is right to validation drives, and store it with the map.
 
-    Writes calibration.json into the map's folder: from then on `query` and the localizer give every match a
-    probability and accept by target precision. Take drives that neither the model was trained on nor the map made of,
-    under the conditions that the robot will meet; each must have poses in the map's frame. Their frames beyond
-    --radius_m of every place count as wrong, and so does every frame of --off_map, drives through places that the map
-    does not have; without any frame off the map nothing is known of refusing there. A target of 99 % takes 99 accepted
-    frames on the map without a wrong one, 99.9 % takes 999, and no drive by itself may speak against it. A LiDAR's
-    map with clouds is calibrated for `verify` of the localizer too: of every --verify_every-th frame the candidates are
-    registered, about 0.3 s a frame. docs/trust.md explains what comes out.
+    Writes calibration.json into the map's folder: from then on `query` and the localizer give every match a probability
+    and accept by target precision. Take drives that neither the model was trained on nor the map made of, under the
+    conditions that the robot will meet, the other way round too if it comes back along its streets; each must have
+    poses in the map's frame. Their frames beyond --radius_m of every place count as wrong, and so does every frame of
+    --off_map, drives through places that the map does not have; without any frame off the map nothing is known of
+    refusing there. A target of 99 % takes 99 accepted frames on the map without a wrong one, 99.9 % takes 999, and no
+    drive by itself may speak against it. A map with clouds (LiDAR) or points of local features (camera) is calibrated
+    for `verify` of the localizer too: of every --verify_every-th frame the candidates are checked, about 0.3 s a cloud
+    and 0.2 s an image. docs/trust.md explains what comes out.
 
     vpr-distill calibrate --bundle bundle --map place_map --frames frames/dusk frames/night --off_map frames/elsewhere
     --test frames/rain
@@ -68,14 +69,7 @@ def define(command: ArgumentParser) -> None:
     command.add_argument(
         "--target", type=OpenUnitInterval, default=0.99, help="precision that the rows of --test are judged by"
     )
-    command.add_argument(
-        "--verify", type=bool | None, default=None,
-        help="whether to register candidates with the map's clouds, for a probability that counts what comes of it; by "
-        "default where the map has clouds",
-    )  # fmt: skip
-    command.add_argument(
-        "--verify_every", type=PositiveInt, default=2, help="of so many frames the candidates of one are registered"
-    )
+    add_verify(command, 2, "a probability")
     command.add_argument(
         "--report", type=file_ending(".html"), default=None, help=f"report to write; {REPORT} in the map by default"
     )
@@ -113,7 +107,7 @@ def run(options: dict[str, Any]) -> None:
         print(f"verified, {checked.matches} of these frames:")
         _tell(checked, calibration.checked.thresholds)
     elif reader.verifier:
-        print(f"too few frames were registered for `verify`, it takes {MIN_FRAMES} on the map: lower --verify_every")
+        print(f"too few frames were checked for `verify`, it takes {MIN_FRAMES} on the map: lower --verify_every")
     if not off_map:
         print("no validation frame is off the map: nothing is known of what happens there; give --off_map")
     if rows:
@@ -132,19 +126,14 @@ def _tell(found: Reliability, thresholds: Sequence[Threshold]) -> None:
     print(table_text(threshold_rows(thresholds), ("target", "accepted_from", "frames", "wrong", "lower_bound")))
 
 
-def _verifier(options: dict[str, Any], bundle: Bundle) -> LidarVerifier | None:
-    """What registers candidates; None where that is not wanted, or by default where the map has no clouds."""
-    from vpr_core.retrieval.place_clouds import FILE
+def _verifier(options: dict[str, Any], bundle: Bundle) -> Verifier | None:
+    """What checks candidates; None where that is not wanted, or by default where the map has nothing to check with."""
+    from vpr_core.retrieval.verifiers import can_verify, load_verifier
 
-    if bundle.modality != "lidar":
-        if options["verify"]:
-            raise InputError("--verify true compares clouds, the bundle recognises places by camera: leave it out")
-        return None
-    if options["verify"] is False or (options["verify"] is None and not (options["map"] / FILE).is_file()):
-        return None
-    from vpr_core.retrieval.verify_lidar import LidarVerifier
-
-    return LidarVerifier.load(options["map"])
+    wanted = options["verify"]
+    if wanted is None:
+        wanted = can_verify(options["map"], bundle.modality)
+    return load_verifier(options["map"], bundle.modality, options["device"]) if wanted else None
 
 
 @dataclass(frozen=True)
@@ -153,7 +142,7 @@ class _Reader:
 
     bundle: Bundle
     place_map: PlaceMap
-    verifier: LidarVerifier | None
+    verifier: Verifier | None
     every: int
 
     def described(self, drives: list[Frames], on_map: bool) -> list[ValidationDrive]:
@@ -169,7 +158,8 @@ class _Reader:
         checks = None
         if self.verifier:
             with tqdm(total=-(-len(drive) // self.every), desc=f"{drive.session}, verified", unit="frame") as bar:
-                checks = check_drive(self.verifier, self.place_map, drive, descriptors, self.every, bar.update)
+                similarities = descriptors @ self.place_map.descriptors.T
+                checks = check_drive(self.verifier, self.place_map, drive, similarities, self.every, bar.update)
         return ValidationDrive(descriptors, drive.positions_m if on_map else None, checks)
 
 

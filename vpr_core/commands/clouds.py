@@ -49,20 +49,29 @@ def mounting(text: str, option: str = "--lidar_pose") -> Pose:
     return Pose(*(tuple(part) for part in (numbers[:3], numbers[3:]) if part))  # type: ignore[arg-type]
 
 
+def lidar_mounting(options: dict[str, Any], card: dict[str, Any]) -> Pose:
+    """T_base_lidar by a command's options or a drive's card; where the poses are, where neither tells.
+
+    Raises InputError on a bad value, FramesError on a bad card.
+    """
+    from vpr_core.data.mounting import extrinsics
+
+    text = options["lidar_pose"]
+    return mounting(text) if text is not None else extrinsics(card, "lidar") or Pose((0.0, 0.0, 0.0))
+
+
 def cloud_options(options: dict[str, Any], card: dict[str, Any]) -> CloudOptions | None:
     """Takes its options out of a command's; None where no clouds are wanted.
 
     card: of the drive's frames, which tells where the LiDAR is unless the options do.
     Raises InputError on a bad value, FramesError on a bad card.
     """
-    wanted, voxel_m, text, middle_s = (options.pop(name) for name in _NAMES)
-    given = None if text is None else mounting(text)
+    T_base_lidar = lidar_mounting(options, card)
+    wanted, voxel_m, _, middle_s = (options.pop(name) for name in _NAMES)
     if not wanted:
         return None
-    from vpr_core.data.mounting import extrinsics
-    from vpr_core.retrieval.place_clouds import AT_BASE, CloudOptions
+    from vpr_core.retrieval.place_clouds import CloudOptions
 
-    T_base_lidar = given or extrinsics(card, "lidar") or AT_BASE
     made = CloudOptions(voxel_m=voxel_m, T_base_lidar=T_base_lidar, sweep_middle_s=middle_s)
     made.check()
     return made

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 from tqdm import tqdm
 
 from vpr_core.errors import VprError
@@ -14,6 +15,18 @@ from vpr_core.errors import VprError
 
 def add_device(command: ArgumentParser, text: str = "where network and search run") -> None:
     command.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help=text)
+
+
+def add_verify(command: ArgumentParser, every: int, what: str) -> None:
+    """--verify and --verify_every of commands that check candidates. what: that does so, for the help."""
+    command.add_argument(
+        "--verify", type=bool | None, default=None,
+        help=f"whether to check candidates with the map's clouds or points, for {what} that counts what comes of it; "
+        "by default where the map has them",
+    )  # fmt: skip
+    command.add_argument(
+        "--verify_every", type=PositiveInt, default=every, help="of so many frames the candidates of one are checked"
+    )
 
 
 def progress_bar(name: str, total: int) -> tqdm:

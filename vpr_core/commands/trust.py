@@ -16,18 +16,19 @@ BUNDLES = [Path("bundles") / "town_camera", Path("bundles") / "town_lidar"]
 
 
 def define(command: ArgumentParser) -> None:
-    """Measure how far a localizer may be believed, in made-up towns that nothing was chosen in.
+    """Measure how far a localizer may be believed, in made-up towns that no network was trained in.
 
     Each town is driven at noon for the map; at noon, night, in rain, low sun and the other way round for queries; at
-    dusk, in fog and winter to calibrate; and through streets off the map. Maps, `calibrate` and `fit-filter` are made
+    dusk, there and back, in fog and winter to calibrate; and off the map. Maps, `calibrate` and `fit-filter` are made
     as for a robot, nothing from a drive that is tested with: the filter and what calibration knows of being elsewhere
     come from the next town's drive at dusk, and the tested drives of the town after it are off the map too. Measured
-    are single frames, single frames of the LiDAR whose candidates are verified against the places' clouds, and frames
-    along drifting odometry; then a robot that is carried elsewhere, and a town of like houses with one church.
+    are single frames and frames along drifting odometry, each by descriptors alone and with candidates that are
+    verified (the LiDAR's by clouds, the camera's by points in space); then a robot that is carried elsewhere, and a
+    town of like houses with one church.
 
     Prints tables and, for each line of what is asked of such a localizer, whether it is met and with which figure;
     writes a CSV file and a report with reliability diagrams. docs/trust.md says what the columns mean. All of it takes
-    about half an hour on two cores and 3 GB of --work; it goes on where it was stopped, and draws nothing twice.
+    about an hour on two cores and 3 GB of --work; it goes on where it was stopped, and draws nothing twice.
 
     vpr-distill trust --quick true        # a few minutes: little of everything, figures without a meaning
     """
@@ -43,8 +44,8 @@ def define(command: ArgumentParser) -> None:
     command.add_argument(
         "--verify_every",
         type=NonNegativeInt,
-        default=5,
-        help="verify one of so many LiDAR frames, which takes the longest; 0 verifies none",
+        default=2,
+        help="verify one of so many frames, elsewhere a third of that, which takes the longest; 0 verifies none",
     )
     command.add_argument(
         "--workers", type=PositiveInt | None, default=None, help="processes at once; one a core by default"

@@ -110,8 +110,9 @@ class Calibration:
         if self.accepts(features[:1], target_precision)[0]:
             first = Reason.ACCEPTED
         else:
-            first = self._why_not(features[0], off_map, least)
+            first = self._why_not(features[0], off_map, least, evidence.is_look_alike)
         close = evidence.elsewhere & (evidence.distance[0] >= math.exp(self.typical[1]) * evidence.distance)
+        close |= evidence.is_look_alike & (evidence.rows == evidence.rival)
         rest = [
             _other_reason(first, bool(close[k]), least is not None and float(probabilities[k]) >= least)
             for k in range(1, len(probabilities))
@@ -131,6 +132,7 @@ class Calibration:
             reasons[support.chosen] = Reason.ACCEPTED
         else:
             reasons[0] = Reason.BELOW_TARGET if support.is_borne_out else Reason.NOT_VERIFIED
+            reasons[0] = Reason.AMBIGUOUS if support.is_ambiguous else reasons[0]
             kept = (Reason.OFF_MAP, Reason.AMBIGUOUS)
             reasons = [was if was in kept else now for was, now in zip(plain.reasons, reasons, strict=True)]
         return replace(plain, probabilities=tuple(found.tolist()), reasons=tuple(reasons))
@@ -141,12 +143,12 @@ class Calibration:
         assert self.checked is not None and least is not None
         return self.checked.could_reach(features_of(evidence), least)
 
-    def _why_not(self, features: np.ndarray, off_map: float | None, least: float | None) -> Reason:
-        if least is None:
-            return Reason.BELOW_TARGET
-        if off_map is not None and off_map >= 0.5:
+    def _why_not(self, features: np.ndarray, off_map: float | None, least: float | None, is_look_alike: bool) -> Reason:
+        if least is not None and off_map is not None and off_map >= 0.5:
             return Reason.OFF_MAP
-        return Reason.AMBIGUOUS if self._fails_for_its_rivals(features, least) else Reason.BELOW_TARGET
+        if is_look_alike or (least is not None and self._fails_for_its_rivals(features, least)):
+            return Reason.AMBIGUOUS
+        return Reason.BELOW_TARGET
 
     def _fails_for_its_rivals(self, features: np.ndarray, least: float) -> bool:
         """Whether its rivals cost a candidate more than its own distance does, and it would do well without them."""

@@ -29,6 +29,8 @@ class Support:
     """[K] its score where it leads to another place, 0 elsewhere."""
     chosen: int
     """The candidate to be judged: of those that it leads to the nearest, the first where it leads to none."""
+    is_ambiguous: bool = False
+    """Whether candidates fit, and none of them is the one."""
 
     @property
     def is_borne_out(self) -> bool:
@@ -51,13 +53,15 @@ class Check:
     """The sum of the scores of all candidates whose check puts the vehicle there, above 0 where there is a pose.
 
     A wrong place fits now and then by chance; its neighbours along the road do not put the vehicle at the same pose."""
+    is_ambiguous: bool = False
+    """Whether candidates fit, and none of them is the one: that there is no pose then speaks against no place."""
 
     @classmethod
     def of(cls, verification: Verification[Any], place_map: PlaceMap) -> Check:
         """Of what checking the candidates against a map's places gave."""
         kept = verification.verified
         if kept is None:
-            return cls(None)
+            return cls(None, is_ambiguous=verification.is_ambiguous)
         believed = ((place_map.places[place_id].pose, one) for place_id, one in verification.tried if one.accepted)
         scores = [
             one.score for pose, one in believed if pose and _agree(compose(pose, one.T_place_query), kept.T_map_base)
@@ -68,7 +72,7 @@ class Check:
         """For candidates at positions [K, 2 or more] in the map's frame [m]."""
         none = np.zeros(len(positions_m))
         if self.T_map_base is None:
-            return Support(none, none, 0)
+            return Support(none, none, 0, self.is_ambiguous)
         distance_m = np.linalg.norm(positions_m[:, :2] - np.asarray(self.T_map_base.position_m[:2]), axis=1)
         near = distance_m <= SAME_PLACE_M
         score = max(self.score, math.ulp(0.0))

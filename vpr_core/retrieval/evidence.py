@@ -80,6 +80,8 @@ class Evidence:
     """bool [K]: outside the exclusion radius of the first candidate."""
     rival: int
     """Row of the most similar place outside the exclusion radius of the first candidate; -1 where there is none."""
+    is_look_alike: bool = False
+    """Whether the first candidate looks like that rival in the map itself, see `look_alikes`."""
 
 
 def evidence_of(similarity: np.ndarray, rows: np.ndarray, layout: Layout, exclusion: float) -> Evidence:

@@ -1,7 +1,7 @@
 """A discrete Bayes filter over the places of a map and one state off it, with odometry as its motion model.
 
-Of the states' belief, each step keeps what odometry explains, puts a little anywhere (a robot that was carried), moves
-the rest off the map, and then weighs every state by what the sensor sees. A step is taken where the vehicle has moved:
+Each step keeps of the belief in places what odometry explains, puts a little anywhere (a robot that was carried), moves
+the rest off the map, and then weighs every place by what the sensor sees. A step is taken where the vehicle has moved:
 a standing vehicle sees the same again, and learns nothing.
 """
 
@@ -14,11 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpr_core.errors import InputError, VprError
+from vpr_core.retrieval.check import SAME_PLACE_M, Check
 from vpr_core.retrieval.motion import Motion, MotionModel, PlaceGraph
 from vpr_core.retrieval.observation_model import ObservationModel
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Pose
 
+AGAINST = 3.0
+"""A belief is not accepted while the look speaks for a place elsewhere by so much more [nats]."""
 _MAX_SPEED_MPS = 50.0
 _JUMP_M = 5.0
 _HEADING_RAD = math.pi / 4
@@ -34,7 +37,7 @@ class FilterReason(enum.Enum):
     """Two places or more that lie apart are each likely."""
     OFF_MAP = "off the map"
     UNSUPPORTED = "not seen"
-    """The belief has a place, but what the sensor sees now speaks against it."""
+    """The belief has a place, but what the sensor sees now speaks against it, or far more for another."""
     NO_ODOMETRY = "no odometry"
 
 
@@ -49,7 +52,7 @@ class Estimate:
     place_id: int
     """The likeliest place."""
     pose: Pose
-    """T_map_base of that place, turned round where it is passed in the other direction."""
+    """T_map_base of that place."""
     probability: float
     """Of being within the exclusion radius and an eighth turn of `pose`."""
     runner_up: int
@@ -69,8 +72,6 @@ class PlaceFilter:
 
     observation_model: fitted on a validation drive with the same bundle and map.
     motion_model: how exact odometry is, and how often a vehicle leaves and enters the map or is carried.
-    any_heading: whether places are recognised from the other direction too. Twice the states, and twice the places to
-        be mistaken for: only for a network that does it.
     min_probability: an estimate is accepted from here up.
     ambiguous_from: a second place from here up makes a refused estimate ambiguous.
     exclusion_m: places so near count as the same one [m].
@@ -86,7 +87,6 @@ class PlaceFilter:
         observation_model: ObservationModel,
         motion_model: MotionModel | None = None,
         *,
-        any_heading: bool = False,
         min_probability: float = 0.99,
         ambiguous_from: float = 0.05,
         exclusion_m: float = 10.0,
@@ -105,24 +105,29 @@ class PlaceFilter:
         self.min_probability, self.ambiguous_from = min_probability, ambiguous_from
         self.exclusion_m, self.step_m, self.step_rad = exclusion_m, step_m, step_rad
         self.initial_off_map, self.max_gap_s = initial_off_map, max_gap_s
-        self._graph = PlaceGraph.of(place_map, step_m, any_heading)
-        self._places, self._poses = len(place_map), [place.pose for place in place_map.places]
+        self._graph = PlaceGraph.of(place_map, step_m)
+        self._look_alikes = place_map.look_alikes
+        self._places, self._poses = len(place_map), [place.pose for place in place_map.places if place.pose]
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next observation is the first."""
-        self._states = np.full(len(self._graph.poses), (1 - self.initial_off_map) / len(self._graph.poses))
+        self._belief = np.full(len(self._graph.poses), (1 - self.initial_off_map) / len(self._graph.poses))
         self._off_map = self.initial_off_map
-        self._offsets = np.zeros((len(self._states), 2))
+        self._offsets = np.zeros((len(self._belief), 2))
         self._moved = Motion()
+        self._since_check_m = math.inf
         self._is_first = True
         self._stamp_ns: int | None = None
         self._moved_ns = 0
 
-    def update(self, similarities: np.ndarray, motion: Pose | None, stamp_ns: int) -> Estimate:
+    def update(
+        self, similarities: np.ndarray, motion: Pose | None, stamp_ns: int, check: Check | None = None
+    ) -> Estimate:
         """Take in one observation.
 
         similarities: [N] of the query to every place of the map, in the map's order.
+        check: what checking its candidates gave; None where they were not checked.
         motion: T_before_now, the increment of odometry since the last update that had one, of no account in the first;
         None where it is not known: then the belief stays, and nothing is accepted.
         Time that goes back, a gap longer than `max_gap_s` and an increment that no vehicle drives reset the filter.
@@ -134,9 +139,9 @@ class PlaceFilter:
         ratio = self.observation_model.log_ratio(similarities)
         if is_step:
             self._predict()
-            self._weigh(ratio)
+            self._weigh(ratio, check)
             self._moved, self._is_first = Motion(), False
-        return self._estimate(ratio, motion is not None, is_step, stamp_ns)
+        return self._estimate(ratio, check, motion is not None, is_step, stamp_ns)
 
     def _checked(self, similarities: np.ndarray, motion: Pose | None) -> np.ndarray:
         similarities = np.asarray(similarities, dtype=np.float64)
@@ -171,66 +176,93 @@ class PlaceFilter:
         motion, model = self._moved, self.motion_model
         parts = max(math.ceil(self._travelled - 1e-9), 1) if not self._is_first else 0
         for _ in range(parts):
-            self._states, self._offsets = self._graph.move(self._states, self._offsets, motion.part(parts), model)
-        off_map = 1.0 - float(self._states.sum())
+            self._belief, self._offsets = self._graph.move(self._belief, self._offsets, motion.part(parts), model)
+        off_map = 1.0 - float(self._belief.sum())
         rates = (model.leave_per_m, model.jump_per_m, model.enter_per_m)
         leaves, jumps, enters = (1 - math.exp(-rate * motion.distance_m) for rate in rates)
-        anywhere = (jumps * (1 - off_map) + enters * off_map) / len(self._states)
-        self._states = self._states * (1 - leaves) * (1 - jumps) + anywhere
-        self._off_map = max(1.0 - float(self._states.sum()), 0.0)
+        anywhere = (jumps * (1 - off_map) + enters * off_map) / len(self._belief)
+        self._belief = self._belief * (1 - leaves) * (1 - jumps) + anywhere
+        self._off_map = max(1.0 - float(self._belief.sum()), 0.0)
 
-    def _weigh(self, ratio: np.ndarray) -> None:
-        """Weigh the states by log ratios [N] to being off the map."""
+    def _weigh(self, ratio: np.ndarray, check: Check | None) -> None:
+        """Weigh the places by log ratios [N] to being off the map, and by what the check says."""
         looked_m = self._travelled * self.step_m
-        weight = 1.0 if self._is_first else min(looked_m / self.observation_model.evidence_m, 1.0)
-        likelihood = np.exp(weight * ratio)
-        self._states = (self._states.reshape(-1, self._places) * likelihood).ravel()
-        total = float(self._states.sum()) + self._off_map
-        self._states, self._off_map = self._states / total, self._off_map / total
+        self._since_check_m += looked_m
+        weight = 1.0 if self._is_first else self._weight_of(looked_m)
+        likelihood = np.exp(weight * self._look_alikes.levelled(ratio))
+        self._belief = self._belief * likelihood
+        if check is not None:
+            self._belief *= np.exp(self._weight_of(self._since_check_m) * self._ratio_of(check))
+            self._since_check_m = 0.0
+        total = float(self._belief.sum()) + self._off_map
+        self._belief, self._off_map = self._belief / total, self._off_map / total
 
-    def _estimate(self, ratio: np.ndarray, has_motion: bool, is_step: bool, stamp_ns: int) -> Estimate:
-        best, near = self._best()
-        probability = min(float(self._states[near].sum()), 1.0)
+    def _weight_of(self, looked_m: float) -> float:
+        """What a look is worth so far from the last."""
+        return min(looked_m / self.observation_model.evidence_m, 1.0)
+
+    def _ratio_of(self, check: Check) -> np.ndarray:
+        """float64 [N], the log ratio of each place to being off the map.
+
+        Like houses fit one another: what speaks for one of them speaks for all.
+        """
+        if check.T_map_base is None:
+            told = 0.0 if check.is_ambiguous else self.observation_model.unchecked_log_ratio
+            return np.full(len(self._belief), told)
+        at = np.where(self._is_at(check.T_map_base), self.observation_model.checked_log_ratio, 0.0)
+        return self._look_alikes.levelled(at)
+
+    def _is_at(self, pose: Pose) -> np.ndarray:
+        """bool [N]: which places mean about this pose."""
+        off_m = np.hypot(*(self._graph.poses[:, :2] - pose.position_m[:2]).T)
+        return (off_m <= SAME_PLACE_M) & (np.cos(self._graph.poses[:, 2] - pose.yaw_rad) >= math.cos(_HEADING_RAD))
+
+    def _estimate(
+        self, ratio: np.ndarray, check: Check | None, has_motion: bool, is_step: bool, stamp_ns: int
+    ) -> Estimate:
+        place_id, near = self._best()
+        probability = min(float(self._belief[near].sum()), 1.0)
         second, around = self._beside(near)
-        second_probability = float(self._states[around].sum())
-        place_id = best % self._places
-        supported = bool(ratio[np.flatnonzero(near) % self._places].max() >= 0)
+        second_probability = float(self._belief[around].sum())
+        supported = self._supports(ratio, check, near)
         return Estimate(
             stamp_ns=stamp_ns,
-            belief=self._states.reshape(-1, self._places).sum(axis=0),
+            belief=self._belief,
             p_off_map=self._off_map,
             place_id=place_id,
-            pose=self._pose(best),
+            pose=self._poses[place_id],
             probability=probability,
-            runner_up=second % self._places if second_probability > 0 else place_id,
+            runner_up=second if second_probability > 0 else place_id,
             runner_up_probability=second_probability,
             reason=self._judge(probability, second_probability, has_motion, supported),
             is_step=is_step,
         )
 
-    def _pose(self, state: int) -> Pose:
-        pose = self._poses[state % self._places]
-        assert pose
-        if state < self._places:
-            return pose
-        x, y, z, w = pose.quaternion_xyzw
-        return Pose(pose.position_m, (y, -x, w, -z))  # half a turn about the vehicle's own z
+    def _supports(self, ratio: np.ndarray, check: Check | None, near: np.ndarray) -> bool:
+        """Whether what is seen now speaks for the places bool [N] `near`, and not much more for another.
+
+        A check that leads somewhere decides. Else a look that speaks against the places or for another by AGAINST more
+        does: whoever was carried since the last look is believed where odometry says for some looks to come.
+        """
+        if check is not None and check.T_map_base is not None:
+            return bool((self._is_at(check.T_map_base) & near).any())
+        return bool(ratio[near].max() >= max(0.0, ratio.max() - AGAINST))
 
     def _best(self) -> tuple[int, np.ndarray]:
-        """The likeliest state of the likeliest surroundings, and which states [S] these are."""
-        best = int(self._states.argmax())
+        """The likeliest place of the likeliest surroundings, and bool [N] which places these are."""
+        best = int(self._belief.argmax())
         near = self._near(best)
         second, around = self._beside(near)
         # A peak may be lower than another and stand on more.
-        return (second, self._near(second)) if self._states[around].sum() > self._states[near].sum() else (best, near)
+        return (second, self._near(second)) if self._belief[around].sum() > self._belief[near].sum() else (best, near)
 
     def _beside(self, near: np.ndarray) -> tuple[int, np.ndarray]:
-        """The likeliest state that is not near, and which states [S] around it are not either."""
-        second = int(np.where(near, 0.0, self._states).argmax())
+        """The likeliest place that is not near, and bool [N] which around it are not either."""
+        second = int(np.where(near, 0.0, self._belief).argmax())
         return second, self._near(second) & ~near
 
-    def _near(self, state: int) -> np.ndarray:
-        off = self._graph.poses - self._graph.poses[state]
+    def _near(self, place_id: int) -> np.ndarray:
+        off = self._graph.poses - self._graph.poses[place_id]
         return (np.hypot(off[:, 0], off[:, 1]) <= self.exclusion_m) & (np.cos(off[:, 2]) >= math.cos(_HEADING_RAD))
 
     def _judge(self, probability: float, second: float, has_motion: bool, supported: bool) -> FilterReason:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -14,10 +14,13 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.poses import compose, inverse
 from vpr_core.errors import FramesError
 from vpr_core.retrieval.bundle import Bundle
+from vpr_core.retrieval.check import SAME_PLACE_M, Check
+from vpr_core.retrieval.checking import check_drive
 from vpr_core.retrieval.filter import PlaceFilter
 from vpr_core.retrieval.mapping import describe
 from vpr_core.retrieval.observation_model import ObservationModel, fit_observation_model
 from vpr_core.retrieval.place_map import PlaceMap
+from vpr_core.retrieval.verifiers import load_verifier
 from vpr_core.types import Pose
 
 RIGHT_M = 5.0
@@ -40,7 +43,6 @@ def fit_filter(
     poses: list[Pose],
     stamps_ns: list[int],
     *,
-    any_heading: bool = False,
     progress: Progress | None = None,
 ) -> ObservationModel:
     """The observation model of a bundle on a map.
@@ -54,15 +56,14 @@ def fit_filter(
     """
     distance_m, turn_rad = _apart(place_map, poses)
     facing = np.cos(turn_rad) >= np.cos(np.pi / 4)
-    backwards = np.cos(turn_rad) <= -np.cos(np.pi / 4)
-    right = (distance_m <= RIGHT_M) & (facing | backwards if any_heading else facing)
-    wrong = (distance_m > WRONG_M) | ((np.cos(turn_rad) < 0) & (not any_heading))
+    right = (distance_m <= RIGHT_M) & facing
+    wrong = (distance_m > WRONG_M) | (np.cos(turn_rad) < 0)
     model = fit_observation_model(similarities, right, wrong)
-    there = (distance_m <= RADIUS_M) & (facing | backwards if any_heading else facing)
+    there = (distance_m <= RADIUS_M) & facing
     trials = _trials(similarities, distance_m <= HIDDEN_M, there, _motions(poses))
 
     def surprise(candidate: ObservationModel) -> float:
-        places = PlaceFilter(place_map, candidate, any_heading=any_heading)
+        places = PlaceFilter(place_map, candidate)
         total = sum(trial.surprise(places, stamps_ns) for trial in trials)
         if progress:
             progress(1)
@@ -96,13 +97,18 @@ class _Trial:
 
 def _trials(similarities: np.ndarray, around: np.ndarray, there: np.ndarray, motions: list[Pose]) -> list[_Trial]:
     """The drive itself, and with what is bool [M, N] `around` the vehicle hidden, as it drove and mirrored."""
-    lowest = np.where(around, np.inf, similarities).min(axis=1, keepdims=True, initial=float(similarities.max()))
-    hidden, none = np.where(around, lowest, similarities), np.zeros_like(there)
+    hidden, none = _hidden(similarities, around), np.zeros_like(there)
     return [
         _Trial(similarities, motions, there, 1.0),
         _Trial(hidden, motions, none, 0.5),
         _Trial(hidden, [_mirrored(motion) for motion in motions], none, 0.5),
     ]
+
+
+def _hidden(similarities: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """[M, N], those of bool [M, N] `around` as low as any other of their query."""
+    lowest = np.where(around, np.inf, similarities).min(axis=1, keepdims=True, initial=float(similarities.max()))
+    return np.where(around, lowest, similarities)
 
 
 def _mirrored(motion: Pose) -> Pose:
@@ -124,16 +130,52 @@ def _motions(poses: list[Pose]) -> list[Pose]:
     return [Pose((0.0, 0.0, 0.0)), *(compose(inverse(a), b) for a, b in zip(poses, poses[1:], strict=False))]
 
 
+def fit_checks(
+    model: ObservationModel, checks: Sequence[Check | None], hidden: Sequence[Check | None], poses: Sequence[Pose]
+) -> ObservationModel:
+    """The model with what checking candidates tells, counted on the frames of a drive that were checked.
+
+    checks: of each frame's candidates. hidden: of those that are left where its street is hidden, as if the vehicle
+    were off the map. poses: T_map_base of each frame. One more of each kind is counted than was seen, so that few
+    frames do not claim much.
+    """
+    told = [(check, pose) for check, pose in zip(checks, poses, strict=True) if check is not None]
+    right = sum(_leads_to(check, pose) for check, pose in told)
+    nothing = sum(_fits_nothing(check) for check, _ in told)
+    off_map = [check for check in hidden if check is not None]
+    fits = sum(check.T_map_base is not None for check in off_map)
+    nothing_there = sum(map(_fits_nothing, off_map))
+    total, total_off_map = len(told) + 3, len(off_map) + 3
+    return replace(
+        model,
+        checked_log_ratio=math.log((right + 1) / total * total_off_map / (fits + 1)),
+        unchecked_log_ratio=math.log((nothing + 1) / total * total_off_map / (nothing_there + 1)),
+    )
+
+
+def _fits_nothing(check: Check) -> bool:
+    return check.T_map_base is None and not check.is_ambiguous
+
+
+def _leads_to(check: Check, pose: Pose) -> bool:
+    found = check.T_map_base
+    return found is not None and math.dist(found.position_m[:2], pose.position_m[:2]) <= SAME_PLACE_M
+
+
 def fit_filter_of_drive(
     bundle: str | Path,
     place_map: str | Path,
     frames: str | Path,
     *,
+    verify_every: int = 0,
     device: str = "cpu",
     progress: Progress | None = None,
+    check_progress: Progress | None = None,
 ) -> tuple[Path, ObservationModel]:
     """Fit on a frames folder and store the model with the map; returns its file too.
 
+    verify_every: of so many frames the candidates of one are checked, for a filter that counts what comes of it; 0
+    checks none. check_progress: called twice for each frame that is.
     Raises BundleError, MapError, FramesError (no poses, or in another frame than the map's) and InputError.
     """
     loaded, drive = Bundle.load(bundle, device), Frames.load(frames)
@@ -147,4 +189,10 @@ def fit_filter_of_drive(
     similarities = describe(loaded, drive) @ places.descriptors.T
     model = fit_filter(places, similarities, poses, [frame.stamp_ns for frame in drive.frames],
                        progress=progress)  # fmt: skip
+    if verify_every:
+        verifier = load_verifier(place_map, loaded.modality, device)
+        hidden = _hidden(similarities, _apart(places, poses)[0] <= HIDDEN_M)
+        checks, off_map = (check_drive(verifier, places, drive, seen, verify_every, check_progress)
+                           for seen in (similarities, hidden))  # fmt: skip
+        model = fit_checks(model, checks, off_map, poses)
     return model.save(place_map), model

@@ -11,6 +11,7 @@ import numpy as np
 from vpr_core.retrieval.calibration import Calibration, Judgement
 from vpr_core.retrieval.check import SAME_PLACE_M, Check
 from vpr_core.retrieval.evidence import Evidence, Layout, evidence_of
+from vpr_core.retrieval.look_alikes import LookAlikes
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Pose, Reason, Recognition
 
@@ -25,15 +26,13 @@ def judge(similarities: list[float], min_similarity: float) -> list[Reason]:
     return [best, *rest][: len(similarities)]
 
 
-def with_verification(recognition: Recognition, T_map_base: Pose | None) -> Recognition:
-    """A recognition whose candidates were checked: an accepted match is refused unless the check leads to its place.
-
-    T_map_base: where the check puts the vehicle; None where it refused every candidate.
-    """
-    best = recognition.accepted
-    if best is None or (T_map_base and best.pose and are_near(T_map_base, best.pose)):
+def with_verification(recognition: Recognition, check: Check) -> Recognition:
+    """A recognition whose candidates were checked: an accepted match is refused unless the check leads to its place."""
+    best, found = recognition.accepted, check.T_map_base
+    if best is None or (found and best.pose and are_near(found, best.pose)):
         return recognition
-    refused = tuple(replace(one, reason=Reason.NOT_VERIFIED) if one.accepted else one for one in recognition.matches)
+    reason = Reason.AMBIGUOUS if check.is_ambiguous else Reason.NOT_VERIFIED
+    refused = tuple(replace(one, reason=reason) if one.accepted else one for one in recognition.matches)
     return replace(recognition, matches=refused)
 
 
@@ -48,12 +47,13 @@ class CalibratedGate:
 
     calibration: Calibration
     layout: Layout
+    look_alikes: LookAlikes
 
     @classmethod
     def load(cls, folder: str | Path, places: PlaceMap) -> CalibratedGate | None:
         """Of a map that was read from `folder`; None where it is not calibrated. Raises MapError."""
         calibration = Calibration.load(folder, places.hash, places.model_hash)
-        return None if calibration is None else cls(calibration, Layout.of(places.places))
+        return None if calibration is None else cls(calibration, Layout.of(places.places), places.look_alikes)
 
     def judge(
         self, similarity: np.ndarray, rows: np.ndarray, target_precision: float | None, min_similarity: float
@@ -96,4 +96,5 @@ class CalibratedGate:
         return replace(judgement, reasons=tuple(reasons))
 
     def _evidence(self, similarity: np.ndarray, rows: np.ndarray) -> Evidence:
-        return evidence_of(similarity, rows, self.layout, self.calibration.exclusion_m)
+        evidence = evidence_of(similarity, rows, self.layout, self.calibration.exclusion_m)
+        return replace(evidence, is_look_alike=self.look_alikes.are(int(rows[0]), evidence.rival))

@@ -1,8 +1,7 @@
 """Where the belief in places goes when the vehicle moves by what its odometry says.
 
-A state is a place of the map together with the vehicle's heading there: as the place was recorded, or turned round for
-sensors that see all around. Two states are joined where their poses lie within a few metres of each other, of whatever
-session and heading; the increment of odometry, in the vehicle's own frame, then says how likely each edge was taken.
+Two places are joined where their poses lie within a few metres of each other, of whatever session and heading; the
+increment of odometry, in the vehicle's own frame, then says how likely each edge was taken.
 Only increments are compared, so odometry may drift, and a lane beside the map's is no error that adds up.
 """
 
@@ -86,16 +85,16 @@ class Motion:
 
 @dataclass(frozen=True)
 class PlaceGraph:
-    """The states of a map and the E edges between those near each other, sorted by where they begin."""
+    """The places of a map and the E edges between those near each other, sorted by where they begin."""
 
     poses: np.ndarray
-    """[S, 3] x, y [m] and heading [rad] of each state; S is N, or 2 N with the turned ones behind the others."""
+    """[N, 3] x, y [m] and heading [rad] of each place."""
     sources: np.ndarray
-    """int [E] state where each edge begins."""
+    """int [E] place where each edge begins."""
     starts: np.ndarray
-    """int [S] first edge of each state; every state has one at least, to itself."""
+    """int [N] first edge of each place; every place has one at least, to itself."""
     targets: np.ndarray
-    """int [E] state where it ends."""
+    """int [E] place where it ends."""
     steps: np.ndarray
     """[E, 3] x, y [m] and turn [rad] of each edge in the frame of its source."""
     step_m: float
@@ -104,20 +103,14 @@ class PlaceGraph:
     """How far a place is from the nearest at another position, in the median over the map."""
 
     @classmethod
-    def of(cls, place_map: PlaceMap, step_m: float, any_heading: bool) -> PlaceGraph:
-        """The graph of a map's places for increments up to `step_m`.
-
-        any_heading: places are recognised from either direction, so each is two states. Raises MapError where the map
-        has no poses.
-        """
+    def of(cls, place_map: PlaceMap, step_m: float) -> PlaceGraph:
+        """The graph of a map's places for increments up to `step_m`. Raises MapError where the map has no poses."""
         if not place_map.has_poses:
             raise MapError(
                 "the map has no poses, along which the filter follows a vehicle: make the map of frames with poses "
                 "(`vpr-distill ingest --pose_topic`), or use single-frame matches"
             )
         poses = np.array([_planar(place.pose) for place in place_map.places if place.pose])
-        if any_heading:
-            poses = np.concatenate([poses, poses + [0.0, 0.0, np.pi]])
         spacing_m = _spacing_m(poses)
         sources, targets = _near(poses, step_m + 2.0 * spacing_m)
         starts = np.searchsorted(sources, np.arange(len(poses)))
@@ -126,10 +119,10 @@ class PlaceGraph:
     def move(
         self, belief: np.ndarray, offsets: np.ndarray, motion: Motion, model: MotionModel
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The belief [S] after one increment up to `step_m`; what no edge explains is missing from its sum.
+        """The belief [N] after one increment up to `step_m`; what no edge explains is missing from its sum.
 
-        offsets: [S, 2] how far ahead of its place [m] and turned from it [rad] the vehicle is, in the mean of what is
-        believed of each state. They are returned too: without them, each step would smear the belief over as much as
+        offsets: [N, 2] how far ahead of its place [m] and turned from it [rad] the vehicle is, in the mean of what is
+        believed of each place. They are returned too: without them, each step would smear the belief over as much as
         the places' spacing, and a vehicle could turn off a straight street little by little.
         """
         attached = np.array([max(model.position_sigma_m, self.spacing_m / 2), model.heading_sigma_rad])
@@ -173,7 +166,7 @@ def _spacing_m(poses: np.ndarray) -> float:
 
 
 def _near(poses: np.ndarray, radius_m: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of states within the radius and a quarter turn of each other, each state with itself too, sorted."""
+    """Pairs of places within the radius and a quarter turn of each other, each place with itself too, sorted."""
     tree = cKDTree(poses[:, :2])
     pairs = tree.query_pairs(radius_m, output_type="ndarray")
     alike = np.cos(poses[pairs[:, 0], 2] - poses[pairs[:, 1], 2]) >= 0

@@ -12,7 +12,7 @@ from vpr_core.errors import MapError
 from vpr_core.files import read_manifest, write_json
 from vpr_core.retrieval.place_map import MADE_BY, MANIFEST, stored_hash
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "observation.json"
 _RIDGE = 1e-3
 _ROUNDS = 30
@@ -36,6 +36,11 @@ class ObservationModel:
     """Travel after which a look is taken as independent of the last [m]; nearer looks count in proportion."""
     max_log_ratio: float = 20.0
     """No single look is believed more than this, nor less than minus this [nats]."""
+    checked_log_ratio: float = 0.0
+    """Of places where checking the candidates puts the vehicle, to being off the map; 0 where nothing was checked
+    [nats]."""
+    unchecked_log_ratio: float = 0.0
+    """The same of every place where no candidate fits [nats]."""
 
     def log_ratio(self, similarities: np.ndarray) -> np.ndarray:
         """[..., N] for similarities [..., N] of queries to all places of the map; above 0 speaks for a place."""

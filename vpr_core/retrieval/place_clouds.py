@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from vpr_core.data.frames import Frames
 from vpr_core.data.poses import compose, inverse
+from vpr_core.data.turned import turned_cloud
 from vpr_core.errors import FramesError, InputError, MapError
 from vpr_core.retrieval.map_arrays import read_map_arrays, write_map_arrays
 from vpr_core.retrieval.place_map import PlaceMap
@@ -117,7 +118,8 @@ def store_clouds(
     options = options or CloudOptions()
     options.check()
     place_map, drive = PlaceMap.load(folder), Frames.load(frames)
-    if [place.stamp_ns for place in place_map.places] != [frame.stamp_ns for frame in drive.frames]:
+    stamps, times = [frame.stamp_ns for frame in drive.frames], len(place_map) // max(len(drive), 1)
+    if [place.stamp_ns for place in place_map.places] != stamps * times:
         raise MapError(f"{folder} was not made of {drive.folder} alone: their stamps differ")
     if not any(frame.cloud for frame in drive.frames):
         raise FramesError(f"{drive.folder} has no clouds; ingest the bag with --cloud_topic")
@@ -126,6 +128,8 @@ def store_clouds(
         found.append(cloud_of(drive, index, options))
         if progress:
             progress(1)
+    if times > 1:  # those of the other way are behind the others
+        found += [turned_cloud(cloud, AT_BASE) for cloud in found]
     write_clouds(folder, place_map.hash, found, options)
     return PlaceClouds.load(folder, place_map.hash)
 

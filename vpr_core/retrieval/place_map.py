@@ -18,6 +18,7 @@ import io
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import numpy as np
 
 from vpr_core.errors import MapError
 from vpr_core.files import commit, read_checked, read_manifest, sha256_json
+from vpr_core.retrieval.look_alikes import LookAlikes
 from vpr_core.types import POSE_COLUMNS, Pose
 
 SCHEMA = 1
@@ -65,6 +67,12 @@ class PlaceMap:
     @property
     def has_poses(self) -> bool:
         return bool(self.places) and all(place.pose is not None for place in self.places)
+
+    @cached_property
+    def look_alikes(self) -> LookAlikes:
+        """Which of the places of a map with poses look like others, found when it is first asked."""
+        poses = [(*place.pose.position_m[:2], place.pose.yaw_rad) for place in self.places if place.pose]
+        return LookAlikes.of(self.descriptors, np.array(poses))
 
     @classmethod
     def load(cls, folder: str | Path, model_hash: str | None = None, modality: str | None = None) -> PlaceMap:

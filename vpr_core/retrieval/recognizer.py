@@ -145,7 +145,7 @@ class PlaceRecognizer:
         check = Check.of(verification, self.place_map)
         gate, target = self.gate, self.target_precision
         if gate is None or target is None or not gate.has_checks(target):
-            return with_verification(recognition, check.T_map_base)
+            return with_verification(recognition, check)
         judged = gate.judge_checked(*self._compared(recognition), check, target, self.similarity_threshold)
         told = zip(recognition.matches, judged.reasons, judged.probabilities, strict=True)
         matches = tuple(replace(match, reason=reason, probability=one) for match, reason, one in told)

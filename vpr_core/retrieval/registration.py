@@ -123,6 +123,10 @@ class Registration:
     def accepted(self) -> bool:
         return self.verdict is Verdict.ACCEPTED
 
+    @property
+    def is_ambiguous(self) -> bool:
+        return self.verdict is Verdict.AMBIGUOUS
+
 
 def register(
     query_cloud: np.ndarray,

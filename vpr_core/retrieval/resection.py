@@ -127,6 +127,10 @@ class Resection:
     def accepted(self) -> bool:
         return self.verdict is Verdict.ACCEPTED
 
+    @property
+    def is_ambiguous(self) -> bool:
+        return self.verdict is Verdict.AMBIGUOUS
+
 
 @dataclass(frozen=True)
 class View:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vpr_core.data.poses import Track, compose, inverse
+from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.filter import Estimate, PlaceFilter
 from vpr_core.retrieval.observation_model import ObservationModel
 from vpr_core.retrieval.recognizer import PlaceRecognizer
@@ -43,11 +44,11 @@ class SequenceRecognizer:
         recognition = self.recognizer.recognize(observation, stamp_ns)
         return recognition, self.follow(recognition, pose)
 
-    def follow(self, recognition: Recognition, pose: Pose | None) -> Estimate:
-        """The filter's answer to a frame that was recognised already."""
+    def follow(self, recognition: Recognition, pose: Pose | None, check: Check | None = None) -> Estimate:
+        """The filter's answer to a frame that was recognised already; check: of its candidates, where they were."""
         similarities = self.recognizer.place_map.descriptors @ recognition.descriptor
         motion = None if pose is None else compose(inverse(self._last), pose) if self._last else Pose((0.0, 0.0, 0.0))
-        estimate = self.places.update(similarities, motion, recognition.stamp_ns)
+        estimate = self.places.update(similarities, motion, recognition.stamp_ns, check)
         self._last = self._last if pose is None else pose
         return estimate
 

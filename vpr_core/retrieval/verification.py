@@ -48,6 +48,10 @@ class Attempt(Protocol):
     def accepted(self) -> bool: ...
 
     @property
+    def is_ambiguous(self) -> bool:
+        """Whether it fits, and fits elsewhere about as well."""
+
+    @property
     def reason(self) -> str:
         """The verdict with figures, for a log."""
 
@@ -79,6 +83,11 @@ class Verification(Generic[A]):
     reason: str
     tried: tuple[tuple[int, A], ...]
     """Each candidate's place and what checking it gave, in the order of the recognition."""
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether candidates fit, and none of them is the one."""
+        return self.verified is None and any(one.accepted or one.is_ambiguous for _, one in self.tried)
 
 
 def decide(

@@ -17,6 +17,7 @@ from vpr_core.retrieval.check import SAME_PLACE_M, Check
 from vpr_core.retrieval.evidence import Layout
 from vpr_core.retrieval.gate import CalibratedGate
 from vpr_core.retrieval.match_model import CHECKED_RAISES, FIT
+from vpr_core.retrieval.verification import Verification
 from vpr_core.types import Pose, Reason
 
 RADIUS_M = 10.0
@@ -47,7 +48,7 @@ def fitted(world: Any) -> tuple[Calibration, Validated]:
 
 @pytest.fixture(scope="module")
 def gate(world: Any, fitted: tuple[Calibration, Validated]) -> CalibratedGate:
-    return CalibratedGate(fitted[0], Layout.of(world.place_map.places))
+    return CalibratedGate(fitted[0], Layout.of(world.place_map.places), world.place_map.look_alikes)
 
 
 def at(world: Any, row: int) -> Pose:
@@ -71,7 +72,12 @@ def test_candidates_that_put_the_vehicle_at_one_pose_count_together(world: Any) 
 
     beside = compose(at(world, 40), Pose((5.0, 0.0, 0.0)))
     tried = tuple(
-        (row, SimpleNamespace(T_place_query=compose(inverse(at(world, row)), there), score=0.5, accepted=row != 44))
+        (
+            row,
+            SimpleNamespace(
+                T_place_query=compose(inverse(at(world, row)), there), score=0.5, accepted=row != 44, is_ambiguous=False
+            ),
+        )  # fmt: skip
         for row, there in (
             (40, at(world, 40)),
             (41, at(world, 40)),
@@ -80,11 +86,12 @@ def test_candidates_that_put_the_vehicle_at_one_pose_count_together(world: Any) 
             (44, at(world, 40)),
         )
     )
-    kept = SimpleNamespace(T_map_base=at(world, 40))
-    found: Any = SimpleNamespace(verified=kept, tried=tried)
-    assert Check.of(found, world.place_map) == Check(at(world, 40), 1.5)
-    found.verified = None
-    assert Check.of(found, world.place_map) == Check(None)
+    kept: Any = SimpleNamespace(T_map_base=at(world, 40))
+    assert Check.of(Verification(kept, "", tried), world.place_map) == Check(at(world, 40), 1.5)
+    assert Check.of(Verification(None, "", tried), world.place_map) == Check(None, is_ambiguous=True)
+    assert Check.of(Verification(None, "", tried[4:]), world.place_map) == Check(None)
+    slides = (44, SimpleNamespace(accepted=False, is_ambiguous=True))
+    assert Check.of(Verification(None, "", (slides,)), world.place_map) == Check(None, is_ambiguous=True)
 
 
 def test_checks_let_more_be_accepted_and_no_less_be_right(world: Any, fitted: tuple[Calibration, Validated]) -> None:
@@ -138,6 +145,8 @@ def test_a_check_that_leads_nowhere_or_elsewhere_refuses_what_was_accepted(world
         refused = gate.judge_checked(similarity, rows, check, 0.98, -1.0)
         assert refused.reasons[0] is Reason.NOT_VERIFIED and Reason.ACCEPTED not in refused.reasons
         assert refused.probabilities[0] < borne_out.probabilities[0]
+    two_fit = gate.judge_checked(similarity, rows, Check(None, is_ambiguous=True), 0.98, -1.0)
+    assert two_fit.reasons[0] is Reason.AMBIGUOUS and Reason.ACCEPTED not in two_fit.reasons
 
 
 def test_off_the_map_stays_so_where_nothing_fits(world: Any, gate: CalibratedGate) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from vpr_core.data.poses import compose, inverse
 from vpr_core.errors import InputError, MapError, VprError
+from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.filter import Estimate, FilterReason, PlaceFilter
 from vpr_core.retrieval.motion import Motion
 from vpr_core.retrieval.observation_model import ObservationModel
@@ -126,15 +127,12 @@ def test_the_other_direction_and_other_sessions_of_one_street(rng: np.random.Gen
         assert (shares[:2].min() > 0.1) == (yaw_rad == 0.0), "both sessions share the belief"
 
 
-def test_any_heading_follows_a_vehicle_that_drives_the_map_backwards(rng: np.random.Generator) -> None:
+def test_a_vehicle_that_drives_the_map_backwards_is_not_believed(rng: np.random.Generator) -> None:
+    """Its sensor sees the same, and odometry contradicts the order of the places."""
     mapped, way = map_of(ring()), ring()[::-1]
     back = [Pose.from_xy_yaw(*pose.position_m[:2], pose.yaw_rad + math.pi) for pose in way]
-    rows = seen_at(mapped, way, rng)  # as seen by a sensor to which the direction is all the same
-    assert not any(estimate.accepted for estimate in drive(PlaceFilter(mapped, MODEL), rows, back)[20:])
-    estimates = drive(PlaceFilter(mapped, MODEL, any_heading=True), rows, back)
-    assert all(estimate.accepted for estimate in estimates[30:])
-    last = estimates[-1]
-    assert away_m(last, back[-1]) < 6.0 and math.cos(last.pose.yaw_rad - back[-1].yaw_rad) > 0.9
+    estimates = drive(PlaceFilter(mapped, MODEL), seen_at(mapped, way, rng), back)
+    assert not any(estimate.accepted for estimate in estimates[20:])
 
 
 def kidnapped(mapped: PlaceMap, before: list[Pose], after: list[Pose], rng: np.random.Generator) -> list[Estimate]:
@@ -249,6 +247,19 @@ def test_what_speaks_against_a_believed_place_withholds_it_even_while_standing(r
     assert covered.reason is FilterReason.UNSUPPORTED and covered.probability >= places.min_probability
 
 
+@pytest.mark.parametrize(("elsewhere", "is_believed"), [(0.75, True), (0.95, False)])
+def test_what_speaks_far_more_for_another_place_withholds_it(
+    rng: np.random.Generator, elsewhere: float, is_believed: bool
+) -> None:
+    """2.3 nats for a place 80 m back, or 5.3, where the believed one has 0.3: the robot may have been carried there."""
+    places, row, _ = localized(rng)
+    row = np.full_like(row, 0.62)
+    row[8] = elsewhere
+    estimate = places.update(row, STAND, 26 * SECOND_NS)
+    assert estimate.reason is (FilterReason.ACCEPTED if is_believed else FilterReason.UNSUPPORTED)
+    assert estimate.probability >= places.min_probability
+
+
 def localized(rng: np.random.Generator) -> tuple[PlaceFilter, np.ndarray, Estimate]:
     """A filter that believes itself at x = 98 m at second 25.5, and what is seen there."""
     mapped, way = map_of(street()), street(100.0)
@@ -302,6 +313,53 @@ def test_evidence_is_counted_by_the_metre_not_by_the_frame(rng: np.random.Genera
         ends.append(drive(PlaceFilter(mapped, MODEL), seen_at(mapped, way, rng, noise=0.0), way)[-1])
     odds = [end.probability / end.p_off_map for end in ends]
     assert np.log(odds) == pytest.approx(np.full(3, np.log(odds[1])), abs=1.0)
+
+
+def seen_everywhere(mapped: PlaceMap) -> np.ndarray:
+    """Similarities that say nothing."""
+    return np.full(len(mapped), 0.6)
+
+
+def test_a_check_speaks_for_the_places_that_it_leads_to_in_their_direction() -> None:
+    mapped = map_of([*street(), *street(yaw_rad=math.pi)], ["there"] * 100 + ["back"] * 100)
+    model = replace(MODEL, checked_log_ratio=6.0, unchecked_log_ratio=-1.0)
+    for yaw_rad, session in ((0.0, "there"), (math.pi, "back")):
+        places = PlaceFilter(mapped, model, ambiguous_from=0.001)
+        led = Check(Pose.from_xy_yaw(101.0, 2.0, yaw_rad), 1.5)
+        first = places.update(seen_everywhere(mapped), STAND, SECOND_NS, led)
+        assert mapped.places[first.place_id].session == session and away_m(first, led.T_map_base or STAND) <= 10.0
+        on_map = first.belief[first.belief > first.belief.max() / 2]
+        assert len(on_map) == 10, "places within 10 m, 2 m apart, 2 m beside the street"
+        assert np.log(on_map[0] / first.belief.min()) == pytest.approx(6.0)
+        assert places.update(seen_everywhere(mapped), STAND, 2 * SECOND_NS, led).probability == first.probability
+    nothing = PlaceFilter(mapped, model).update(seen_everywhere(mapped), STAND, SECOND_NS, Check(None))
+    assert np.log(nothing.p_off_map / nothing.belief.sum()) == pytest.approx(1.0)
+
+
+def test_checks_in_a_row_count_by_the_way_between_them() -> None:
+    mapped = map_of(street(400.0))
+    model = replace(MODEL, checked_log_ratio=3.0, evidence_m=20.0)
+    ends = []
+    for every in (1, 5):
+        places, seen = PlaceFilter(mapped, model), seen_everywhere(mapped)
+        for index in range(11):
+            x_m = 100.0 + 2.0 * index
+            check = Check(Pose.from_xy_yaw(x_m, 0.0, 0.0), 1.0) if index % every == 0 else None
+            step = Pose((2.0 if index else 0.0, 0.0, 0.0))
+            ends.append((every, places.update(seen, step, (index + 1) * SECOND_NS, check)))
+    dense, sparse = (next(end for number, end in reversed(ends) if number == every) for every in (1, 5))
+    odds = [math.log(end.probability / end.p_off_map) for end in (dense, sparse)]
+    assert odds[0] == pytest.approx(odds[1], abs=0.7) and odds[0] > 0
+
+
+def test_a_check_that_leads_elsewhere_refuses_what_was_believed(rng: np.random.Generator) -> None:
+    places, row, before = localized(rng)
+    assert before.accepted
+    elsewhere = Check(Pose.from_xy_yaw(10.0, 0.0, 0.0), 1.0)
+    stamp_ns = before.stamp_ns + SECOND_NS
+    assert places.update(row, STAND, stamp_ns, elsewhere).reason is FilterReason.UNSUPPORTED
+    assert places.update(row, STAND, stamp_ns + 1, Check(before.pose, 1.0)).accepted
+    assert places.update(row, STAND, stamp_ns + 2, Check(None)).accepted
 
 
 def test_what_cannot_be_used_is_refused_with_words(rng: np.random.Generator) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from vpr_core.errors import MapError
 from vpr_core.retrieval import index
+from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.gate import SAME_PLACE_M, judge, with_verification
 from vpr_core.retrieval.index import NumpyIndex, build_index
 from vpr_core.types import Match, Pose, Reason, Recognition
@@ -47,25 +48,26 @@ def test_only_the_best_is_accepted_and_only_above_the_threshold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found_at", "reasons"),
+    ("check", "reasons"),
     [
-        (Pose((0.5 * SAME_PLACE_M, 0.0, 50.0)), (Reason.ACCEPTED, Reason.NOT_BEST)),
-        (Pose((1.5 * SAME_PLACE_M, 0.0, 0.0)), (Reason.NOT_VERIFIED, Reason.NOT_BEST)),
-        (None, (Reason.NOT_VERIFIED, Reason.NOT_BEST)),
+        (Check(Pose((0.5 * SAME_PLACE_M, 0.0, 50.0)), 1.0), (Reason.ACCEPTED, Reason.NOT_BEST)),
+        (Check(Pose((1.5 * SAME_PLACE_M, 0.0, 0.0)), 1.0), (Reason.NOT_VERIFIED, Reason.NOT_BEST)),
+        (Check(None), (Reason.NOT_VERIFIED, Reason.NOT_BEST)),
+        (Check(None, is_ambiguous=True), (Reason.AMBIGUOUS, Reason.NOT_BEST)),
     ],
 )
 def test_an_accepted_match_stays_so_where_the_check_leads_to_its_place(
-    found_at: Pose | None, reasons: tuple[Reason, ...]
+    check: Check, reasons: tuple[Reason, ...]
 ) -> None:
     poses = [Pose((0.0, 0.0, 0.0)), Pose((1.5 * SAME_PLACE_M, 0.0, 0.0))]
     accepted, refused = (Reason.ACCEPTED, Reason.NOT_BEST), (Reason.AMBIGUOUS, Reason.AMBIGUOUS)
     of = {given: Recognition(1, tuple(Match(row, "drive", 1, poses[row], 0.9, given[row], 0.99) for row in (0, 1)),
                              np.ones(2, np.float32)) for given in (accepted, refused)}  # fmt: skip
-    checked = with_verification(of[accepted], found_at)
+    checked = with_verification(of[accepted], check)
     assert tuple(match.reason for match in checked.matches) == reasons
     assert (checked.accepted is None) == (reasons[0] is not Reason.ACCEPTED)
     assert [match.probability for match in checked.matches] == [0.99, 0.99]
-    assert with_verification(of[refused], found_at) is of[refused]
+    assert with_verification(of[refused], check) is of[refused]
 
 
 def test_parts_of_a_map_are_searched_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vpr_core.cli import main
 from vpr_core.errors import MapError
+from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.filter import PlaceFilter
-from vpr_core.retrieval.filter_fit import CHOICES, fit_filter
+from vpr_core.retrieval.filter_fit import CHOICES, fit_checks, fit_filter
 from vpr_core.retrieval.observation_model import ObservationModel, fit_observation_model, standing
+from vpr_core.retrieval.place_clouds import CloudOptions, store_clouds
 from vpr_core.retrieval.place_map import Place, PlaceMap
 from vpr_core.types import Pose
 
@@ -115,3 +119,30 @@ def test_a_validation_drive_makes_a_filter_that_keeps_its_target() -> None:
         accepted[name] = [(index, found.pose.position_m[0]) for index, found in enumerate(estimates) if found.accepted]
     assert len(accepted["on"]) > 50 and all(abs(3.0 * index - x_m) <= 10.0 for index, x_m in accepted["on"])
     assert not accepted["off"]
+
+
+def test_what_checks_tell_is_counted_with_one_more_of_each_kind() -> None:
+    here, far = Pose.from_xy_yaw(0.0, 0.0, 0.0), Pose.from_xy_yaw(50.0, 0.0, 0.0)
+    checks = [Check(here, 1.0)] * 40 + [Check(far, 1.0)] * 2 + [Check(None)] * 5 + [None] * 90
+    hidden = [Check(far, 0.5)] + [Check(None)] * 44 + [Check(None, is_ambiguous=True)] * 2 + [None] * 90
+    model = fit_checks(MODEL, checks, hidden, [here] * len(checks))
+    assert model.checked_log_ratio == pytest.approx(np.log((41 / 50) / (2 / 50)))
+    assert model.unchecked_log_ratio == pytest.approx(np.log((6 / 50) / (45 / 50)))
+    assert replace(model, checked_log_ratio=0.0, unchecked_log_ratio=0.0) == MODEL
+
+
+def test_a_drive_with_clouds_says_what_checks_are_worth(
+    lidar_bundle: Path, lidar_map: Path, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The map's own drive: where its street is not hidden, its own cloud fits."""
+    folder = Path(shutil.copytree(lidar_map, tmp_path / "map"))
+    store_clouds(folder, frames, CloudOptions(T_base_lidar=Pose((0.0, 0.0, 1.9)), sweep_middle_s=0.05))
+    command = ["fit-filter", "--bundle", str(lidar_bundle), "--map", str(folder), "--frames", str(frames)]
+    main([*command, "--verify", "false"])
+    assert "where a check leads" not in capsys.readouterr().out
+    plain = ObservationModel.load(folder, PlaceMap.load(folder).hash)
+    main([*command, "--verify_every", "2"])
+    assert "where a check leads: " in capsys.readouterr().out
+    model = ObservationModel.load(folder, PlaceMap.load(folder).hash)
+    assert model.checked_log_ratio > 1.0 > 0.0 > model.unchecked_log_ratio
+    assert plain == replace(model, checked_log_ratio=0.0, unchecked_log_ratio=0.0)
