@@ -10,8 +10,9 @@ from vpr_core.errors import BundleError
 from vpr_core.experiments.trust_checks import Check, checks, checks_text, strict_precision
 from vpr_core.experiments.trust_drives import TrustPlan, make_drives
 from vpr_core.experiments.trust_figures import Row, printed, rows_of, write_rows
-from vpr_core.experiments.trust_measure import Workplace, by_other_code, forget, measure, results_of
+from vpr_core.experiments.trust_measure import measure
 from vpr_core.experiments.trust_report import write_trust_report
+from vpr_core.experiments.trust_results import Workplace, by_other_code, forget, results_of
 from vpr_core.retrieval.bundle import Bundle
 
 
@@ -43,7 +44,7 @@ def measure_trust(
     work: Path,
     table: Path,
     *,
-    verify_every: int = 5,
+    verify_every: int = 2,
     only_stored: bool = False,
     again: bool = False,
     workers: int = 1,
@@ -52,9 +53,9 @@ def measure_trust(
     """Draw the plan's drives into `work` where they lack, measure each bundle on them, and write table and report.
 
     Goes on where it was stopped: drives that are there are not drawn again, and results not made again unless bundle
-    or plan are others or `again` asks for it. verify_every: of so many LiDAR frames one is verified, which is the slow
-    part; 0 verifies none. only_stored: nothing is drawn or measured, and what lacks counts as not measured. Raises
-    BundleError for two bundles of one sensor, and what drives, maps and calibration raise.
+    or plan are others or `again` asks for it. verify_every: of so many frames one is verified, elsewhere of three times
+    as many, which is the slow part; 0 verifies none. only_stored: nothing is drawn or measured, and what lacks counts
+    as not measured. Raises BundleError for two bundles of one sensor, and what drives, maps and calibration raise.
     """
     folder = work / plan.name
     loaded = {path: Bundle.load(path) for path in bundles}

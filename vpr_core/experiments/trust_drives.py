@@ -27,11 +27,16 @@ from vpr_core.types import POSE_COLUMNS, Pose
 
 TOWNS = (7, 9, 11)
 """Of no other experiment, default or test here."""
+IDENTICAL_TOWN = 13
+"""Of like houses; what looks alike was told apart in that of town 7."""
 TESTED = ("noon", "night", "rain", "low_sun", OPPOSITE)
-FITTED = ("dusk", "fog", "winter")
 FILTER_FITTED = "dusk"
+FITTED_BACK = "dusk_back"
+"""The other way round: what a vehicle is calibrated for that comes back along its streets."""
+FITTED = (FILTER_FITTED, "fog", "winter", FITTED_BACK)
 IDENTICAL_TESTED = ("noon", "rain")
-OFF_MAP = "off_map"
+OFF_MAP, ELSEWHERE = "off_map", "other towns"
+"""Streets of the same town that the map lacks; drives through towns that the map has nothing of."""
 IDENTICAL = "identical"
 ODOMETRY = "odometry.csv"
 _COLUMNS = ("stamp_ns", *POSE_COLUMNS)
@@ -43,6 +48,7 @@ class TrustTown:
 
     name: str
     number: int
+    """By which the town is chosen that lends it what it is fitted with, see `neighbours`."""
     database: Path
     fitted: dict[str, Path]
     tested: dict[str, Path]
@@ -91,7 +97,7 @@ class TrustPlan:
         drives = {_condition(drive): frames / drive.out.name for drive in self._of_identical(frames)}
         tested = {name: drives[name] for name in self.identical_tested}
         return TrustTown(
-            f"{IDENTICAL} {self.towns[0]}",
+            f"{IDENTICAL} {IDENTICAL_TOWN}",
             self.towns[0],
             drives["map"],
             {FILTER_FITTED: drives[FILTER_FITTED]},
@@ -106,22 +112,24 @@ class TrustPlan:
     @cached_property
     def church_m(self) -> tuple[float, float]:
         """Where the church of the town of like houses stands, in its map frame."""
-        church = Town(self.towns[0], IDENTICAL).church_m
+        church = Town(IDENTICAL_TOWN, IDENTICAL).church_m
         assert church is not None
         return float(church[0]), float(church[1])
 
     def _of_town(self, bags: Path, town: int) -> list[Drive]:
-        wanted = {"map", *self.tested, *self.fitted, FILTER_FITTED}
-        drives = [drive for drive in test_drives(bags, town) if _condition(drive) in wanted]
-        beside = replace(drives[0], out=bags / f"town{town}_{OFF_MAP}", route="offmap", seed=39)
-        return [self._sized(drive) for drive in (*drives, beside)]
+        wanted = {"map", *self.tested, *self.fitted, FILTER_FITTED, OFF_MAP}
+        of_town = test_drives(bags, town)
+        beside = replace(of_town[0], out=bags / f"town{town}_{OFF_MAP}", route="offmap", seed=39)
+        at_dusk = next(drive for drive in of_town if _condition(drive) == FILTER_FITTED)
+        back = replace(at_dusk, out=bags / f"town{town}_query_{FITTED_BACK}", route=OPPOSITE, seed=29)
+        return [self._sized(drive) for drive in (*of_town, back, beside) if _condition(drive) in wanted]
 
     def _of_identical(self, bags: Path) -> list[Drive]:
-        town = self.towns[0]
         conditions = {"map": MAP_CONDITION} | {name: name for name in (FILTER_FITTED, *self.identical_tested)}
+        stem = f"{IDENTICAL}{IDENTICAL_TOWN}"
         return [
             self._sized(
-                Drive(bags / f"{IDENTICAL}{town}_{name}", town, condition, "loop", seed, labels=False, style=IDENTICAL)
+                Drive(bags / f"{stem}_{name}", IDENTICAL_TOWN, condition, "loop", seed, labels=False, style=IDENTICAL)
             )
             for seed, (name, condition) in enumerate(conditions.items(), 40)
         ]
@@ -140,7 +148,7 @@ QUICK = TrustPlan(
     tested=("noon", "night"),
     fitted=("dusk",),
     identical_tested=("noon",),
-    max_length_m=130.0,
+    max_length_m=170.0,
     camera_hz=4.0,
     image_size=(160, 120),
     lidar_columns=128,

@@ -6,7 +6,7 @@ import csv
 import io
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,19 @@ import numpy as np
 
 from vpr_core.evaluation.evaluate import rounded, table_text
 from vpr_core.evaluation.reliability import Reliability, reliability
-from vpr_core.experiments.trust_drives import OFF_MAP
-from vpr_core.experiments.trust_measure import ELSEWHERE, Results
-from vpr_core.experiments.trust_outcomes import FILTERED, MODES, Outcome
+from vpr_core.experiments.trust_drives import ELSEWHERE, OFF_MAP
+from vpr_core.experiments.trust_outcomes import MODES, Outcome
+from vpr_core.experiments.trust_results import Results
 from vpr_core.experiments.trust_runs import Church, Cut
 from vpr_core.files import write_atomic
 from vpr_core.retrieval.calibrating import DEFAULT_OFF_MAP_SHARE, lower_bound
 
 BESIDE = (OFF_MAP, ELSEWHERE)
 """Conditions in which nothing is right."""
+TOGETHER = "together"
+"""The drives through a town's map as one: what a probability is right on, which does not know its drive's condition."""
+NO_DRIVE = (*BESIDE, TOGETHER)
+"""Conditions that are no drive through the map."""
 KIDNAP, CHURCH = "kidnap", "church"
 
 
@@ -113,6 +117,7 @@ def rows_of(found: Mapping[tuple[str, str], Results], drives: str, bundles: Mapp
     for (sensor, _), results in found.items():
         known = {"drives": drives, "bundle": bundles[sensor]}
         rows += [_of_outcomes(known, group, results.outcomes) for group in grouped(results.outcomes).values()]
+        rows += [_together(known, group, results.outcomes) for group in _driven(results.outcomes)]
         rows += [_of_cuts(known, group) for group in _by_condition(results.cuts).values()]
         rows += [_of_churches(known, group) for group in _by_condition(results.churches).values()]
     return rows
@@ -153,6 +158,17 @@ def _of_outcomes(known: dict[str, Any], group: Sequence[Outcome], of_town: Seque
     )
 
 
+def _driven(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    """Of each mode the drives through the map; none in the town of like houses, which is no town like others."""
+    is_ordinary = any(outcome.condition in BESIDE for outcome in outcomes)
+    found = [[one for one in outcomes if one.mode == mode and one.condition not in BESIDE] for mode in MODES]
+    return [group for group in found if group and is_ordinary]
+
+
+def _together(known: dict[str, Any], group: Sequence[Outcome], of_town: Sequence[Outcome]) -> Row:
+    return replace(_of_outcomes(known, group, of_town), condition=TOGETHER)
+
+
 def reliability_of(group: Sequence[Outcome], of_town: Sequence[Outcome]) -> Reliability:
     """Of some outcomes of one mode, with as many of the town's frames off the map, evenly chosen, as make a tenth."""
     probability, right = (np.concatenate([getattr(one, name) for one in group]) for name in ("probability", "right"))
@@ -168,7 +184,7 @@ def reliability_of(group: Sequence[Outcome], of_town: Sequence[Outcome]) -> Reli
 def _by_condition(runs: Sequence[Any]) -> dict[tuple[str, str], list[Any]]:
     found: dict[tuple[str, str], list[Any]] = {}
     for run in runs:
-        found.setdefault((run.condition, getattr(run, "mode", FILTERED)), []).append(run)
+        found.setdefault((run.condition, run.mode), []).append(run)
     return found
 
 
@@ -179,7 +195,7 @@ def _of_cuts(known: dict[str, Any], group: Sequence[Cut]) -> Row:
         town=first.town,
         sensor=first.sensor,
         condition=f"{KIDNAP} {first.condition}",
-        mode=FILTERED,
+        mode=first.mode,
         frames=sum(cut.driven for cut in group),
         wrong=sum(cut.wrong for cut in group),
         runs=len(group),

@@ -1,139 +1,47 @@
-"""Maps, calibrations and filters of `vpr-distill trust`, and what they answer: a file of results for each town and
-sensor, made in processes side by side."""
+"""Maps, calibrations and filters of `vpr-distill trust`, and what they answer, made in processes side by side."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 
-import vpr_core
 from vpr_core.data.frames import Frames
-from vpr_core.experiments.trust_drives import FILTER_FITTED, OFF_MAP, TrustPlan, TrustTown, neighbours
+from vpr_core.experiments.trust_drives import ELSEWHERE, FILTER_FITTED, OFF_MAP, TrustPlan, TrustTown, neighbours
 from vpr_core.experiments.trust_outcomes import RADIUS_M, TARGET, Judge, Outcome, Seen, look
-from vpr_core.experiments.trust_runs import Church, Cut, churches, cuts
-from vpr_core.files import sha256_bytes, sha256_json, write_json
+from vpr_core.experiments.trust_results import FITTED, Results, Workplace
+from vpr_core.experiments.trust_runs import churches, cuts
+from vpr_core.files import write_json
 from vpr_core.parallel import Progress, Task, run_tasks
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.calibrating import calibrate
+from vpr_core.retrieval.camera_model import CameraModel
 from vpr_core.retrieval.checking import check_drive
 from vpr_core.retrieval.filter import PlaceFilter
 from vpr_core.retrieval.filter_fit import CHOICES, fit_filter_of_drive
 from vpr_core.retrieval.mapping import build_map, describe
 from vpr_core.retrieval.observation_model import ObservationModel
 from vpr_core.retrieval.place_clouds import CloudOptions, store_clouds
+from vpr_core.retrieval.place_features import store_features
 from vpr_core.retrieval.place_map import PlaceMap
+from vpr_core.retrieval.place_points import PointSource, store_points
 from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.retrieval.rigid import pose_of
 from vpr_core.retrieval.validation import ValidationDrive
-from vpr_core.retrieval.verify_lidar import LidarVerifier
+from vpr_core.retrieval.verifiers import load_verifier
+from vpr_core.synthetic.camera import Camera
 from vpr_core.synthetic.lidar import Lidar
 from vpr_core.types import Pose
 
-ELSEWHERE = "other towns"
-"""Drives through towns that the map has nothing of."""
-FITTED = "fitted.json"
-"""In a map's folder: the key of what its filter was fitted by."""
+FEATURES = "sift"
+"""Local features that a camera's candidates are checked by."""
+ELSEWHERE_RARER = 3
+"""Drives elsewhere are many, and so many times fewer of their frames are verified."""
 KIDNAPPED = ("noon", "night", "rain")
 """Conditions whose drives are cut, where they are tested."""
-
-
-@dataclass(frozen=True)
-class Results:
-    """Of one town and one sensor."""
-
-    outcomes: list[Outcome]
-    cuts: list[Cut]
-    churches: list[Church]
-    code: str = ""
-    """`code_hash` of the sources that made them."""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "outcomes": [outcome.to_json() for outcome in self.outcomes],
-            "code": code_hash(),
-            "cuts": [asdict(cut) for cut in self.cuts],
-            "churches": [asdict(church) for church in self.churches],
-        }
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Results:
-        return cls(
-            [Outcome.from_json(value) for value in values["outcomes"]],
-            [Cut(**value) for value in values["cuts"]],
-            [Church(**value) for value in values["churches"]],
-            values["code"],
-        )
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What all tasks of one bundle have in common."""
-
-    plan: TrustPlan
-    folder: Path
-    """Of the plan's drives."""
-    bundle: Path
-    bundle_hash: str
-    sensor: str
-    verify_every: int
-    """0 verifies nothing."""
-
-    @property
-    def key(self) -> str:
-        """Names what results are of: bundle and plan."""
-        return sha256_json([self.bundle_hash, asdict(self.plan)])[:16]
-
-    @property
-    def verifies(self) -> bool:
-        return self.sensor == "lidar" and self.verify_every > 0
-
-    @property
-    def frames(self) -> Path:
-        return self.folder / "frames"
-
-    def map(self, name: str) -> Path:
-        return self.folder / "maps" / self.bundle_hash / name.replace(" ", "_")
-
-    def results(self, name: str) -> Path:
-        return self.folder / "results" / self.bundle_hash / f"{name.replace(' ', '_')}.json"
-
-    @property
-    def towns(self) -> list[TrustTown]:
-        """All that are measured, that of like houses last."""
-        return [*(self.plan.town(self.frames, number) for number in self.plan.towns), self.plan.identical(self.frames)]
-
-
-def code_hash() -> str:
-    """Of the sources that maps, calibrations, filters and this measurement are made by, kept with each result."""
-    root = Path(vpr_core.__file__).parent
-    sources = sorted([*root.glob("retrieval/*.py"), *root.glob("experiments/trust_*.py")])
-    report = {"trust_figures.py", "trust_checks.py", "trust_report.py"}
-    of_each = [[path.name, sha256_bytes(path.read_bytes())] for path in sources if path.name not in report]
-    return sha256_json(of_each)[:12]
-
-
-def forget(workplaces: Sequence[Workplace]) -> None:
-    """Remove results, and what filters were fitted by, so that all is measured again."""
-    for place in workplaces:
-        for town in place.towns:
-            place.results(town.name).unlink(missing_ok=True)
-            place.results(verified_name(place, town)).unlink(missing_ok=True)
-            (place.map(town.name) / FITTED).unlink(missing_ok=True)
-
-
-def by_other_code(workplaces: Sequence[Workplace]) -> list[str]:
-    """Results that the code as it is now did not make, "lidar town 7"."""
-    code, found = code_hash(), []
-    for place in workplaces:
-        for name in [name for town in place.towns for name in (town.name, verified_name(place, town))]:
-            results = stored(place, name)
-            if results and results.code != code:
-                found.append(f"{place.sensor} {name}")
-    return found
 
 
 def measure(workplaces: Sequence[Workplace], *, workers: int, bar: bool = True) -> None:
@@ -145,52 +53,23 @@ def measure(workplaces: Sequence[Workplace], *, workers: int, bar: bool = True) 
     run_tasks(tasks, workers=workers, unit="step", description="measure", bar=bar and bool(tasks))
 
 
-def results_of(workplaces: Sequence[Workplace]) -> dict[tuple[str, str], Results]:
-    """By sensor and town, of what was measured."""
-    found: dict[tuple[str, str], Results] = {}
-    for place in workplaces:
-        for town in place.towns:
-            parts = [stored(place, name) for name in (town.name, verified_name(place, town))]
-            if present := [part for part in parts if part]:
-                found[place.sensor, town.name] = Results(
-                    [one for part in present for one in part.outcomes],
-                    [one for part in present for one in part.cuts],
-                    [one for part in present for one in part.churches],
-                )
-    return found
-
-
 def _tasks(place: Workplace, town: TrustTown) -> dict[str, Task]:
     """What a town still needs, by name."""
     tasks: dict[str, Task] = {}
     names = {what: f"{what} {place.bundle_hash} {town.name}" for what in ("measure", "verify")}
-    if stored(place, town.name) is None:
+    if place.stored(town.name) is None:
         fitted = [lender(place, town), *([town] if town.off_map else [])]
         fits = {f"fit {place.bundle_hash} {of.name}": Task(fit_town, (place, of)) for of in fitted}
         tasks |= {**fits, names["measure"]: Task(measure_town, (place, town), tuple(fits))}
-    if place.verifies and stored(place, verified_name(place, town)) is None:
+    if place.verify_every and place.stored(place.verified_name(town)) is None:
         after = (names["measure"],) if names["measure"] in tasks else ()
         tasks[names["verify"]] = Task(verify_town, (place, town), after)
     return tasks
 
 
-def verified_name(place: Workplace, town: TrustTown) -> str:
-    """Of the results of a town whose frames were verified."""
-    return f"{town.name} verified {place.verify_every}"
-
-
 def lender(place: Workplace, town: TrustTown) -> TrustTown:
     """The town whose map and drive at dusk the filter of another was fitted with."""
     return place.plan.town(place.frames, neighbours(place.plan.towns, town.number)[0])
-
-
-def stored(place: Workplace, name: str) -> Results | None:
-    """Results that were made with this key; None where there are none."""
-    try:
-        values = json.loads(place.results(name).read_text())
-        return Results.from_json(values) if values["key"] == place.key else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def fit_town(place: Workplace, town: TrustTown, progress: Progress) -> None:
@@ -199,20 +78,36 @@ def fit_town(place: Workplace, town: TrustTown, progress: Progress) -> None:
     made = place.map(town.name) / FITTED
     if made.is_file() and json.loads(made.read_text()) == place.key:
         return
-    step = _steps(progress, len(Frames.load(town.database)) + len(CHOICES))
+    drive = town.fitted[FILTER_FITTED]
+    checked = -(-len(Frames.load(drive)) // place.verify_every) if place.verify_every else 0
+    step = _steps(progress, len(Frames.load(town.database)) + len(CHOICES) + 2 * checked)
     _make_map(place, town, step)
-    fit_filter_of_drive(place.bundle, place.map(town.name), town.fitted[FILTER_FITTED], progress=lambda _: step())
+    fit_filter_of_drive(
+        place.bundle, place.map(town.name), drive, verify_every=place.verify_every,
+        progress=lambda _: step(), check_progress=lambda _: step(),
+    )  # fmt: skip
     write_json(made, place.key)
 
 
 def _make_map(place: Workplace, town: TrustTown, step: Callable[[], None]) -> None:
-    folder = place.map(town.name)
+    """With what candidates are checked by, and a LiDAR's places the other way too."""
+    folder, lidar = place.map(town.name), Lidar()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    build_map(place.bundle, town.database, folder, progress=lambda count: _repeat(step, count))
+    mounted = CloudOptions(T_base_lidar=Pose(lidar.position_base_m), sweep_middle_s=lidar.sweep_s / 2)
+    other_way_from = mounted.T_base_lidar if place.sensor == "lidar" else None
+    build_map(place.bundle, town.database, folder, progress=lambda count: _repeat(step, count),
+              other_way_from=other_way_from)  # fmt: skip
     if place.sensor == "lidar":
-        lidar = Lidar()
-        mounted = CloudOptions(T_base_lidar=Pose(lidar.position_base_m), sweep_middle_s=lidar.sweep_s / 2)
         store_clouds(folder, town.database, mounted)
+    elif place.verify_every:
+        store_features(folder, town.database, FEATURES)
+        store_points(folder, town.database, _points(place.plan, mounted))
+
+
+def _points(plan: TrustPlan, clouds: CloudOptions) -> PointSource:
+    camera = Camera(*plan.image_size)
+    model = CameraModel(tuple(camera.matrix.ravel().tolist()), (), camera.width, camera.height)
+    return PointSource(model, pose_of(camera.T_base_camera), clouds)
 
 
 def _repeat(step: Callable[[], None], count: int) -> None:
@@ -235,55 +130,57 @@ def _steps(progress: Progress, total: int) -> Callable[[], None]:
 def measure_town(place: Workplace, town: TrustTown, progress: Progress) -> None:
     """Frames alone and along odometry, the robot that is carried, and the way to the church."""
     cv2.setNumThreads(1)
-    elsewhere = _elsewhere(place, town)
-    drives = [*town.tested.values(), *([town.off_map] if town.off_map else []), *elsewhere]
-    counts = [len(Frames.load(drive)) for drive in drives]
-    step = _steps(progress, sum(counts))
+    step = _steps(progress, sum(len(Frames.load(drive)) for drive in _tested(place, town)))
     if not town.off_map:
         _make_map(place, town, lambda: None)
     _calibrate(place, town)
     judge = _judge(place, town)
+    place.store(town.name, _answers(place, town, judge, partial(look, judge.recognizer, step=step)))
+
+
+def _answers(place: Workplace, town: TrustTown, judge: Judge, see: Callable[..., Seen]) -> Results:
+    """What a judge says of a town's drives. see: takes a drive's folder and whether it `is_elsewhere`."""
     results = Results([], [], [])
     for condition, drive in town.tested.items():
-        seen = look(judge.recognizer, drive, step=step)
+        seen = see(drive)
         results.outcomes.extend(_modes(judge, seen, condition))
         if town.off_map is None:
             results.churches.extend(churches(judge, seen, condition, place.plan.church_m))
         elif condition in KIDNAPPED:
             results.cuts.extend(cuts(judge, seen, condition))
     if town.off_map:
-        seen = look(judge.recognizer, town.off_map, step=step)
-        results.outcomes.extend(_modes(judge, seen, OFF_MAP))
-    for drive in elsewhere:
-        seen = look(judge.recognizer, drive, is_elsewhere=True, step=step)
-        results.outcomes.extend(_modes(judge, seen, ELSEWHERE))
-    _store(place, town.name, results)
-
-
-def _store(place: Workplace, name: str, results: Results) -> None:
-    path = place.results(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"key": place.key, **results.to_json()})
+        results.outcomes.extend(_modes(judge, see(town.off_map), OFF_MAP))
+    for drive in _elsewhere(place, town):
+        results.outcomes.extend(_modes(judge, see(drive, is_elsewhere=True), ELSEWHERE))
+    return results
 
 
 def verify_town(place: Workplace, town: TrustTown, progress: Progress) -> None:
-    """Frames alone whose candidates are registered; the map is calibrated anew, with what registering tells."""
+    """The same with candidates that are checked; the map is calibrated anew, with what checking tells."""
     cv2.setNumThreads(1)
-    drives = [*town.tested.items(), *([(OFF_MAP, town.off_map)] if town.off_map else [])]
-    elsewhere, fitted = _elsewhere(place, town), _fitted(place, town)
-    folders = [*(drive for _, drive in drives), *elsewhere, *(drive for drive, _ in fitted)]
-    step = _steps(progress, sum(-(-len(Frames.load(drive)) // place.verify_every) for drive in folders))
+    rarely, elsewhere = ELSEWHERE_RARER * place.verify_every, _elsewhere(place, town)
+    often = [drive for drive in (*_tested(place, town), *(drive for drive, _ in _fitted(place, town)))
+             if drive not in elsewhere]  # fmt: skip
+    every = [*((drive, place.verify_every) for drive in often), *((drive, rarely) for drive in elsewhere)]
+    step = _steps(progress, sum(-(-len(Frames.load(drive)) // one) for drive, one in every))
     _calibrate(place, town, step)
-    judge = _judge(place, town)
-    found = [judge.verified(drive, condition, place.verify_every, step=step) for condition, drive in drives]
-    for drive in elsewhere:
-        found.append(judge.verified(drive, ELSEWHERE, place.verify_every, is_elsewhere=True, step=step))
-    _store(place, verified_name(place, town), Results(found, [], []))
+    judge, verifier = _judge(place, town), load_verifier(place.map(town.name), place.sensor)
+
+    def see(drive: Path, is_elsewhere: bool = False) -> Seen:
+        one = rarely if is_elsewhere else place.verify_every
+        return look(judge.recognizer, drive, is_elsewhere=is_elsewhere, verifier=verifier, every=one, step=step)
+
+    place.store(place.verified_name(town), _answers(place, town, judge, see))
 
 
 def _modes(judge: Judge, seen: Seen, condition: str) -> list[Outcome]:
+    alone = judge.verified if any(seen.verifications) else judge.single
     begins = _begins(seen, judge.town.startswith("town"))
-    return [judge.single(seen, condition), *(judge.filtered(seen, condition, begin) for begin in begins)]
+    return [alone(seen, condition), *(judge.filtered(seen, condition, begin) for begin in begins)]
+
+
+def _tested(place: Workplace, town: TrustTown) -> list[Path]:
+    return [*town.tested.values(), *([town.off_map] if town.off_map else []), *_elsewhere(place, town)]
 
 
 def _begins(seen: Seen, is_ordinary: bool) -> list[int]:
@@ -306,16 +203,17 @@ def _fitted(place: Workplace, town: TrustTown) -> list[tuple[Path, bool]]:
 
 
 def _calibrate(place: Workplace, town: TrustTown, step: Callable[[], None] | None = None) -> None:
-    """As `vpr-distill calibrate` does; with `step`, called for each frame that is registered, for `verify` too."""
+    """As `vpr-distill calibrate` does; with `step`, called for each frame that is checked, for `verify` too."""
     bundle, folder = Bundle.load(place.bundle), place.map(town.name)
     places = PlaceMap.load(folder, bundle.hash, bundle.modality)
-    verifier = LidarVerifier.load(folder) if step else None
+    verifier = load_verifier(folder, place.sensor) if step else None
     drives = []
     for path, on_map in _fitted(place, town):
         drive = Frames.load(path)
         described, checks = describe(bundle, drive), None
         if verifier and step:
-            checks = check_drive(verifier, places, drive, described, place.verify_every, lambda _: step())
+            similarities = described @ places.descriptors.T
+            checks = check_drive(verifier, places, drive, similarities, place.verify_every, lambda _: step())
         drives.append(ValidationDrive(described, drive.positions_m if on_map else None, checks))
     calibrate(places, drives, RADIUS_M)[0].save(folder, {})
 
@@ -324,5 +222,4 @@ def _judge(place: Workplace, town: TrustTown) -> Judge:
     folder, other = place.map(town.name), place.map(lender(place, town).name)
     recognizer = PlaceRecognizer.load(place.bundle, folder, target_precision=TARGET, threads=1)
     model = ObservationModel.load(other, PlaceMap.load(other).hash)
-    verifier = LidarVerifier.load(folder) if place.verifies else None
-    return Judge(town.name, place.sensor, recognizer, PlaceFilter(recognizer.place_map, model), verifier)
+    return Judge(town.name, place.sensor, recognizer, PlaceFilter(recognizer.place_map, model))

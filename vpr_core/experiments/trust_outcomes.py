@@ -1,11 +1,10 @@
-"""What a robot would have been told on a drive, frame by frame, by three modes: one frame alone, one frame whose
-candidates are verified, and the frames so far along odometry."""
+"""What a robot would have been told on a drive, frame by frame, by four modes: one frame alone and the frames so far
+along odometry, each as they are and with candidates that are verified."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,16 @@ from scipy.spatial import cKDTree
 
 from vpr_core.data.frames import Frames
 from vpr_core.experiments.trust_drives import read_odometry
+from vpr_core.retrieval.check import SAME_PLACE_M, Check
 from vpr_core.retrieval.filter import Estimate, PlaceFilter
-from vpr_core.retrieval.gate import SAME_PLACE_M
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.sequence import SequenceRecognizer
-from vpr_core.retrieval.verify_lidar import LidarVerifier
+from vpr_core.retrieval.verification import Verification, Verifier
 from vpr_core.types import Pose, Recognition
 
-SINGLE, VERIFIED, FILTERED = "single frame", "single frame, verified", "filtered"
-MODES = (SINGLE, VERIFIED, FILTERED)
+SINGLE, VERIFIED = "single frame", "single frame, verified"
+FILTERED, FILTERED_VERIFIED = "filtered", "filtered, verified"
+MODES = (SINGLE, VERIFIED, FILTERED, FILTERED_VERIFIED)
 RADIUS_M = SAME_PLACE_M
 """An answer so near in x and y is right."""
 TARGET, STRICT = 0.99, 0.999
@@ -78,6 +78,22 @@ class Seen:
     """T_odom_base of each frame."""
     positions_m: np.ndarray | None
     """[M, 2] in the map's frame; None of a drive elsewhere."""
+    verifications: list[Verification[Any] | None]
+    """Of the candidates of each frame; None where they were not checked."""
+
+    @property
+    def followed_as(self) -> str:
+        """The mode of its frames along odometry."""
+        return FILTERED_VERIFIED if any(self.verifications) else FILTERED
+
+    def part(self, rows: Sequence[int]) -> Seen:
+        """Some frames of it."""
+        return Seen(
+            [self.recognitions[row] for row in rows],
+            [self.odometry[row] for row in rows],
+            None if self.positions_m is None else self.positions_m[list(rows)],
+            [self.verifications[row] for row in rows],
+        )
 
     def right(self, answers: Sequence[Pose | None]) -> np.ndarray:
         """bool [M], of an answer for each frame."""
@@ -88,27 +104,31 @@ class Seen:
 
 
 def look(
-    recognizer: PlaceRecognizer, folder: Path, *, is_elsewhere: bool = False, every: int = 1, step: Step | None = None
+    recognizer: PlaceRecognizer,
+    folder: Path,
+    *,
+    is_elsewhere: bool = False,
+    verifier: Verifier | None = None,
+    every: int = 1,
+    step: Step | None = None,
 ) -> Seen:
-    """Each `every`-th frame of a drive through the recognizer, as the node calls it.
+    """Each frame of a drive through the recognizer, as the node calls it.
 
-    Raises FramesError and InputError.
+    verifier: checks the candidates of every `every`-th frame. Raises FramesError and InputError.
     """
     drive = Frames.load(folder)
     observation = drive.image if recognizer.modality == "camera" else drive.cloud
-    recognitions = []
-    for index in range(0, len(drive), every):
-        recognitions.append(recognizer.recognize(observation(index), drive.frames[index].stamp_ns))
-        if step:
+    recognitions: list[Recognition] = []
+    verifications: list[Verification[Any] | None] = []
+    for index in range(len(drive)):
+        seen = observation(index)
+        recognitions.append(recognizer.recognize(seen, drive.frames[index].stamp_ns))
+        verifies = verifier is not None and index % every == 0
+        verifications.append(verifier.verify(seen, recognitions[-1]) if verifier and verifies else None)
+        if step and (verifies or verifier is None):
             step()
-    positions_m = None if is_elsewhere else drive.positions_m[::every, :2]
-    return Seen(recognitions, read_odometry(folder)[::every], positions_m)
-
-
-def _clouds(folder: Path, every: int) -> list[Callable[[], np.ndarray]]:
-    """Reads each `every`-th cloud of a drive where it is asked for."""
-    drive = Frames.load(folder)
-    return [partial(drive.cloud, index) for index in range(0, len(drive), every)]
+    positions_m = None if is_elsewhere else drive.positions_m[:, :2]
+    return Seen(recognitions, read_odometry(folder), positions_m, verifications)
 
 
 @dataclass(frozen=True)
@@ -119,7 +139,6 @@ class Judge:
     sensor: str
     recognizer: PlaceRecognizer
     places: PlaceFilter
-    verifier: LidarVerifier | None
 
     def single(self, seen: Seen, condition: str) -> Outcome:
         strict = [self._is_strict(recognition) for recognition in seen.recognitions]
@@ -140,47 +159,40 @@ class Judge:
             ambiguous=np.array([match.reason.name.lower() == AMBIGUOUS for match in best], bool),
         )  # fmt: skip
 
-    def verified(
-        self, folder: Path, condition: str, every: int, *, is_elsewhere: bool = False, step: Step | None = None
-    ) -> Outcome:
-        """Of every so many frames of a drive, whose candidates are registered as the localizer does with `verify`."""
-        assert self.verifier
-        seen = look(self.recognizer, folder, is_elsewhere=is_elsewhere, every=every)
+    def verified(self, seen: Seen, condition: str) -> Outcome:
+        """Of the frames whose candidates were checked, as the localizer does with `verify`."""
+        rows = [row for row, one in enumerate(seen.verifications) if one]
         strictly = replace(self.recognizer, target_precision=STRICT)
         answers, strict = [], []
-        for cloud, recognition in zip(_clouds(folder, every), seen.recognitions, strict=True):
-            if self.recognizer.could_accept(recognition):
-                found = self.verifier.verify(cloud(), recognition)
-                answers.append(self.recognizer.checked(recognition, found))
-                strict.append(strictly.checked(recognition, found).accepted is not None)
-            else:
-                answers.append(recognition)
-                strict.append(False)
-            if step:
-                step()
-        return self._of_frames(seen, condition, VERIFIED, answers, strict)
+        for row in rows:
+            found, recognition = seen.verifications[row], seen.recognitions[row]
+            assert found
+            answers.append(self.recognizer.checked(recognition, found))
+            strict.append(strictly.checked(recognition, found).accepted is not None)
+        return self._of_frames(seen.part(rows), condition, VERIFIED, answers, strict)
 
     def filtered(self, seen: Seen, condition: str, begin: int = 0) -> Outcome:
         """Along odometry, from the frame `begin` on."""
-        estimates = self.follow(seen.recognitions[begin:], seen.odometry[begin:])
-        whole = [None] * begin + [estimate.pose for estimate in estimates]
+        followed = seen.part(range(begin, len(seen.recognitions)))
+        estimates = self.follow(followed)
         accepted = np.array([estimate.accepted for estimate in estimates], bool)
         probability = np.array([estimate.probability for estimate in estimates], float)
         return Outcome(
-            self.town, self.sensor, condition, FILTERED,
-            on_map=self._on_map(seen)[begin:],
-            right=seen.right(whole)[begin:],
+            self.town, self.sensor, condition, seen.followed_as,
+            on_map=self._on_map(followed),
+            right=followed.right([estimate.pose for estimate in estimates]),
             probability=probability,
             accepted=accepted,
             strict=accepted & (probability >= STRICT),
             ambiguous=np.array([estimate.reason.value == AMBIGUOUS for estimate in estimates], bool),
         )  # fmt: skip
 
-    def follow(self, recognitions: Sequence[Recognition], odometry: Sequence[Pose]) -> list[Estimate]:
+    def follow(self, seen: Seen) -> list[Estimate]:
         """The filter's answers to successive frames of a vehicle of which nothing is known before."""
         sequence = SequenceRecognizer(self.recognizer, self.places)
         sequence.reset()
-        return [sequence.follow(*frame) for frame in zip(recognitions, odometry, strict=True)]
+        checks = [None if one is None else Check.of(one, self.recognizer.place_map) for one in seen.verifications]
+        return [sequence.follow(*frame) for frame in zip(seen.recognitions, seen.odometry, checks, strict=True)]
 
     def _on_map(self, seen: Seen) -> np.ndarray:
         if seen.positions_m is None:

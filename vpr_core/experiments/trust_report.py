@@ -11,9 +11,9 @@ from vpr_core.evaluation.charts import share_bars
 from vpr_core.evaluation.reliability import reliability_chart
 from vpr_core.evaluation.report import Chart, Section, write_report
 from vpr_core.experiments.trust_checks import Check
-from vpr_core.experiments.trust_figures import BESIDE, Row, pooled, reliability_of
-from vpr_core.experiments.trust_measure import Results
+from vpr_core.experiments.trust_figures import BESIDE, NO_DRIVE, Row, pooled, reliability_of
 from vpr_core.experiments.trust_outcomes import MODES, RADIUS_M, TARGET, Outcome
+from vpr_core.experiments.trust_results import Results
 
 Found = Mapping[tuple[str, str], Results]
 
@@ -61,7 +61,7 @@ def _accepted(sensor: str, rows: Sequence[Row]) -> Section:
     charts = []
     for mode in MODES:
         of_mode = [row for row in rows if (row.sensor, row.mode) == (sensor, mode)]
-        driven = [row for row in of_mode if row.condition not in BESIDE and not row.runs]
+        driven = [row for row in of_mode if row.condition not in NO_DRIVE and not row.runs]
         if driven:
             charts.append(_bars(mode, driven))
     text = f"Share of the frames on the map that was accepted, and right, at {100 * TARGET:g} %. The tick is Recall@1."

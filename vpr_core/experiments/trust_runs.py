@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vpr_core.data.poses import compose, inverse
-from vpr_core.experiments.trust_outcomes import FILTERED, Judge, Seen
-from vpr_core.types import Pose, Recognition
+from vpr_core.experiments.trust_outcomes import Judge, Outcome, Seen
+from vpr_core.types import Pose
 
 CUTS = 6
 """Of each drive, evenly spread."""
@@ -25,6 +25,7 @@ class Cut:
     town: str
     sensor: str
     condition: str
+    mode: str
     driven: int
     """Frames after the cut."""
     found_after: int | None
@@ -62,7 +63,7 @@ def cuts(judge: Judge, seen: Seen, condition: str) -> list[Cut]:
 
 def _cut(judge: Judge, seen: Seen, condition: str, here: range, there: range) -> Cut:
     rows = np.array([*here, *there])
-    estimates = judge.follow(*carried(seen, rows))[len(here) :]
+    estimates = judge.follow(carried(seen, rows))[len(here) :]
     answers: list[Pose | None] = [None] * len(seen.recognitions)
     for row, estimate in zip(there, estimates, strict=True):
         answers[row] = estimate.pose
@@ -70,11 +71,12 @@ def _cut(judge: Judge, seen: Seen, condition: str, here: range, there: range) ->
     accepted = np.array([estimate.accepted for estimate in estimates], bool)
     found = np.flatnonzero(accepted & right)
     first = int(found[0]) + 1 if len(found) else None
-    return Cut(judge.town, judge.sensor, condition, len(there), first, int((accepted & ~right)[:first].sum()))
+    wrong = int((accepted & ~right)[:first].sum())
+    return Cut(judge.town, judge.sensor, condition, seen.followed_as, len(there), first, wrong)
 
 
-def carried(seen: Seen, rows: np.ndarray) -> tuple[list[Recognition], list[Pose]]:
-    """The frames `rows`, and odometry that notices nothing of what lies between two that do not follow each other.
+def carried(seen: Seen, rows: np.ndarray) -> Seen:
+    """The frames `rows`, with odometry that notices nothing of what lies between two that do not follow each other.
 
     From one frame to the next odometry and time go on as they did before the latter on its drive.
     """
@@ -84,27 +86,24 @@ def carried(seen: Seen, rows: np.ndarray) -> tuple[list[Recognition], list[Pose]
         found.append(replace(seen.recognitions[row], stamp_ns=found[-1].stamp_ns + step_ns))
         moved = compose(inverse(seen.odometry[row - 1]), seen.odometry[row])
         odometry.append(compose(odometry[-1], moved))
-    return found, odometry
+    return replace(seen.part(rows.tolist()), recognitions=found, odometry=odometry)
 
 
 def churches(judge: Judge, seen: Seen, condition: str, church_m: tuple[float, float]) -> list[Church]:
-    """What each mode says on the way to the church: frames alone, and the filter begun there."""
+    """What is said on the way to the church: by frames alone where none is checked, and by the filter begun there."""
     assert seen.positions_m is not None
     ahead_m = _ahead(seen.positions_m, church_m)
     rows = np.flatnonzero((ahead_m <= CHURCH_AHEAD_M) & (ahead_m >= -CHURCH_BEHIND_M))
     passed = bool(len(rows)) and bool(np.hypot(*(seen.positions_m[rows] - church_m).T).min() <= CHURCH_BEHIND_M)
-    single = judge.single(seen, condition)
-    found = [(single.mode, single.right[rows], single.accepted[rows])]
-    if len(rows):
-        begun = judge.filtered(seen, condition, int(rows[0]))
-        found.append((begun.mode, begun.right[: len(rows)], begun.accepted[: len(rows)]))
-    else:
-        found.append((FILTERED, single.right[rows], single.accepted[rows]))
-    return [
-        Church(judge.town, judge.sensor, condition, mode, passed, _first(ahead_m[rows], right & accepted),
-               int((accepted & ~right).sum()))
-        for mode, right, accepted in found
-    ]  # fmt: skip
+    along = seen.part(rows.tolist())
+    found = [] if any(seen.verifications) else [judge.single(along, condition)]
+    found.append(judge.filtered(along, condition))
+    return [_church(one, passed, ahead_m[rows]) for one in found]
+
+
+def _church(found: Outcome, is_passed: bool, ahead_m: np.ndarray) -> Church:
+    first, wrong = _first(ahead_m, found.right & found.accepted), int((found.accepted & ~found.right).sum())
+    return Church(found.town, found.sensor, found.condition, found.mode, is_passed, first, wrong)
 
 
 def _ahead(positions_m: np.ndarray, church_m: tuple[float, float]) -> np.ndarray:
