@@ -19,7 +19,8 @@ from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.several_cameras import Cameras, turn
 from vpr_core.types import Pose
 from vpr_distill_ros.answer import Answer
-from vpr_distill_ros.parameters import LocalizerParameters
+from vpr_distill_ros.localizer_parameters import LocalizerParameters
+from vpr_distill_ros.sensor_node import Frame
 from vpr_distill_ros.sensors import Sensor
 from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
 from vpr_distill_ros.transforms import VehicleFrames
@@ -40,8 +41,8 @@ class TogetherTaken:
 class LiveCameras:
     """The localizer's cameras while it is configured; their images are put together while it is active.
 
-    deliver: gets every set, with its stamp [ns] and when its first image came [s of time.monotonic()]. `answer` is for
-    one thread at a time; the rest is called by several.
+    deliver: gets every set as a frame, which arrived when its first image came. `answer` is for one thread at a time;
+    the rest is called by several.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class LiveCameras:
         values: LocalizerParameters,
         sensor: Sensor,
         vehicle: VehicleFrames,
-        deliver: Callable[[TogetherTaken, int, float], None],
+        deliver: Callable[[Frame], None],
     ) -> None:
         self._node, self._topics, self._sensor, self._vehicle = node, values.cameras, sensor, vehicle
         self._within_s, self._deliver = values.cameras_within_s, deliver
@@ -76,9 +77,11 @@ class LiveCameras:
             open_input(topic, self._sensor.types, advice, partial(self._take, camera))
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._node.destroy_timer(self._timer)
-            self._timer = None
+        with self._lock:
+            timer, self._timer = self._timer, None
+            self.newest = None  # a query by service is not for what was seen before a pause
+        if timer is not None:
+            self._node.destroy_timer(timer)
 
     def _take(self, camera: int, message: Any) -> None:
         if camera == 0:
@@ -91,10 +94,10 @@ class LiveCameras:
             self._give(self._sets.tick(time.monotonic()))
 
     def _give(self, complete: list[ImageSet[Any]]) -> None:
-        for images in complete:
+        for images in complete if self._timer is not None else []:
             header = Header(stamp=ns_to_stamp(images.stamp_ns))
             self.newest = TogetherTaken(header, images)
-            self._deliver(self.newest, images.stamp_ns, images.arrived_s)
+            self._deliver(Frame(self.newest, images.stamp_ns, images.arrived_s))
 
     def answer(self, query: TogetherTaken, recognizer: PlaceRecognizer, top_k: int) -> Answer:
         """Places for a set; raises InputError where no image of it is worth a query."""

@@ -80,9 +80,11 @@ class FrameCounters:
             self._usable_s = time.monotonic()
             self._latencies_ms.append(latency_ms)
 
-    def drop(self, reason: str, times: int = 1) -> None:
+    def drop(self, reason: str, times: int = 1) -> bool:
+        """Whether it is the first for that reason."""
         with self._lock:
             self._dropped[reason] += times
+            return self._dropped[reason] == times
 
     @property
     def usable_age_s(self) -> float | None:

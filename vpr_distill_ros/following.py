@@ -10,6 +10,7 @@ from nav_msgs.msg import Odometry
 
 from vpr_core.data.poses import pose_from_message
 from vpr_core.errors import InputError
+from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.sequence import SequenceRecognizer
 from vpr_core.types import Pose
@@ -86,5 +87,9 @@ class Following:
         self._tell(answer, None, None)
 
     def _tell(self, answer: Answer, moved_to: Pose | None, odometry: Pose | None) -> None:
-        estimate = self._sequence.follow(answer.recognition, moved_to) if self._sequence is not None else None
+        estimate = None
+        if self._sequence is not None:
+            found = answer.verification
+            check = Check.of(found, answer.recognizer.place_map) if found is not None and found.tried else None
+            estimate = self._sequence.follow(answer.recognition, moved_to, check)
         self._deliver(Followed(answer, estimate, odometry))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from vpr_core.errors import InputError, VprError
 from vpr_core.retrieval.agreement import AgreementGate
 from vpr_core.types import Pose
 from vpr_distill_ros.initial_pose import InitialPose
-from vpr_distill_ros.parameters import LocalizerParameters
+from vpr_distill_ros.localizer_parameters import LocalizerParameters
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.transforms import tf_message
 
@@ -28,7 +29,7 @@ SMALLEST_VARIANCE = 1e-6
 class Handover:
     """The gate of N of M answers, and what goes through it.
 
-    map_frame: of the poses that it is given. `add`, `clear` and `begin` are for one thread at a time.
+    map_frame: of the poses that it is given. Called by several threads.
     Raises VprError where the parameters do not go together, or need messages that are not installed.
     """
 
@@ -43,6 +44,9 @@ class Handover:
         self._tf = node.create_publisher(self._tf_message, "/tf", 100) if self._tf_message else None
         self._T_map_odom: Pose | None = None
         self.agreeing = False
+        self._map_hash = ""
+        self._is_closed = False
+        self._lock = threading.Lock()
 
     @property
     def initial_pose(self) -> str:
@@ -50,26 +54,48 @@ class Handover:
         return self._initial.state
 
     def close(self) -> None:
-        self._initial.close()
-        for publisher in (self._global, self._tf):
-            if publisher is not None:
-                self._node.destroy_publisher(publisher)
+        """What comes later is let go."""
+        with self._lock:
+            self._is_closed = True
+            self._initial.close()
+            for publisher in (self._global, self._tf):
+                if publisher is not None:
+                    self._node.destroy_publisher(publisher)
 
-    def begin(self, map_frame: str | None = None) -> None:
-        """Count from the beginning, and have the initial pose sent once more; `map_frame` is another map's."""
-        self._map_frame = self._map_frame if map_frame is None else map_frame
-        self.clear()
+    def use_map(self, map_hash: str, map_frame: str) -> None:
+        """Begin with the answers of another map."""
+        with self._lock:
+            self._map_hash, self._map_frame = map_hash, map_frame
+            self._begin()
+
+    def begin(self) -> None:
+        """Count from the beginning, and have the initial pose sent once more."""
+        with self._lock:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._clear()
         self._initial.begin()
 
     def clear(self) -> None:
         """Forget answers and map -> odom, as after odometry began again."""
+        with self._lock:
+            self._clear()
+
+    def _clear(self) -> None:
         self._gate.clear()
         self._T_map_odom, self.agreeing = None, False
 
-    def add(self, pose: PoseWithCovarianceStamped | None, odometry: Pose | None) -> None:
-        """Take in an answer: T_map_base, None where nothing is believed, and T_odom_base at its stamp."""
-        if odometry is None:
-            return
+    def add(self, pose: PoseWithCovarianceStamped | None, odometry: Pose | None, map_hash: str) -> None:
+        """Take in an answer: T_map_base, None where nothing is believed, T_odom_base at its stamp, and of which map.
+
+        Answers of another map than the one in use are let go.
+        """
+        with self._lock:
+            if odometry is not None and map_hash == self._map_hash and not self._is_closed:
+                self._add(pose, odometry)
+
+    def _add(self, pose: PoseWithCovarianceStamped | None, odometry: Pose) -> None:
         T_map_base = None if pose is None else pose_from_message(pose.pose.pose)
         self.agreeing = self._gate.add(T_map_base, odometry)
         if pose is None or T_map_base is None or not self.agreeing:
@@ -84,9 +110,12 @@ class Handover:
 
         Raises InputError where the odometry's frame cannot be a child of the map's.
         """
-        transform, frame = self._T_map_odom, message.header.frame_id
-        if self._tf is None or transform is None:
-            return
+        with self._lock:
+            if self._tf is not None and self._T_map_odom is not None and not self._is_closed:
+                self._tf.publish(self._map_to_odom(self._T_map_odom, message))
+
+    def _map_to_odom(self, transform: Pose, message: Odometry) -> Any:
+        frame = message.header.frame_id
         if frame in ("", self._map_frame):
             raise InputError(
                 f"odometry has the frame {frame!r}, expected one of its own, such as odom, beside {self._map_frame!r}",
@@ -97,7 +126,7 @@ class Handover:
         placed = pose_to_message(transform)
         stamped.transform.translation = Vector3(x=placed.position.x, y=placed.position.y, z=placed.position.z)
         stamped.transform.rotation = placed.orientation
-        self._tf.publish(self._tf_message(transforms=[stamped]))
+        return self._tf_message(transforms=[stamped])
 
 
 def _check(values: LocalizerParameters) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rclpy.executors import MultiThreadedExecutor
 
-from vpr_distill_ros.process import run
+from vpr_distill_ros.process import run, spin
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -23,7 +23,7 @@ def _localize() -> None:
     executor.add_node(node)
     try:
         node.autostart()
-        executor.spin()
+        spin(executor)
     finally:
         node.close()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
-from geometry_msgs.msg import PoseArray, PoseStamped
+from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from std_msgs.msg import Header
@@ -19,10 +19,9 @@ from vpr_core.errors import InputError, VprError
 from vpr_core.retrieval.loop_closure import LoopAnswer, LoopCloser, LoopOptions
 from vpr_core.types import Pose
 from vpr_distill_ros import conversions
-from vpr_distill_ros.interfaces import PlaceMatchArray
 from vpr_distill_ros.loading import load_bundle
-from vpr_distill_ros.markers import Drawing
-from vpr_distill_ros.parameters import LocalizerParameters
+from vpr_distill_ros.localizer_parameters import LocalizerParameters
+from vpr_distill_ros.outputs import Outputs
 from vpr_distill_ros.posed_frames import PosedFrame, PosedFrames, add_or_restart
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.sensor_node import Frame
@@ -48,10 +47,8 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Ends:
-    """Where a node's frames and answers go."""
+    """Where a node's frames go."""
 
-    matches: Callable[[PlaceMatchArray], None]
-    candidates: Callable[[PoseArray], None]
     submit: Callable[[Waiting], None]
     """Hands `LoopMode.work` an item on the node's thread."""
     skip: Callable[[], None]
@@ -80,11 +77,11 @@ class LoopMode:
     Raises BundleError, and VprError where the parameters do not go together.
     """
 
-    def __init__(self, node: Node, values: LocalizerParameters, drawing: Drawing, ends: Ends) -> None:
+    def __init__(self, node: Node, values: LocalizerParameters, outputs: Outputs, ends: Ends) -> None:
         self.closer = load_closer(values)
         self.odometry_frame = ""
         self.last: LoopAnswer | None = None
-        self._node, self._drawing, self._ends = node, drawing, ends
+        self._node, self._outputs, self._ends = node, outputs, ends
         self._posed: PosedFrames[Frame] = PosedFrames(_MAX_JUMP_M, self._deliver, lambda _, error: ends.drop(error))
         self._lock = threading.Lock()
         self._query_pose = node.create_publisher(PoseStamped, "~/query_pose", 10)
@@ -187,10 +184,12 @@ class LoopMode:
             PoseStamped(header=Header(stamp=header.stamp, frame_id=frame), pose=pose_to_message(pose))
         )
         names = {"map_frame": frame, "map_hash": "", "model_hash": self.closer.bundle.hash}
-        self._ends.matches(
+        self._outputs.matches.publish(
             conversions.matches_to_message(answer.recognition, header, **names, processing_ms=processing_ms)
         )
-        self._ends.candidates(conversions.candidates_to_message(answer.recognition.matches, header.stamp, frame))
+        self._outputs.candidates.publish(
+            conversions.candidates_to_message(answer.recognition.matches, header.stamp, frame)
+        )
         self._draw(answer, pose, header.stamp, frame)
 
     def _tell_of_memory(self) -> None:
@@ -213,7 +212,7 @@ class LoopMode:
         self._way.append(pose)
         if accepted is not None and accepted.pose is not None:
             self._closed.append((pose, accepted.pose))
-        self._drawing.show_loops(pose, answer.recognition.matches, list(self._closed), stamp, frame)
+        self._outputs.drawing.show_loops(pose, answer.recognition.matches, list(self._closed), stamp, frame)
         if time.monotonic() - self._drawn_s >= _DRAW_PERIOD_S:
             self._drawn_s = time.monotonic()
-            self._drawing.show_places(list(self._way), frame)
+            self._outputs.drawing.show_places(list(self._way), frame)

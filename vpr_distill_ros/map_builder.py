@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rclpy.executors import MultiThreadedExecutor
 
 from vpr_distill_ros.map_builder_node import MapBuilder
-from vpr_distill_ros.process import run
+from vpr_distill_ros.process import run, spin
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -22,7 +22,7 @@ def _build() -> None:
     executor.add_node(node)
     try:
         node.autostart()
-        executor.spin()
+        spin(executor)
     finally:
         node.finish()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -24,17 +23,14 @@ from vpr_distill_ros import map_diagnostics, map_parameters
 from vpr_distill_ros.counters import since
 from vpr_distill_ros.diagnostics import age, figures, status_message
 from vpr_distill_ros.loading import folder, load_bundle, one_line
+from vpr_distill_ros.odometry import OdometryInput
 from vpr_distill_ros.posed_frames import PosedFrame, PosedFrames
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.process import logger
-from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
+from vpr_distill_ros.sensor_node import Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.stamps import stamp_to_ns
 from vpr_distill_ros.transforms import VehicleFrames
-
-_ODOMETRY_TYPES = {"nav_msgs/msg/Odometry": Odometry}
-# Half a second of the fastest odometry, for a node that is busy.
-_ODOMETRY_DEPTH = 100
 
 
 class MapBuilder(SensorNode):
@@ -46,8 +42,6 @@ class MapBuilder(SensorNode):
         super().__init__("map_builder")
         self._map: GrowingMap | None = None
         self._posed: PosedFrames[Frame] | None = None
-        self._odometry_s: float | None = None
-        self._odometry_drops: Counter[str] = Counter()
         self._frame_error = ""
         self._save_error = ""
         self._saved_s: float | None = None
@@ -56,7 +50,7 @@ class MapBuilder(SensorNode):
         self._saving: Future[tuple[bool, str]] | None = None
         map_parameters.declare(self)
         self._sensor = sensor(map_parameters.read(self))
-        self._vehicle = VehicleFrames(self, "")
+        self._vehicle, self._odometry = VehicleFrames(self, ""), OdometryInput(self)
         self._create_interfaces()
 
     def _create_interfaces(self) -> None:
@@ -98,9 +92,7 @@ class MapBuilder(SensorNode):
     def _open_inputs(self) -> None:
         values = map_parameters.read(self)
         super()._open_inputs()
-        self._open_input(
-            values.odometry_topic, _ODOMETRY_TYPES, "set odometry_topic", self._on_odometry, depth=_ODOMETRY_DEPTH
-        )
+        self._odometry.open(self._open_input, values.odometry_topic, self._on_odometry)
         if values.save_period_s:
             self._save_timer = self._start_timer(values.save_period_s, self._save_in_time)
 
@@ -124,7 +116,7 @@ class MapBuilder(SensorNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_deactivate(state)
-        self._odometry_s = None
+        self._odometry.pause()
         return result
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -147,7 +139,7 @@ class MapBuilder(SensorNode):
         growing, posed = self._map, self._posed
         if growing is None or posed is None:
             return
-        self._odometry_s = time.monotonic()
+        self._odometry.come()
         lost, went_back = posed.lost, posed.times_clock_went_back
         try:
             message = self._vehicle.of_odometry(message)
@@ -156,14 +148,10 @@ class MapBuilder(SensorNode):
             posed.add_pose(stamp_to_ns(message.header.stamp), pose_from_message(message.pose.pose))
         except MapError as error:
             self._frame_error = str(error)
-            self._drop_odometry("frame", error)
+            self._odometry.drop("frame", error)
         except InputError as error:
-            self._drop_odometry(error.kind, error)
+            self._odometry.drop(error.kind, error)
         self._tell_of_odometry(posed, lost, went_back)
-
-    def _drop_odometry(self, kind: str, error: Exception) -> None:
-        self._odometry_drops[kind] += 1
-        self.get_logger().warning(f"odometry dropped: {error}", throttle_duration_sec=LOG_PERIOD_S)
 
     def _tell_of_odometry(self, posed: PosedFrames[Frame], lost: str, went_back: int) -> None:
         if posed.times_clock_went_back > went_back:
@@ -255,24 +243,14 @@ class MapBuilder(SensorNode):
 
     def _diagnose(self) -> DiagnosticArray:
         values, posed = map_parameters.read(self), self._posed
-        source = sensor(values)
         lost = f"the odometry jumped {posed.lost}; call ~/new_session" if posed is not None and posed.lost else ""
         health = map_diagnostics.MapHealth(
-            lifecycle=self._stage,
-            load_error=self._load_error,
+            **self._health_of_input(values),
             save_error=self._save_error,
             odometry_error=self._vehicle.complaint or self._frame_error or lost,
-            sees=source.sees,
-            topic=source.topic,
             odometry_topic=values.odometry_topic,
-            input_age_s=self._input_age_s,
-            odometry_age_s=since(self._odometry_s),
-            stale_s=values.stale_s,
-            complaint=self._complaint(source.topic),
-            usable_age_s=self._frames.usable_age_s,
-            doubts=self._doubts,
+            odometry_age_s=self._odometry.age_s,
             odometry_complaint=self._complaint(values.odometry_topic),
-            last_outcome=self._last_outcome,
             places=len(self._map) if self._map is not None else 0,
         )
         level, message = map_diagnostics.assess(health)
@@ -289,8 +267,7 @@ class MapBuilder(SensorNode):
             "session": growing.session if growing is not None else "",
             "map_frame": growing.map_frame if growing is not None else "",
             **figures(self._frames.snapshot()),
-            "odometry_dropped": str(sum(self._odometry_drops.values())),
-            **{f"odometry_dropped.{kind}": str(times) for kind, times in sorted(self._odometry_drops.items())},
+            **self._odometry.figures,
             "input_age_s": age(health.input_age_s),
             "odometry_age_s": age(health.odometry_age_s),
             "last_saved_age_s": age(since(self._saved_s)),

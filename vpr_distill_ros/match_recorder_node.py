@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +20,7 @@ from vpr_core.errors import InputError
 from vpr_core.retrieval.records import pose_to_record, recognition_to_record
 from vpr_distill_ros.conversions import filtered_from_message, recognition_from_message
 from vpr_distill_ros.interfaces import FilteredPlace, PlaceMatchArray
-from vpr_distill_ros.parameters import declare_rows, number, text
+from vpr_distill_ros.parameters import declare_rows, number, text, topic_of
 from vpr_distill_ros.process import logger
 from vpr_distill_ros.stamps import stamp_to_ns
 
@@ -48,7 +49,7 @@ class MatchRecorder(Node):
         ])  # fmt: skip
         self._written = 0
         self._last_s = time.monotonic()
-        self._topic = self.get_parameter("topic").value
+        self._topic = topic_of(self, "topic", self.get_parameter("topic").value)
         self._connected = False
         self._files: dict[str, TextIO] = {}
         self._open("out", self._topic, PlaceMatchArray, _match_record)
@@ -64,8 +65,11 @@ class MatchRecorder(Node):
         self._files[parameter] = file = _open(path)
 
         def write(message: Any) -> None:
-            file.write(json.dumps(record_of(message)) + "\n")
-            file.flush()
+            try:
+                file.write(json.dumps(record_of(message)) + "\n")
+                file.flush()
+            except OSError as error:
+                raise InputError(f"{file.name} cannot be written: {error.strerror}") from error
             self._written += parameter == "out"
             self._last_s = time.monotonic()
 
@@ -82,7 +86,8 @@ class MatchRecorder(Node):
                 self._tell_when_connected()
         finally:
             for file in self._files.values():
-                file.close()
+                with suppress(OSError):  # of a full disk, which was told
+                    file.close()
             logger(self).info(f"{self._written} matches written to {self._files['out'].name}")
 
     def _tell_when_connected(self) -> None:

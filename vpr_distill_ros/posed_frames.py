@@ -14,6 +14,8 @@ from vpr_core.types import Pose
 
 # Poses are interpolated over half a second at most: at 30 frames/s no more frames than this wait for a good odometry.
 _WAITING = 16
+_BACK_NS = 1_000_000_000
+"""A stamp so much older than the one before it tells that the clock went back, as `LivePoses` has it."""
 _OUTLIER_NS = 1_000_000_000
 """Odometry that has not come back after so long goes on from where it is now."""
 
@@ -39,6 +41,8 @@ class PosedFrame(Generic[Item]):
 class PosedFrames(Generic[Item]):
     """Brings frames and odometry together; called by several threads.
 
+    Where the clock is set back, be it told by frames or by odometry first, no frame gets the pose that another moment
+    had under its stamp.
     deliver: gets every frame that has its pose. drop: gets every frame that never will, and why. Both are called while
     a lock is held, and must not wait.
     """
@@ -49,6 +53,9 @@ class PosedFrames(Generic[Item]):
         self._track = LivePoses(max_jump_m)
         self._deliver, self._drop = deliver, drop
         self._waiting: deque[Item] = deque()
+        self._newest_frame_ns = -1
+        self._held_until_ns: int | None = None
+        """Frames tell that the clock went back: they wait until odometry does too, or has gone on to here."""
         self._lock = threading.Lock()
 
     @property
@@ -75,6 +82,11 @@ class PosedFrames(Generic[Item]):
             if frame.stamp_ns <= 0:
                 self._drop(frame, InputError("its header stamp is zero, and so it has no pose", "stamp"))
                 return
+            if frame.stamp_ns < self._newest_frame_ns - _BACK_NS and self._held_until_ns is None:
+                self._drop_ahead_of(frame.stamp_ns)
+                self._held_until_ns = self._track.newest_ns + _BACK_NS
+                self._newest_frame_ns = -1
+            self._newest_frame_ns = max(self._newest_frame_ns, frame.stamp_ns)
             self._waiting.append(frame)
             self._match()
             while len(self._waiting) > _WAITING:
@@ -83,8 +95,23 @@ class PosedFrames(Generic[Item]):
     def add_pose(self, stamp_ns: int, pose: Pose) -> None:
         """Take in a pose of the odometry; raises InputError as `LivePoses.add` does."""
         with self._lock:
-            self._track.add(stamp_ns, pose)
+            went_back = self._track.times_clock_went_back
+            try:
+                self._track.add(stamp_ns, pose)
+            finally:
+                if self._track.times_clock_went_back > went_back:
+                    self._drop_ahead_of(stamp_ns)
+                    self._held_until_ns, self._newest_frame_ns = None, -1
+            if self._held_until_ns is not None and stamp_ns > self._held_until_ns:
+                self._held_until_ns = None
             self._match()
+
+    def _drop_ahead_of(self, stamp_ns: int) -> None:
+        """Frames of before the clock went back to this would get the poses of another moment."""
+        ahead = [frame for frame in self._waiting if frame.stamp_ns > stamp_ns + _BACK_NS]
+        self._waiting = deque(frame for frame in self._waiting if frame.stamp_ns <= stamp_ns + _BACK_NS)
+        for frame in ahead:
+            self._drop(frame, self._without_pose("the clock went back before a pose of its time came"))
 
     def restart(self) -> int:
         """Believe the odometry where it is now; the number of frames that waited and are let go."""
@@ -98,6 +125,8 @@ class PosedFrames(Generic[Item]):
             return self._let_go()
 
     def _match(self) -> None:
+        if self._held_until_ns is not None:
+            return
         for _ in range(len(self._waiting)):
             frame = self._waiting.popleft()
             if frame.stamp_ns > self._track.newest_ns:
@@ -117,6 +146,7 @@ class PosedFrames(Generic[Item]):
     def _let_go(self) -> int:
         number = len(self._waiting)
         self._waiting.clear()
+        self._held_until_ns, self._newest_frame_ns = None, -1
         return number
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -9,18 +10,35 @@ from typing import Any
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.logging import get_logger
 from rclpy.node import Node
 
 from vpr_core.errors import VprError
 
+InvalidHandle = rclpy_implementation.InvalidHandle
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def logger(node: Node) -> Any:
     """The node's logger; after a signal has shut ROS down, one that leaves /rosout alone, which is closed then."""
     return node.get_logger() if rclpy.ok() else get_logger(f"{node.get_name()}.end")
+
+
+def spin(executor: Executor) -> None:
+    """Spin until a signal comes.
+
+    In Humble a subscription that is destroyed while it has a message ends the spin of several threads (rclpy#1206,
+    #1355; since Jazzy the executor goes on, rclpy#1150): there it goes on here.
+    """
+    while rclpy.ok():
+        try:
+            executor.spin()
+            return
+        except InvalidHandle:
+            if os.environ.get("ROS_DISTRO") != "humble":
+                raise
 
 
 def run(body: Callable[[], None], args: Sequence[str] | None = None) -> int:

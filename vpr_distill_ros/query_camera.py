@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +13,12 @@ from vpr_core.errors import InputError
 from vpr_core.retrieval.camera_model import CameraModel
 from vpr_core.retrieval.verification import Verification
 from vpr_core.types import Pose, Recognition
-from vpr_distill_ros.parameters import BESIDE_IMAGE, LocalizerParameters
+from vpr_distill_ros.localizer_parameters import BESIDE_IMAGE, LocalizerParameters
 
 if TYPE_CHECKING:
     from vpr_core.retrieval.verify_camera import CameraVerifier
 
-CAMERA_INFO_TYPES = {"sensor_msgs/msg/CameraInfo": CameraInfo}
+_TYPES = {"sensor_msgs/msg/CameraInfo": CameraInfo}
 
 
 class QueryCamera:
@@ -39,7 +40,13 @@ class QueryCamera:
         camera = self._camera if self.topic else None
         return f"{camera.width}x{camera.height}" if camera else self._complaint if self.topic else ""
 
-    def take(self, message: CameraInfo) -> None:
+    def open(self, open_input: Callable[..., None]) -> None:
+        """Take CameraInfo, where it is needed, through `open_input` of the node; raises InputError where ROS refuses
+        it."""
+        if self.topic:
+            open_input(self.topic, _TYPES, "set camera_info_topic", self._take)
+
+    def _take(self, message: CameraInfo) -> None:
         about = {"K": message.k, "D": message.d, "width": message.width, "height": message.height,
                  "distortion_model": message.distortion_model}  # fmt: skip
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -57,6 +58,9 @@ class SensorInput:
         self._subscribed = ""
         self._told: set[str] = set()
         self._looks_at_several = self._looks_at_nobody = 0
+        self._lock = threading.Lock()
+        """So that nothing is subscribed to any more once it is closed."""
+        self._is_closed = False
         if len(types) == 1:
             self._subscribe(*types)
         # Not the node's clock, which stands still where simulated time does.
@@ -65,9 +69,11 @@ class SensorInput:
         )
 
     def close(self) -> None:
-        self._node.destroy_timer(self._timer)
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+        with self._lock:
+            self._is_closed = True
+            self._node.destroy_timer(self._timer)
+            if self._subscription is not None:
+                self._node.destroy_subscription(self._subscription)
 
     def _subscribe(self, type_name: str) -> None:
         # rclpy writes overrides into the profile, so each subscription has its own.
@@ -109,7 +115,9 @@ class SensorInput:
         if self.complaint:
             self._tell_once(self.complaint)
         elif fitting and self._subscribed not in fitting:
-            self._subscribe_late(fitting[0])
+            with self._lock:
+                if not self._is_closed:
+                    self._subscribe_late(fitting[0])
         self._look_for_several(len(publishers))
         self._look_for_nobody(len(publishers))
 

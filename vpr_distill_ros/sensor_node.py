@@ -19,8 +19,9 @@ from vpr_core.data.usable import PATIENCE_S, Watch
 from vpr_core.errors import InputError
 from vpr_distill_ros.counters import FrameCounters, since
 from vpr_distill_ros.loading import one_line
+from vpr_distill_ros.parameters import SensorParameters
 from vpr_distill_ros.sensor_input import SensorInput
-from vpr_distill_ros.sensors import Sensor
+from vpr_distill_ros.sensors import Sensor, sensor
 from vpr_distill_ros.stamps import stamp_to_ns
 from vpr_distill_ros.worker import LatestWorker
 
@@ -207,14 +208,29 @@ class SensorNode(LifecycleNode):
                 self._drop(error)
 
     def _drop(self, error: Exception) -> None:
-        self._frames.drop(error.kind if isinstance(error, InputError) else "internal")
+        is_first = self._frames.drop(error.kind if isinstance(error, InputError) else "internal")
         self._last_outcome = one_line(error)
         text = f"{self._sensor.sees} dropped: {self._last_outcome}"
-        self.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
+        if is_first:
+            self.get_logger().warning(text)
+        else:
+            self.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
 
-    @property
-    def _input_age_s(self) -> float | None:
-        return since(self._arrived_s)
+    def _health_of_input(self, values: SensorParameters, doubts: tuple[str, ...] = ()) -> dict[str, Any]:
+        """What the health of every such node depends on. doubts: beside those that the input gives."""
+        source = sensor(values)
+        return {
+            "lifecycle": self._stage,
+            "load_error": self._load_error,
+            "sees": source.sees,
+            "topic": source.topic,
+            "input_age_s": since(self._arrived_s),
+            "stale_s": values.stale_s,
+            "complaint": self._complaint(source.topic),
+            "last_outcome": self._last_outcome,
+            "usable_age_s": self._frames.usable_age_s,
+            "doubts": self._doubts + doubts,
+        }
 
     @property
     def _doubts(self) -> tuple[str, ...]:

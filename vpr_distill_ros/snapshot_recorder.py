@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rclpy.executors import SingleThreadedExecutor
 
-from vpr_distill_ros.process import run
+from vpr_distill_ros.process import run, spin
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -22,7 +22,7 @@ def _record() -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        executor.spin()
+        spin(executor)
     finally:
         node.close()
 

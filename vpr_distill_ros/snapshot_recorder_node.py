@@ -21,11 +21,12 @@ from std_srvs.srv import Trigger
 from vpr_core.data.bag import RawMessage
 from vpr_core.data.bag_writer import BagWriter, is_common
 from vpr_core.data.recent_messages import LATCHED, RecentMessages
-from vpr_core.errors import InputError, VprError
+from vpr_core.errors import InputError
 from vpr_core.types import Reason
 from vpr_distill_ros.interfaces import PlaceMatchArray
+from vpr_distill_ros.loading import one_line
 from vpr_distill_ros.message_types import definitions, message_class
-from vpr_distill_ros.parameters import count, declare_rows, number, text
+from vpr_distill_ros.parameters import count, declare_rows, number, text, topic_of
 from vpr_distill_ros.process import logger
 from vpr_distill_ros.worker import LatestWorker
 
@@ -65,12 +66,15 @@ class SnapshotRecorder(Node):
         declare_rows(self, _ROWS)
         self._out = self._folder()
         self._reasons = self._read_reasons()
-        self._matches_topic = self.resolve_topic_name(self._value("matches_topic"))
-        self._wanted = {self.resolve_topic_name(topic) for topic in self._value("topics")} - {self._matches_topic}
+        self._matches_topic = topic_of(self, "matches_topic", self._value("matches_topic"))
+        wanted = {topic_of(self, "topics", topic) for topic in self._value("topics")}
+        self._wanted = wanted - {self._matches_topic}
         keep_s = float(self._value("before_s")) + float(self._value("after_s"))
         self._recent = RecentMessages(keep_s, self._value("memory_mib") * _MIB)
         self._kinds: dict[str, str] = {}
         self._refused = self.written = 0
+        self._begun: set[Path] = set()
+        self._pushed_out = 0
         self._due: tuple[float, str] | None = None
         self._ended_s = -float("inf")
         self._worker = LatestWorker(self._write_safely, name="snapshot")
@@ -84,7 +88,7 @@ class SnapshotRecorder(Node):
         """Write what is due, and end."""
         if self._due is not None:
             self._begin(self._due[1])
-        self._worker.stop()
+        self._worker.stop(finish=True)
         logger(self).info(f"{self.written} snapshots written to {self._out}")
 
     def _value(self, name: str) -> Any:
@@ -167,9 +171,10 @@ class SnapshotRecorder(Node):
         moment = datetime.fromtimestamp(self.get_clock().now().nanoseconds / 1e9, timezone.utc)
         name, number = f"{moment:%Y%m%dT%H%M%S}_{reason}", 1
         path = self._out / name
-        while path.exists():
+        while path.exists() or path in self._begun:
             number += 1
             path = self._out / f"{name}_{number}"
+        self._begun.add(path)
         if self._worker.submit(Snapshot(path, self._recent.taken())):
             logger(self).warning("a snapshot was given up: the one before it was still being written")
         return path
@@ -179,8 +184,8 @@ class SnapshotRecorder(Node):
     def _write_safely(self, snapshot: Snapshot) -> None:
         try:
             self._write(snapshot)
-        except (VprError, OSError) as error:
-            logger(self).error(f"no snapshot: {error}")
+        except Exception as error:  # the thread must outlive a bag that cannot be written
+            logger(self).error(f"no snapshot: {one_line(error)}")
 
     def _write(self, snapshot: Snapshot) -> None:
         held = sum(path.stat().st_size for path in self._out.rglob("*") if path.is_file())
@@ -190,11 +195,12 @@ class SnapshotRecorder(Node):
                 f"{self._out} holds {held // _MIB} MiB, and {size // _MIB + 1} more are above disk_mib "
                 f"{self._value('disk_mib')}: move bags away, or raise it"
             )
-        own = {kind for kind in self._kinds.values() if not is_common(kind)}
+        own = {kind for kind in list(self._kinds.values()) if not is_common(kind)}
         texts = {name: words for kind in sorted(own) for name, words in definitions(kind).items()}
         with BagWriter(snapshot.path, definitions=texts) as bag:
             for message in snapshot.messages:
                 bag.raw(message.topic, message.msgtype, message.data, message.log_ns)
         self.written += 1
-        lost = f", {self._recent.pushed_out} older ones did not fit memory_mib" if self._recent.pushed_out else ""
+        pushed_out, self._pushed_out = self._recent.pushed_out - self._pushed_out, self._recent.pushed_out
+        lost = f", {pushed_out} older ones since the last bag did not fit memory_mib" if pushed_out else ""
         logger(self).info(f"{snapshot.path}: {len(snapshot.messages)} messages, {size / _MIB:.1f} MiB{lost}")

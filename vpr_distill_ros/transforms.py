@@ -42,6 +42,7 @@ class VehicleFrames:
         self._changed = threading.Condition()
         self._subscriptions: list[Any] = []
         self._told: set[str] = set()
+        self._is_closed = False
         self.sensor = ""
         """Where the newest sensor is, for /diagnostics; empty before it was asked for."""
         self.complaint = ""
@@ -50,13 +51,15 @@ class VehicleFrames:
             self._listen()
 
     def close(self) -> None:
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+        with self._changed:
+            self._is_closed = True
+            for subscription in self._subscriptions:
+                self._node.destroy_subscription(subscription)
+            self._subscriptions = []
 
     def _listen(self) -> None:
         with self._changed:
-            if self._subscriptions or not self.base_frame:
+            if self._subscriptions or self._is_closed or not self.base_frame:
                 return
             group, latched = MutuallyExclusiveCallbackGroup(), DurabilityPolicy.TRANSIENT_LOCAL
             for topic, durability, take in (

@@ -33,12 +33,16 @@ class LatestWorker(Generic[T]):
             self._wake.notify()
         return superseded
 
-    def stop(self) -> bool:
-        """End the thread after the item in work; True where an item was left that nobody had begun to work on."""
+    def stop(self, finish: bool = False) -> bool:
+        """End the thread after the item in work; True where an item was left that nobody had begun to work on.
+
+        finish: after the one that waits, too.
+        """
         with self._wake:
             self._running = False
-            left = self._waiting is not None
-            self._waiting = None
+            left = self._waiting is not None and not finish
+            if left:
+                self._waiting = None
             self._wake.notify()
         self._thread.join()
         return left
@@ -48,7 +52,7 @@ class LatestWorker(Generic[T]):
             with self._wake:
                 while self._running and self._waiting is None:
                     self._wake.wait()
-                if not self._running:
+                if self._waiting is None:
                     return
                 item, self._waiting = self._waiting, None
             assert item is not None

@@ -123,6 +123,21 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path, line: str) -> None:
         list(read_records(path))
 
 
+def test_a_full_disk_ends_it_in_one_line(probe: Any, start: Callable[..., Any], namespace: str) -> None:
+    topic = f"{namespace}/matches"
+    recorder = start("match_recorder", "--ros-args", "-p", "out:=/dev/full", "-p", f"topic:={topic}")
+    send(probe, topic)
+    assert recorder.ends() == 1
+    assert "error: /dev/full cannot be written: No space left on device" in recorder.output
+    assert "Traceback" not in recorder.output
+
+
+def test_what_is_no_topic_is_one_line(start: Callable[..., Any], tmp_path: Path) -> None:
+    recorder = start("match_recorder", "--ros-args", "-p", "topic:=a//b", "-p", f"out:={tmp_path / 'matches.jsonl'}")
+    assert recorder.ends() == 1 and "error: topic is no name of a topic: " in recorder.output
+    assert "Traceback" not in recorder.output
+
+
 @pytest.mark.parametrize("out", ["", "/dev/null/impossible"])
 def test_a_file_that_cannot_be_written_gives_one_line(start: Callable[..., Any], out: str) -> None:
     recorder = start("match_recorder", *(["--ros-args", "-p", f"out:={out}"] if out else []))

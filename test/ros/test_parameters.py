@@ -18,11 +18,11 @@ from rclpy.parameter import Parameter
 
 from vpr_core.data.ingest import ingest
 from vpr_core.retrieval.loop_closure import LoopOptions
-from vpr_distill_ros import map_parameters, parameters
+from vpr_distill_ros import localizer_parameters, map_parameters
 
 SHIPPED = Path(__file__).parents[2] / "config" / "nodes"
-NODES = {"localizer": parameters, "map_builder": map_parameters}
-KINDS = {"localizer": parameters.LocalizerParameters, "map_builder": map_parameters.MapBuilderParameters}
+NODES = {"localizer": localizer_parameters, "map_builder": map_parameters}
+KINDS = {"localizer": localizer_parameters.LocalizerParameters, "map_builder": map_parameters.MapBuilderParameters}
 
 
 def make_node(context: Context, name: str = "localizer", **overrides: Any) -> Node:
@@ -69,9 +69,9 @@ def test_the_shipped_file_gives_every_parameter_its_default(context: Context, na
     ("name", "value"),
     [
         ("top_k", 0),
-        ("top_k", parameters.MAX_TOP_K + 1),
+        ("top_k", localizer_parameters.MAX_TOP_K + 1),
         ("rerank", -1),
-        ("rerank", parameters.MAX_RERANK + 1),
+        ("rerank", localizer_parameters.MAX_RERANK + 1),
         ("min_similarity", 1.01),
         ("min_similarity", -1.5),
         ("stale_s", 0.0),
@@ -112,7 +112,7 @@ def test_a_whole_number_is_taken_for_a_number(context: Context) -> None:
     node = make_node(context, stale_s=2)
     (result,) = node.set_parameters([Parameter("position_stddev_m", value=3)])
     assert result.successful, result.reason
-    values = parameters.read(node)
+    values = localizer_parameters.read(node)
     assert (values.stale_s, values.position_stddev_m) == (2.0, 3.0)
     assert {type(values.stale_s), type(values.position_stddev_m)} == {float}
 
@@ -149,13 +149,13 @@ def test_what_is_read_once_is_read_only(context: Context, node: str, name: str) 
 )
 def test_what_configuring_has_read_cannot_change_afterwards(name: str, value: object, allowed: bool) -> None:
     change = [Parameter(name, value=value)]
-    assert parameters.check_change(change, configured=True, loaded_map="/loaded").successful is allowed
-    assert parameters.check_change(change, configured=False, loaded_map="").successful
+    assert localizer_parameters.check_change(change, configured=True, loaded_map="/loaded").successful is allowed
+    assert localizer_parameters.check_change(change, configured=False, loaded_map="").successful
 
 
 def test_minus_one_stands_for_the_threshold_of_the_bundle(context: Context) -> None:
-    assert parameters.read(make_node(context)).threshold is None
-    assert parameters.read(make_node(context, min_similarity=0.25)).threshold == 0.25
+    assert localizer_parameters.read(make_node(context)).threshold is None
+    assert localizer_parameters.read(make_node(context, min_similarity=0.25)).threshold == 0.25
 
 
 @pytest.mark.parametrize("name", ["map", "session", "keyframe_m", "odometry_topic", "continue_map", "max_jump_m"])
@@ -174,7 +174,7 @@ def test_the_shipped_file_for_loop_closure_gives_parameters_that_there_are_their
     shipped = yaml.safe_load((SHIPPED / "loop_closure.yaml").read_text())["/**"]["ros__parameters"]
     node = make_node(context, **shipped)
     assert shipped == {name: node.get_parameter(name).value for name in shipped}
-    values = parameters.read(node)
+    values = localizer_parameters.read(node)
     assert values.mode == "loop_closure" and values.odometry_topic
     options = {name: getattr(values, name) for name in LoopOptions.__dataclass_fields__ if name != "min_similarity"}
     assert LoopOptions(**options, min_similarity=values.threshold) == LoopOptions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -141,14 +142,43 @@ def test_a_full_disk_budget_writes_nothing_and_says_so(
     assert not bags(tmp_path / "snapshots") and (tmp_path / "snapshots" / "older").exists()
 
 
+def test_what_is_due_when_a_signal_comes_is_still_written(
+    probe: Any, recorder: Callable[..., Any], namespace: str, frames: Path, tmp_path: Path
+) -> None:
+    process = recorder(refused_needed=1, after_s=600.0, pause_s=0.0)
+    drive = drive_with(probe, namespace, frames, process)
+    for index in range(8):
+        drive.send(index, Reason.AMBIGUOUS, 0)
+        time.sleep(0.2)
+    assert not bags(tmp_path / "snapshots"), "it is due ten minutes later"
+    assert process.signalled() == 0
+    (bag,) = bags(tmp_path / "snapshots")
+    assert bag.name.endswith("_ambiguous") and stamps_in(bag, f"{namespace}/localizer/matches")
+    assert "1 snapshots written" in process.output and "Traceback" not in process.output
+
+
+def test_two_that_are_asked_for_in_one_second_are_two_bags(
+    probe: Any, recorder: Callable[..., Any], namespace: str, frames: Path, tmp_path: Path
+) -> None:
+    process = recorder(refused_needed=1000)
+    drive = drive_with(probe, namespace, frames, process)
+    service = f"{namespace}/snapshot_recorder/snapshot"
+    first = probe.until(lambda: drive.send(0, Reason.OFF_MAP, 0) or probe.call(Trigger, service).message, "a bag")
+    second = probe.call(Trigger, service).message
+    assert first != second and process.signalled() == 0
+    assert {Path(first).name, Path(second).name} <= {bag.name for bag in bags(tmp_path / "snapshots")}
+    assert "Traceback" not in process.output
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
         ({"out": "''"}, "no folder is given"),
         ({"out": "/dev/null/no"}, "cannot be written"),
         ({"reasons": "[tired]"}, "tired is no refusal; expected some of below_similarity"),
+        ({"topics": "[/a//b]"}, "topics is no name of a topic: Invalid topic name: topic name must not contain repeat"),
     ],
-    ids=["no_folder", "no_disk", "no_reason"],
+    ids=["no_folder", "no_disk", "no_reason", "no_topic"],
 )
 def test_what_cannot_be_begun_is_one_line(recorder: Callable[..., Any], parameters: dict[str, str], words: str) -> None:
     process = recorder(**parameters)

@@ -53,6 +53,14 @@ def test_stop_waits_for_the_item_in_work_and_tells_of_the_one_left() -> None:
     assert (left, gate.done) == ([True], [0])
 
 
+def test_stop_that_finishes_works_on_what_waits() -> None:
+    done: list[int] = []
+    for item in range(50):
+        worker = LatestWorker(done.append, "test")
+        assert not worker.submit(item) and not worker.stop(finish=True)
+    assert done == list(range(50))
+
+
 def test_what_comes_after_the_stop_is_never_begun() -> None:
     gate = Gate()
     worker = LatestWorker(gate, "test")

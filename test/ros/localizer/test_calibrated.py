@@ -52,9 +52,10 @@ def test_acceptance_follows_the_target_and_everything_says_so(
     node.send_until(camera, node.photograph(jpegs[2]), lambda: node.matches)
     message = node.matches[0]
     assert not message.accepted and math.isnan(message.off_map_probability)
-    assert [match.reason for match in message.matches] == [PlaceMatch.BELOW_TARGET] * 5
+    # To a network that was not trained on streets these places look alike.
+    assert {match.reason for match in message.matches} == {PlaceMatch.AMBIGUOUS, PlaceMatch.BELOW_TARGET}
     assert [match.probability for match in message.matches] == pytest.approx([0.98] * 5)
-    values = node.status(lambda status, _: status.level == DiagnosticStatus.WARN and "(below target)" in status.message)
+    values = node.status(lambda status, _: status.level == DiagnosticStatus.WARN and "(ambiguous)" in status.message)
     assert (values["calibrated"], values["last_probability"]) == ("yes", "0.9800")
     assert not node.poses
 
@@ -68,7 +69,7 @@ def test_acceptance_follows_the_target_and_everything_says_so(
     assert node.set("target_precision", 0.999).successful
     refused = node.call(QueryPlace, "query", image=node.photograph(jpegs[2]))
     assert refused.success and not refused.result.accepted
-    assert refused.result.matches[0].reason == PlaceMatch.BELOW_TARGET
+    assert refused.result.matches[0].reason == PlaceMatch.AMBIGUOUS
     assert refused.result.matches[0].probability == pytest.approx(0.98)
     for value in (-0.1, 1.1):
         assert not node.set("target_precision", value).successful

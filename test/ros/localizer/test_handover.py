@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseWithCovarianceStamped
+import rclpy
+from geometry_msgs.msg import PoseWithCovariance, PoseWithCovarianceStamped
+from rclpy.context import Context
+from rclpy.parameter import Parameter
 
 from vpr_core.data.frames import Frames
 from vpr_core.data.poses import inverse, pose_from_message
 from vpr_core.types import Pose
-from vpr_distill_ros.handover import LARGEST_VARIANCE, for_nav2
+from vpr_distill_ros import localizer_parameters
+from vpr_distill_ros.handover import LARGEST_VARIANCE, Handover, for_nav2
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.stamps import stamp_to_ns
 
@@ -37,6 +42,57 @@ def nav2_objections(message: PoseWithCovarianceStamped, global_frame: str) -> li
         "covariance": len(covariance) != 36 or not ((covariance >= 0) & (covariance <= 1e9)).all(),
     }
     return [rule for rule, is_broken in rules.items() if is_broken]
+
+
+@pytest.fixture
+def handover(namespace: str, probe: Any) -> Iterator[tuple[Handover, list[PoseWithCovarianceStamped]]]:
+    """One that sends every answer on, and what it sent."""
+    context = Context()
+    context.init()
+    given = {"odometry_topic": "/odom", "global_pose_topic": f"{namespace}/global_pose", "agreement_needed": 1}
+    overrides = [Parameter(name, value=value) for name, value in given.items()]
+    node = rclpy.create_node("handover", context=context, parameter_overrides=overrides)
+    localizer_parameters.declare(node)
+    sent = probe.collect(PoseWithCovarianceStamped, given["global_pose_topic"])
+    yield Handover(node, localizer_parameters.read(node), "map"), sent
+    context.try_shutdown()
+
+
+def test_answers_of_another_map_and_those_after_its_end_are_let_go(
+    handover: tuple[Handover, list[PoseWithCovarianceStamped]], probe: Any
+) -> None:
+    made, sent = handover
+    pose = PoseWithCovarianceStamped(pose=PoseWithCovariance(pose=pose_to_message(Pose((1.0, 2.0, 0.0)))))
+    here = Pose((0.0, 0.0, 0.0))
+    made.use_map("one", "map")
+    made.add(pose, here, "another")
+    assert not made.agreeing
+    probe.until(lambda: made.add(pose, here, "one") or sent, "the pose that was sent on")
+    assert made.agreeing
+    made.use_map("another", "map")
+    assert not made.agreeing
+    made.close()
+    made.add(pose, here, "another")
+    assert not made.agreeing
+
+
+def test_a_map_may_change_while_answers_come(handover: tuple[Handover, list[PoseWithCovarianceStamped]]) -> None:
+    made, _ = handover
+    pose = PoseWithCovarianceStamped(pose=PoseWithCovariance(pose=pose_to_message(Pose((1.0, 2.0, 0.0)))))
+    over = threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            made.use_map("one", "map")
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for index in range(2000):
+            made.add(pose, Pose((0.01 * index, 0.0, 0.0)), "one")
+    finally:
+        over.set()
+        changing.join()
 
 
 def test_one_pose_is_sent_when_three_agree_and_nav2_takes_it(

@@ -21,7 +21,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from vpr_core.data.poses import pose_from_message
 from vpr_distill_ros.handover import for_rtabmap
-from vpr_distill_ros.parameters import LocalizerParameters
+from vpr_distill_ros.localizer_parameters import LocalizerParameters
 
 ROOT = Path(__file__).parents[3]
 ADAPTERS = ROOT / "config" / "adapters"

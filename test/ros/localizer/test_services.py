@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import GetParameters
+from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import CompressedImage
 
+from vpr_core.errors import InputError
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_distill_msgs.srv import LoadMap, QueryPlace
+from vpr_distill_ros.loaded_map import LoadedMap
+from vpr_distill_ros.localizer_node import Localizer
 from vpr_distill_ros.stamps import stamp_to_ns
 
 START_NS = 1_700_000_000_000_000_000
@@ -83,6 +88,30 @@ def test_load_map_replaces_the_map_or_keeps_the_old_one(
     assert result.map_hash == response.map_hash and len(result.matches) == 4
     (value,) = node.call(GetParameters, "get_parameters", names=["map"]).values
     assert value.string_value == str(tmp_path / "shorter")
+
+
+def test_a_map_that_was_loading_when_the_node_is_cleaned_up_is_let_go(
+    monkeypatch: pytest.MonkeyPatch, bundle: Path, place_map: Path
+) -> None:
+    rclpy.init(args=["--ros-args", "-p", f"bundle:={bundle}", "-p", f"map:={place_map}"])
+    try:
+        node = Localizer()
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        load = LoadedMap.load
+
+        def load_for_long(*given: Any) -> LoadedMap:
+            loaded = load(*given)
+            node.trigger_cleanup()
+            return loaded
+
+        monkeypatch.setattr(LoadedMap, "load", load_for_long)
+        with pytest.raises(InputError, match="the node was cleaned up"):
+            node._replace_map(str(place_map))
+        assert node._loaded is None
+        node.close()
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
 
 
 def test_query_by_service(robot: Callable[..., Any], jpegs: list[bytes]) -> None:

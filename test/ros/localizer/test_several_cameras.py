@@ -180,16 +180,19 @@ def test_with_the_camera_ahead_alone_it_is_not(vehicle: Callable[..., Any], agai
 
 def test_a_silent_camera_does_not_stop_the_other(vehicle: Callable[..., Any], namespace: str, against: Drive) -> None:
     node = vehicle(base_frame="''")
-    values = node.status(lambda status, _: f"no image on {namespace}/rear for" in status.message,
-                         drive(node, against, "front"))  # fmt: skip
-    assert int(values[f"camera.{namespace}/rear.missing"]) > 0 and int(values["frames_processed"]) > 0
+    send = drive(node, against, "front")
+    node.status(lambda status, _: f"no image on {namespace}/rear for" in status.message, send)
+    missing = f"camera.{namespace}/rear.missing"
+    node.status(lambda _, values: int(values[missing]) > 0 and int(values["frames_processed"]) > 0, send)
     assert node.matches and not accepted(node)
     node.status(lambda status, _: f"no image on {node.image_topic} for" in status.message and accepted(node),
                 drive(node, against, "rear"))  # fmt: skip
-    values = node.status(lambda _, values: int(values[f"camera.{node.image_topic}.missing"]) > 0)
+    node.status(lambda _, values: int(values[f"camera.{node.image_topic}.missing"]) > 0)
     assert {answer.header.frame_id for answer in accepted(node)} == {"camera_rear"}
     assert node.change(Transition.TRANSITION_DEACTIVATE)
     node.status(lambda status, _: status.message == "inactive")
+    asked = node.call(QueryPlace, "query")
+    assert not asked.success and "no live image" in asked.message
 
 
 def test_images_of_other_moments_are_left_out_and_told(

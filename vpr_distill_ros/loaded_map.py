@@ -1,0 +1,156 @@
+"""The map that the localizer answers from, with all that is loaded for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vpr_core.errors import BundleError, MapError
+from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.retrieval.sequence import SequenceRecognizer
+from vpr_core.retrieval.verification import Verification, Verifier
+from vpr_core.types import Pose, Recognition
+from vpr_distill_ros.following import Followed, Following
+from vpr_distill_ros.loading import check_modality, folder, threads
+from vpr_distill_ros.localizer_parameters import LocalizerParameters
+from vpr_distill_ros.query_camera import LiveCameraVerifier, QueryCamera
+from vpr_distill_ros.sensors import Sensor
+
+NO_IDENTITY = {"map_hash": "", "model_hash": "", "places": "0", "calibrated": "no"}
+"""For /diagnostics, where no map is loaded."""
+
+
+@dataclass(frozen=True)
+class LoadedMap:
+    """A place map, and what knows it: they are replaced together."""
+
+    folder: str
+    """As it was given."""
+    recognizer: PlaceRecognizer
+    camera: QueryCamera
+    """Of the live images, where they are what is compared."""
+    verifier: Verifier | None
+    """What checks candidates against what the map stores of its places; None where the parameter `verify` is false."""
+    following: Following | None
+    """What brings answers and odometry together; None without odometry."""
+
+    @classmethod
+    def load(
+        cls,
+        values: LocalizerParameters,
+        deliver: Callable[[Followed], None],
+        restart: Callable[[], None],
+        before: LoadedMap | None = None,
+    ) -> LoadedMap:
+        """The map that the parameters name, with their bundle; raises MapError and BundleError.
+
+        deliver, restart: as `Following` has them. before: the map whose place it takes, and whose model and camera are
+        kept; None loads the bundle.
+        """
+        camera = QueryCamera(values) if before is None else before.camera
+        recognizer = _load_recognizer(values) if before is None else before.recognizer.with_map(_map_folder(values))
+        verifier = _load_verifier(values, recognizer, camera) if values.verify else None
+        following = None
+        if values.odometry_topic:
+            sequence = SequenceRecognizer.of(recognizer, _map_folder(values)) if values.filter else None
+            following = Following(sequence, recognizer.map_hash, deliver, restart)
+        return cls(values.map, recognizer, camera, verifier, following)
+
+    @property
+    def filters(self) -> bool:
+        return self.following is not None and self.following.filters
+
+    def aiming_at(self, target_precision: float | None) -> LoadedMap:
+        """The same map with another precision to accept for; None leaves it to similarity."""
+        return replace(self, recognizer=replace(self.recognizer, target_precision=target_precision))
+
+    def recognize(
+        self, observation: np.ndarray, stamp_ns: int, top_k: int, T_base_sensor: Pose | None
+    ) -> tuple[Recognition, Verification | None]:
+        """As `PlaceRecognizer.recognize`, and what checking the candidates gave, None where they were not checked."""
+        recognition = self.recognizer.recognize(observation, stamp_ns, top_k)
+        # The filter may believe what one frame alone does not.
+        if self.verifier is None or not (self.filters or self.recognizer.could_accept(recognition)):
+            return recognition, None
+        verification = self.verifier.verify(observation, recognition, T_base_sensor)
+        return self.recognizer.checked(recognition, verification), verification
+
+    # What is told
+
+    def described(self, sensor: Sensor) -> str:
+        """What to log once it is loaded."""
+        recognizer = self.recognizer
+        return (
+            f"model {recognizer.model_hash}, map {recognizer.map_hash} of {recognizer.num_places} places, "
+            f"{sensor.sees}s through {sensor.converter}"
+            + (f", re-ranked by {recognizer.reranker.kind.name}" if recognizer.reranker else "")
+        )
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """For /diagnostics."""
+        return {
+            "map_hash": self.recognizer.map_hash,
+            "model_hash": self.recognizer.model_hash,
+            "places": str(self.recognizer.num_places),
+            "calibrated": "no" if self.recognizer.calibration is None else "yes",
+            "filter": "on" if self.filters else "off",
+        }
+
+    @property
+    def acceptance(self) -> tuple[str, bool]:
+        """By what matches are accepted, in words, and whether somebody should look at it."""
+        recognizer = self.recognizer
+        target = recognizer.target_precision
+        if recognizer.calibration is None or target is None:
+            if recognizer.similarity_threshold > -1.0:
+                return f"accepting from similarity {recognizer.similarity_threshold:g}", False
+            text = "the bundle brings no threshold, so the best place is accepted however unlike it is"
+            return f"{text}: calibrate the map, or set min_similarity", True
+        checked = recognizer.calibration.checked_threshold(target) if self.verifier is not None else None
+        if checked is not None:
+            return f"accepting from probability {checked:.4f} what is verified, for a precision of {target:g}", False
+        least = recognizer.calibration.threshold(target)
+        if least is None:
+            return (
+                f"refusing every match: the map's calibration does not support a precision of {target:g}; calibrate on "
+                "more drives, or set a lower target_precision",
+                True,
+            )
+        return f"accepting from probability {least:.4f}, for a precision of {target:g}", False
+
+
+def _map_folder(values: LocalizerParameters) -> Path:
+    return folder(values.map, MapError, "map", "vpr-distill map")
+
+
+def _load_recognizer(values: LocalizerParameters) -> PlaceRecognizer:
+    """Load bundle and map; raises BundleError, also where the bundle is for another sensor, and MapError."""
+    recognizer = PlaceRecognizer.load(
+        folder(values.bundle, BundleError, "bundle", "vpr-distill export"),
+        _map_folder(values),
+        top_k=values.top_k,
+        min_similarity=values.threshold,
+        device=values.device,
+        threads=threads(values),
+        rerank=values.rerank,
+        target_precision=values.target,
+    )
+    check_modality(recognizer.bundle, values)
+    return recognizer
+
+
+def _load_verifier(values: LocalizerParameters, recognizer: PlaceRecognizer, camera: QueryCamera) -> Verifier:
+    """Raises MapError, also where a library is missing."""
+    try:
+        if recognizer.modality == "camera":
+            from vpr_core.retrieval.verify_camera import CameraVerifier
+
+            return LiveCameraVerifier(CameraVerifier.load(_map_folder(values), device=values.device), camera)
+        from vpr_core.retrieval.verify_lidar import LidarVerifier
+    except ImportError as error:
+        raise MapError(f"verify is true, which needs {error.name}: install it ({error}), or set it to false") from error
+    return LidarVerifier.load(_map_folder(values))
