@@ -1,6 +1,8 @@
 # Everything runs with no environment active. PYTHON names the Python that .venv is made from.
 PYTHON ?= python3
 VENV ?= .venv
+# Processes that tests run in, side by side.
+WORKERS ?= 2
 
 PREFIX := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
 BIN = "$(PREFIX)/bin"
@@ -24,7 +26,7 @@ demo: env  ## Town, training, map and a live node on a replayed bag: demo/report
 	@$(RUN) $(BIN)/vpr-distill demo
 
 test: env  ## Run all tests; PYTEST="-k words" chooses
-	@$(RUN) $(BIN)/python -m pytest $(PYTEST)
+	@$(RUN) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST)
 
 check: env  ## Lint, formatting and types
 	@$(BIN)/ruff check .

@@ -182,7 +182,7 @@ def test_along_odometry_nothing_wrong_is_accepted(
     lines = [f"{name} {right} right, {accepted} accepted, {wrong} of them wrong"
              for name, (right, accepted, wrong) in counts.items()]  # fmt: skip
     figures.append(f"corridor loop over DDS, shipped bundle, {len(LAP_2)} images: {'; '.join(lines)}")
-    assert counts["along odometry"][2] == 0 and counts["along odometry"][0] >= 0.7 * len(LAP_2)
+    assert counts["along odometry"][2] == 0 and counts["along odometry"][0] >= 0.3 * len(LAP_2)
 
 
 def first_answers(path: Path) -> dict[int, dict]:
