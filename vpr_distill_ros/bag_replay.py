@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter
 from vpr_core.data.ingest import ingest
 from vpr_distill_ros.frames_from_bag import frames_from_bag
 from vpr_distill_ros.frames_from_topics import frames_from_topics
-from vpr_distill_ros.parameters import Row, declare_rows, number, text
+from vpr_distill_ros.parameters import Row, count, declare_rows, number, text
 from vpr_distill_ros.process import run
 from vpr_distill_ros.replay import Replay
 
@@ -80,7 +80,9 @@ def _replay_rows() -> list[Row]:
         ("start_offset_s", 0.0, number("begin so long [s] after the beginning of the bag", 0.0, 1e6, read_only=True)),
         ("publish_clock", True, text("publish the bag's time on /clock", read_only=True)),
         ("wait_for_subscribers_s", 10.0,
-         number("begin once a topic has a subscriber, at the latest after so long [s]", 0.0, 3600.0, read_only=True)),
+         number("begin at the latest after so long without subscribers [s]", 0.0, 3600.0, read_only=True)),
+        ("subscribers", 1,
+         count("begin once the topics have so many together, and a second brought no more", 1, 1000, read_only=True)),
     ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import rclpy
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.executors import ExternalShutdownException
@@ -96,9 +97,12 @@ class _Session:
             while not self._finish:
                 self._node.spin_for(_POLL_S)
                 self._tell()
-        except ExternalShutdownException:
+        except Exception as error:
+            if rclpy.ok():
+                raise
+            # A signal has shut the context down: whatever a call to ROS raises then is no error.
             self._write()
-            raise
+            raise ExternalShutdownException from error
         self._node.spin_for(_POLL_S)  # the response is on its way
         if self._failure is not None:
             raise self._failure

@@ -62,9 +62,9 @@ def number(description: str, low: float, high: float, read_only: bool = False) -
     )
 
 
-def count(description: str, low: int, high: int) -> ParameterDescriptor:
+def count(description: str, low: int, high: int, read_only: bool = False) -> ParameterDescriptor:
     limits = IntegerRange(from_value=low, to_value=high, step=1)
-    return ParameterDescriptor(description=description, integer_range=[limits])
+    return ParameterDescriptor(description=description, read_only=read_only, integer_range=[limits])
 
 
 def declare_rows(node: Node, rows: Iterable[Row]) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _CLOCK_PERIOD_S = 0.025
 _PROGRESS_PERIOD_S = 5.0
 _POLL_S = 0.05
+# Discovery goes two ways: what a subscriber that does not know the replay yet is sent as best effort is lost.
+_SETTLED_S = 1.0
 _LATCHED = ("/tf_static",)
 # Between two rounds: longer than header stamps lie before the time of recording, so that none goes back.
 _GAP_NS = 1_000_000_000
@@ -53,7 +55,7 @@ class Replay:
             if not reader.is_ros2:
                 raise BagError(f"{path} is a ROS 1 bag: convert it with `rosbags-convert --src {path} --dst FOLDER`")
             self._announce(reader.topics)
-            self._wait_for_subscriber()
+            self._wait_for_subscribers()
             self._play(reader)
 
     def _announce(self, topics: dict[str, str]) -> None:
@@ -71,15 +73,21 @@ class Replay:
             self._types[topic] = (msgtype, message_type)
             self._publishers[topic] = self._node.create_publisher(message_type, topic, qos)
 
-    def _wait_for_subscriber(self) -> None:
-        limit_s = float(self._node.value("wait_for_subscribers_s"))
-        until_s = time.monotonic() + limit_s
-        while not any(publisher.get_subscription_count() for publisher in self._publishers.values()):
-            if time.monotonic() >= until_s:
-                if limit_s:
-                    self._node.get_logger().warning(f"nobody subscribed within {limit_s:g} s: replaying all the same")
+    def _wait_for_subscribers(self) -> None:
+        """Until the topics have those that are asked for, and each of them knows of the replay."""
+        limit_s, expected = float(self._node.value("wait_for_subscribers_s")), int(self._node.value("subscribers"))
+        began_s = settled_s = time.monotonic()
+        before = 0
+        while (now_s := time.monotonic()) < began_s + limit_s:
+            found = sum(publisher.get_subscription_count() for publisher in self._publishers.values())
+            if found != before:
+                before, settled_s = found, now_s
+            if found >= expected and now_s >= settled_s + _SETTLED_S:
                 return
             self._node.spin_for(_POLL_S)
+        if before < expected and limit_s:
+            who = "nobody subscribed" if not before else f"{before} of {expected} subscribers came"
+            self._node.get_logger().warning(f"{who} within {limit_s:g} s: replaying all the same")
 
     def _play(self, reader: BagReader) -> None:
         first = next(reader.raw_messages(), None)

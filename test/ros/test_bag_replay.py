@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,24 @@ def test_a_replay_may_begin_in_the_middle(
     late = start("bag_replay", *parameters(bag=bag, start_offset_s=2, publish_clock=False))
     assert late.ends() == 1
     assert "has no message after start_offset_s: it lasts 1.2 s" in late.output
+
+
+def test_a_replay_waits_for_as_many_subscribers_as_it_is_told(
+    probe: Any, start: Callable[..., Any], namespace: str, tmp_path: Path
+) -> None:
+    topic = f"{namespace}/image"
+    first = probe.collect(CompressedImage, topic)
+    bag = write_bag(tmp_path / "bag", topic)
+    values = {"bag": bag, "publish_clock": False, "subscribers": 2, "rate": 10.0}
+    replay = start("bag_replay", *parameters(**values, wait_for_subscribers_s=600.0))
+    time.sleep(3.0)
+    assert not first
+    second = probe.collect(CompressedImage, topic)
+    assert replay.ends() == 0, replay.output
+    probe.until(lambda: len(first) == len(second) == COUNT, "every image, twice")
+    short = start("bag_replay", *parameters(**{**values, "subscribers": 3}, wait_for_subscribers_s=3.0))
+    assert short.ends() == 0, short.output
+    assert "2 of 3 subscribers came within 3 s: replaying all the same" in short.output
 
 
 def test_a_mode_that_does_not_exist_is_named(start: Callable[..., Any]) -> None:

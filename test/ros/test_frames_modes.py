@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rclpy
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float32
 from std_srvs.srv import Trigger
 
 from vpr_core.data.frames import Frames
-from vpr_distill_ros.bag_replay import _DEFAULTS
+from vpr_core.errors import FramesError
+from vpr_distill_ros.bag_replay import _DEFAULTS, BagReplay
 from vpr_distill_ros.progress import Progress
 
 SHIPPED = Path(__file__).parents[2] / "config" / "nodes" / "bag_replay.yaml"
@@ -76,7 +78,7 @@ def test_frames_of_live_topics_are_those_of_the_recording(
     names = ["--ros-args", "-r", "__node:=recorder", "-r", f"__ns:={namespace}"]
     recorder = start("bag_replay", *names, *parameters(**values))
     recorder.says("taking frames into")
-    replay = start("bag_replay", "--ros-args", *remapped, *parameters(bag=bag, wait_for_subscribers_s=60))
+    replay = start("bag_replay", "--ros-args", *remapped, *parameters(bag=bag, wait_for_subscribers_s=60, subscribers=3))
     assert replay.ends() == 0, replay.output
     answer = probe.call(Trigger, f"{namespace}/recorder/finish")
     assert answer.success and f"frames in {tmp_path / 'frames'}" in answer.message
@@ -121,6 +123,27 @@ def test_frames_of_topics_on_which_nothing_comes_leave_nothing(
     process.says("taking frames into")
     assert process.signalled(signal.SIGTERM) == 1
     assert "no frame came of it" in process.output and "Traceback" not in process.output
+    assert not list(tmp_path.glob("*frames*"))
+
+
+def test_a_signal_while_progress_is_told_ends_the_frames_too(
+    monkeypatch: pytest.MonkeyPatch, namespace: str, tmp_path: Path
+) -> None:
+    """It may shut ROS down in the middle of any call; what was taken is written all the same."""
+    tell = Progress.tell
+
+    def signal_and_tell(self: Progress, *values: Any) -> None:
+        rclpy.shutdown()
+        tell(self, *values)
+
+    monkeypatch.setattr(Progress, "tell", signal_and_tell)
+    values = {"mode": "record_frames", "frames": tmp_path / "frames", "image_topic": f"{namespace}/image"}
+    rclpy.init(args=["--ros-args", *parameters(**values)])
+    try:
+        with pytest.raises(FramesError, match="no frame came of it"):
+            BagReplay().work()
+    finally:
+        rclpy.try_shutdown()
     assert not list(tmp_path.glob("*frames*"))
 
 

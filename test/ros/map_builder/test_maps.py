@@ -37,7 +37,7 @@ def test_a_replayed_bag_gives_the_map_that_the_command_line_makes(
         process.says("active, ")
     remapped = [word for name, to in topics.items() for word in ("-r", f"{name}:={namespace}/{to}")]
     replay = start("bag_replay", "--ros-args", *remapped, "-p", f"bag:={bag}", "-p", "wait_for_subscribers_s:=60.0",
-                   "-p", "rate:=0.5")  # fmt: skip
+                   "-p", "subscribers:=4", "-p", "rate:=0.5")  # fmt: skip
     assert replay.ends() == 0, replay.output
     for process in builders.values():
         assert process.signalled() == 0, process.output
