@@ -1,4 +1,4 @@
-"""The drives of `vpr-distill trust`: towns in which no network, threshold or parameter was chosen, one of like houses.
+"""The drives of `vpr-distill trust`: towns that no network was trained in, one of like houses (docs/trust.md).
 
 Beside each frames folder's own files lies odometry.csv: where the drive's drifting odometry had the vehicle at each
 frame, as a robot would know it.
