@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import rclpy
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
-from rclpy.executors import ExternalShutdownException
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 
@@ -17,6 +16,7 @@ from vpr_core.data.live_frames import LiveFrames
 from vpr_core.data.poses import pose_from_stamped
 from vpr_core.data.topics import NONE
 from vpr_core.errors import FramesError
+from vpr_distill_ros.loading import one_line
 from vpr_distill_ros.process import logger
 from vpr_distill_ros.progress import Progress
 from vpr_distill_ros.sensor_input import SensorInput
@@ -78,32 +78,30 @@ def _listen(node: BagReplay, live: LiveFrames, what: str, topic: str) -> SensorI
 
 
 class _Session:
-    """The time in which frames are taken."""
+    """The time in which frames are taken; it ends once, by what comes first: ~/finish, a signal or a full disk."""
 
     def __init__(self, node: BagReplay, live: LiveFrames, inputs: list[SensorInput]) -> None:
         self._node, self._live, self._inputs = node, live, inputs
         self._progress = Progress(node, "frames of live topics")
-        self._finish = False
+        self._has_ended = False
         self._failure: FramesError | None = None
         node.create_service(Trigger, "~/finish", self._on_finish)
 
     def run(self) -> None:
-        """Raises ExternalShutdownException after the signal that ended it, once the folder is written.
-
-        Raises FramesError where no frame came.
-        """
+        """Raises FramesError where no frame came, or not all could be written."""
         self._node.get_logger().info(f"taking frames into {self._live.out}")
         try:
-            while not self._finish:
+            while not self._has_ended:
                 self._node.spin_for(_POLL_S)
                 self._tell()
+            self._node.spin_for(_POLL_S)  # the response is on its way
         except Exception as error:
-            if rclpy.ok():
+            broken = error if isinstance(error, OSError) else None
+            if rclpy.ok() and broken is None:
                 raise
-            # A signal has shut the context down: whatever a call to ROS raises then is no error.
-            self._write()
-            raise ExternalShutdownException from error
-        self._node.spin_for(_POLL_S)  # the response is on its way
+            # Once a signal has shut the context down, whatever a call to ROS raises is no error.
+            if not self._has_ended:
+                self._end(broken)
         if self._failure is not None:
             raise self._failure
 
@@ -114,20 +112,29 @@ class _Session:
         self._progress.tell(complaint or f"{counts['frames']} frames", values)
 
     def _on_finish(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        try:
-            response.message = self._write()
-        except FramesError as error:
-            response.message, self._failure = str(error), error
-        else:
-            response.success = True
-        self._finish = True
-        return response
-
-    def _write(self) -> str:
-        """Write the folder; what to say of it."""
+        response.message = self._end()
         for source in self._inputs:
             source.close()
-        out = self._live.finish()
+        response.success = self._failure is None
+        return response
+
+    def _end(self, broken: OSError | None = None) -> str:
+        """Write the folder, of a disk that is `broken` what is whole already; what to say of it."""
+        self._has_ended = True
+        try:
+            text = self._write(early=broken is not None)
+        except FramesError as error:
+            self._failure = error
+        except Exception as error:  # a signal would hide it
+            self._failure = FramesError(f"{self._live.out} cannot be written: {one_line(error)}")
+        else:
+            if broken is None:
+                return text
+            self._failure = FramesError(f"{text}; the rest cannot be written: {broken.strerror}")
+        return str(self._failure)
+
+    def _write(self, early: bool) -> str:
+        out = self._live.finish(early)
         card = Frames.load(out).card
         text = f"{card['counts']['frames']} frames in {out}, drops: {counted(card['drops']) or 'none'}"
         logger(self._node).info(text)

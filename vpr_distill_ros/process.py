@@ -65,6 +65,9 @@ def run(body: Callable[[], None], args: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # of the disk, never of ROS
+        print(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        return 1
     except Exception:
         # Whatever a call to ROS raises once a signal has shut the context down is no error.
         if rclpy.ok():

@@ -85,10 +85,11 @@ class SnapshotRecorder(Node):
         self.create_timer(_LOOK_PERIOD_S, self._look_at_time, clock=steady)
 
     def close(self) -> None:
-        """Write what is due, and end."""
-        if self._due is not None:
-            self._begin(self._due[1])
+        """Write what waits and what is due, and end."""
+        due = self._due and self._snapshot(self._due[1])
         self._worker.stop(finish=True)
+        if due:
+            self._write_safely(due)
         logger(self).info(f"{self.written} snapshots written to {self._out}")
 
     def _value(self, name: str) -> Any:
@@ -138,7 +139,9 @@ class SnapshotRecorder(Node):
         self.get_logger().info(f"keeping {topic}")
 
     def _take(self, topic: str, data: bytes) -> None:
-        self._recent.add(RawMessage(topic, self._kinds[topic], self.get_clock().now().nanoseconds, bytes(data)))
+        kind = self._kinds[topic]
+        what = _children(deserialize_message(data, message_class(kind))) if topic in LATCHED else ""
+        self._recent.add(RawMessage(topic, kind, self.get_clock().now().nanoseconds, bytes(data)), what)
         if topic == self._matches_topic:
             self._judge(deserialize_message(data, PlaceMatchArray))
 
@@ -161,12 +164,22 @@ class SnapshotRecorder(Node):
         if not len(self._recent):
             response.message = "nothing is kept: none of the topics has sent anything"
             return response
+        if self._worker.is_waiting:
+            response.message = "two snapshots are being written: ask again later"
+            return response
         response.message = str(self._begin("asked_for"))
         response.success = True
         return response
 
     def _begin(self, reason: str) -> Path:
         """Hand what is kept to the thread that writes; the path of the bag."""
+        snapshot = self._snapshot(reason)
+        if self._worker.submit(snapshot):
+            logger(self).warning("a snapshot was given up: the one before it was still being written")
+        return snapshot.path
+
+    def _snapshot(self, reason: str) -> Snapshot:
+        """What is kept now; nothing is due any more."""
         self._due, self._refused, self._ended_s = None, 0, time.monotonic()
         moment = datetime.fromtimestamp(self.get_clock().now().nanoseconds / 1e9, timezone.utc)
         name, number = f"{moment:%Y%m%dT%H%M%S}_{reason}", 1
@@ -175,9 +188,7 @@ class SnapshotRecorder(Node):
             number += 1
             path = self._out / f"{name}_{number}"
         self._begun.add(path)
-        if self._worker.submit(Snapshot(path, self._recent.taken())):
-            logger(self).warning("a snapshot was given up: the one before it was still being written")
-        return path
+        return Snapshot(path, self._recent.taken())
 
     # Writing
 
@@ -204,3 +215,8 @@ class SnapshotRecorder(Node):
         pushed_out, self._pushed_out = self._recent.pushed_out - self._pushed_out, self._recent.pushed_out
         lost = f", {pushed_out} older ones since the last bag did not fit memory_mib" if pushed_out else ""
         logger(self).info(f"{snapshot.path}: {len(snapshot.messages)} messages, {size / _MIB:.1f} MiB{lost}")
+
+
+def _children(message: Any) -> str:
+    """The frames that transforms tell of: sent again and again, they tell the same."""
+    return " ".join(sorted(transform.child_frame_id for transform in message.transforms))

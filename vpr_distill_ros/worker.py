@@ -33,6 +33,11 @@ class LatestWorker(Generic[T]):
             self._wake.notify()
         return superseded
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an item waits, which the next would take the place of."""
+        return self._waiting is not None
+
     def stop(self, finish: bool = False) -> bool:
         """End the thread after the item in work; True where an item was left that nobody had begun to work on.
 

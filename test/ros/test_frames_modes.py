@@ -78,7 +78,9 @@ def test_frames_of_live_topics_are_those_of_the_recording(
     names = ["--ros-args", "-r", "__node:=recorder", "-r", f"__ns:={namespace}"]
     recorder = start("bag_replay", *names, *parameters(**values))
     recorder.says("taking frames into")
-    replay = start("bag_replay", "--ros-args", *remapped, *parameters(bag=bag, wait_for_subscribers_s=60, subscribers=3))
+    replay = start(
+        "bag_replay", "--ros-args", *remapped, *parameters(bag=bag, wait_for_subscribers_s=60, subscribers=3)
+    )
     assert replay.ends() == 0, replay.output
     answer = probe.call(Trigger, f"{namespace}/recorder/finish")
     assert answer.success and f"frames in {tmp_path / 'frames'}" in answer.message

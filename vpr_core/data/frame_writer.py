@@ -48,18 +48,26 @@ class FrameWriter:
     def write(self, sensor: str, indices: Iterable[int], message: Any) -> tuple[list[str], str]:
         """Write what a message holds for these frames; the files, and what is irregular about it, if anything.
 
-        Raises InputError where it is no use.
+        Raises InputError where it is no use, OSError where it cannot be written.
         """
         suffix, data, doubt = self._encoded(sensor, message)
         names = [f"{sensor}s/{index:06d}{suffix}" for index in indices]
         for index, name in zip(indices, names, strict=True):
-            if isinstance(data, bytes):
-                (self.folder / name).write_bytes(data)
-            else:
-                np.save(self.folder / name, data)
+            self._write(self.folder / name, data)
             self.written[sensor][index] = name
         self.irregular.update([doubt] if doubt else [])
         return names, doubt
+
+    @staticmethod
+    def _write(path: Path, data: bytes | np.ndarray) -> None:
+        try:
+            if isinstance(data, bytes):
+                path.write_bytes(data)
+            else:
+                np.save(path, data)
+        except OSError:
+            path.unlink(missing_ok=True)  # a full disk has room again for the index of what is whole
+            raise
 
     def _encoded(self, sensor: str, message: Any) -> tuple[str, bytes | np.ndarray, str]:
         """Ending of the file, what it holds, and what is irregular about it."""

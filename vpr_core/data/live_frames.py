@@ -175,12 +175,17 @@ class LiveFrames:
             too_old = int(np.searchsorted(clouds.stamps_ns, oldest_ns - self._tolerance_ns))
             clouds.forget(max(too_old, len(clouds.stamps_ns) - _MOST_WAITING))
         if self._poses:
-            self._poses.forget_before(oldest_ns - 2 * MAX_GAP_NS)
+            self._poses.keep(oldest_ns - 2 * MAX_GAP_NS, self._span.now_ns)
 
-    def finish(self) -> Path:
-        """Decide what still waits, write the card and return the folder; raises FramesError where no frame came."""
+    def finish(self, early: bool = False) -> Path:
+        """Decide what still waits, write the card and return the folder; raises FramesError where no frame came.
+
+        early: what waits is given up, as after an OSError of the disk. Raises OSError where card or index cannot be
+        written.
+        """
         try:
-            self._decide(before_ns=None)
+            if not early:
+                self._decide(before_ns=None)
             frames = self._writer.frames(self._plan)
             if not frames:
                 raise FramesError(f"{self.out}: no frame came of it: {counted(self._drops) or 'no message arrived'}")

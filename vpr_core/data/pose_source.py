@@ -88,7 +88,7 @@ class TopicPoses:
     def track(self) -> PoseTrack:
         return track_of(self._poses, self._max_speed_mps)
 
-    def forget_before(self, stamp_ns: int) -> None:
-        """Give up the poses older than that, as far as they came in order."""
-        while self._poses and (oldest := next(iter(self._poses))) < stamp_ns:
-            del self._poses[oldest]
+    def keep(self, begin_ns: int, end_ns: int) -> None:
+        """Give up the poses before and after that time: later ones are of a clock that was set back."""
+        if not begin_ns <= next(iter(self._poses), begin_ns) <= end_ns:
+            self._poses = {stamp_ns: pose for stamp_ns, pose in self._poses.items() if begin_ns <= stamp_ns <= end_ns}

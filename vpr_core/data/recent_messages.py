@@ -19,18 +19,21 @@ class RecentMessages:
     def __init__(self, keep_s: float, budget_bytes: int) -> None:
         self._keep_ns, self._budget_bytes = round(keep_s * 1e9), budget_bytes
         self._messages: deque[RawMessage] = deque()
-        self._latched: dict[tuple[str, bytes], RawMessage] = {}
+        self._latched: dict[tuple[str, str], RawMessage] = {}
         self.size_bytes = 0
         self.pushed_out = 0
 
     def __len__(self) -> int:
         return len(self._messages) + len(self._latched)
 
-    def add(self, message: RawMessage) -> None:
+    def add(self, message: RawMessage, what: str = "") -> None:
         """Take the newest message. One that is older than the newest means that time began again: all is forgotten
-        that was latched on no topic."""
+        that was latched on no topic.
+
+        what: of a latched one, what it tells; the newest that tells it is kept.
+        """
         if message.topic in LATCHED:
-            self._latched.setdefault((message.topic, message.data), message)
+            self._latched[message.topic, what] = message
             return
         if self._messages and message.log_ns < self._messages[-1].log_ns:
             self._messages.clear()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from vpr_core.data.bag import BagReader
@@ -103,3 +106,31 @@ def test_broken_messages_are_counted_and_a_folder_is_not_replaced_unasked(tmp_pa
     with pytest.raises(ZeroDivisionError), LiveFrames(tmp_path / "other"):
         _ = 1 / 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["live"]
+
+
+def test_a_clock_that_goes_back_leaves_no_poses_behind(tmp_path: Path) -> None:
+    live = LiveFrames(tmp_path / "live", has_cloud=False)
+    kept = []
+    for begin_ns in (START_NS, START_NS - 3600 * 10**9):
+        for i in range(1000):
+            live.add_pose(begin_ns + i * 10_000_000, Pose((0.1 * i, 0.0, 0.0)), "map")
+        kept.append(len(live._poses._poses) if live._poses else 0)
+    assert 0 < kept[1] <= kept[0] < 400
+    live.discard()
+
+
+def test_a_disk_that_takes_no_more_leaves_the_frames_that_are_whole(tmp_path: Path, ros: Any) -> None:
+    rng = np.random.default_rng(0)
+    flat, noise = np.full((240, 320, 3), 90, np.uint8), rng.integers(0, 255, (240, 320, 3), np.uint8)
+    live = LiveFrames(tmp_path / "live", has_cloud=False, has_pose=False, keyframe_s=0.0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, before[1]))  # of a file; more fails as on a full disk
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            for i in range(8):
+                picture = cv2.imencode(".png", noise if i == 5 else flat)[1].tobytes()
+                live.add_image(ros.compressed(START_NS + i * 10**9, picture, "png"))
+        drive = Frames.load(live.finish(early=True))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(drive) == 5 and len(list((tmp_path / "live" / "images").iterdir())) == 5

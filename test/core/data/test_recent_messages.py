@@ -34,12 +34,15 @@ def test_what_is_too_much_pushes_the_oldest_out_and_is_counted() -> None:
 
 def test_static_transforms_are_kept_and_come_first() -> None:
     kept = RecentMessages(keep_s=2, budget_bytes=1000)
-    kept.add(message(0, topic="/tf_static"))
-    kept.add(message(1, topic="/tf_static"))  # the same bytes again
+    for second in range(100):  # sent again and again
+        kept.add(message(second / 100, size=second + 1, topic="/tf_static"), "lidar")
     for second in range(2, 9):
         kept.add(message(second))
     assert [each.topic for each in kept.taken()] == ["/tf_static", "/camera", "/camera", "/camera"]
     assert seconds(kept) == [6, 6, 7, 8] and len(kept) == 4
+    assert len(kept.taken()[0].data) == 100, "the newest"
+    kept.add(message(9, topic="/tf_static"), "camera")
+    assert len(kept) == 5
 
 
 def test_time_that_goes_back_begins_anew() -> None:
