@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -9,6 +11,8 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from vpr_core.errors import VprError
+
+_CALL_AGAIN_S = 10.0
 
 
 class InitialPose:
@@ -34,7 +38,8 @@ class InitialPose:
 
     def begin(self) -> None:
         """Have it sent once more."""
-        self._is_published = self._is_called = self._is_answered = False
+        self._is_published = self._is_answered = False
+        self._called_s = -math.inf
 
     @property
     def state(self) -> str:
@@ -49,13 +54,18 @@ class InitialPose:
             self._publisher.publish(pose)
             self._is_published = True
             self._tell(pose, f"on {self._publisher.topic}")
-        if self._client is not None and not self._is_called and self._client.service_is_ready():
-            self._is_called = True
+        if self._client is not None and self._is_to_be_called and self._client.service_is_ready():
+            self._called_s = time.monotonic()
             self._client.call_async(self._request(pose=pose)).add_done_callback(self._on_answer)
             self._tell(pose, f"to {self._client.srv_name}")
 
+    @property
+    def _is_to_be_called(self) -> bool:
+        # A server may answer before it has discovered where to (ros2/rmw_fastrtps#842).
+        return not self._is_answered and time.monotonic() - self._called_s > _CALL_AGAIN_S
+
     def _on_answer(self, future: Future) -> None:
-        self._is_answered = self._is_called
+        self._is_answered = self._called_s > -math.inf
 
     def _tell(self, pose: PoseWithCovarianceStamped, where: str) -> None:
         x, y = pose.pose.pose.position.x, pose.pose.pose.position.y

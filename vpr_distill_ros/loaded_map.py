@@ -14,7 +14,7 @@ from vpr_core.retrieval.sequence import SequenceRecognizer
 from vpr_core.retrieval.verification import Verification, Verifier
 from vpr_core.types import Pose, Recognition
 from vpr_distill_ros.following import Followed, Following
-from vpr_distill_ros.loading import check_modality, folder, threads
+from vpr_distill_ros.loading import check_modality, folder, of_one_moment, threads
 from vpr_distill_ros.localizer_parameters import LocalizerParameters
 from vpr_distill_ros.query_camera import LiveCameraVerifier, QueryCamera
 from vpr_distill_ros.sensors import Sensor
@@ -50,6 +50,16 @@ class LoadedMap:
         deliver, restart: as `Following` has them. before: the map whose place it takes, and whose model and camera are
         kept; None loads the bundle.
         """
+        return of_one_moment(_map_folder(values), lambda: cls._load(values, deliver, restart, before))
+
+    @classmethod
+    def _load(
+        cls,
+        values: LocalizerParameters,
+        deliver: Callable[[Followed], None],
+        restart: Callable[[], None],
+        before: LoadedMap | None,
+    ) -> LoadedMap:
         camera = QueryCamera(values) if before is None else before.camera
         recognizer = _load_recognizer(values) if before is None else before.recognizer.with_map(_map_folder(values))
         verifier = _load_verifier(values, recognizer, camera) if values.verify else None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from vpr_core.errors import BundleError, VprError
+from vpr_core.errors import BundleError, MapError, VprError
 from vpr_core.retrieval.bundle import Bundle
+from vpr_core.retrieval.place_map import MANIFEST
 from vpr_distill_ros.parameters import SensorParameters
+
+Loaded = TypeVar("Loaded")
 
 # A second thread takes 7 ms instead of 8 for a cloud of 2500 voxels on an idle machine, and 110 ms instead of 14 on a
 # busy one: torch's threads wait for each other at every one of the network's many small steps.
@@ -39,6 +44,27 @@ def folder(value: str, error: type[VprError], what: str, made_by: str) -> Path:
     if not value:
         raise error(f"no {what} is given: expected the folder that `{made_by}` wrote")
     return Path(value).expanduser()
+
+
+def of_one_moment(place_map: Path, load: Callable[[], Loaded]) -> Loaded:
+    """What `load` reads of a map's folder, once more where the map was saved anew meanwhile.
+
+    Raises MapError where it cannot be read though nobody changes it.
+    """
+    while True:
+        before = _manifest(place_map)
+        try:
+            return load()
+        except MapError:
+            if _manifest(place_map) == before:
+                raise
+
+
+def _manifest(place_map: Path) -> bytes:
+    try:
+        return (place_map / MANIFEST).read_bytes()
+    except OSError:
+        return b""
 
 
 def one_line(error: Exception) -> str:

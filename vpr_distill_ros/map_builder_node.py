@@ -97,15 +97,17 @@ class MapBuilder(SensorNode):
             self._save_timer = self._start_timer(values.save_period_s, self._save_in_time)
 
     def close(self) -> None:
-        """Stop input and thread, and save."""
-        if self._save_timer is not None:
-            self.destroy_timer(self._save_timer)
-            self._save_timer = None
-        super().close()
-        if self._posed is not None:
-            self._frames.drop("deactivated", self._posed.close())
-        if self._map is not None and self._map.unsaved:
-            self._save_and_wait()
+        """Stop input and thread, and save, whatever a signal makes of the rest."""
+        try:
+            if self._save_timer is not None:
+                self.destroy_timer(self._save_timer)
+                self._save_timer = None
+            super().close()
+            if self._posed is not None:
+                self._frames.drop("deactivated", self._posed.close())
+        finally:
+            if self._map is not None and self._map.unsaved:
+                self._save_and_wait()
 
     def finish(self) -> None:
         """Leave the node; raises MapError where places could not be saved."""

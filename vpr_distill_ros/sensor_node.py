@@ -123,6 +123,8 @@ class SensorNode(LifecycleNode):
         try:
             loaded = self._load()
         except Exception as error:  # rclpy would swallow whatever else a library raises
+            if not rclpy.ok():  # a signal came meanwhile, and the next call of ROS raised
+                return TransitionCallbackReturn.FAILURE
             self._load_error = one_line(error)
             waits = "the node waits to be configured again, Ctrl-C ends it"
             self.get_logger().error(f"cannot configure: {self._load_error} ({waits})")

@@ -34,6 +34,7 @@ PACKAGE = "vpr_distill_ros"
 # For discovery, imports and a busy machine; nothing waits so long when all is well.
 PATIENCE_S = 90.0
 _ASK_AGAIN_S = 10.0
+_CLIENTS = 12
 START_NS = 1_700_000_000_000_000_000
 LARGE_MESSAGES = Path(__file__).parents[2] / "config" / "dds" / "localhost_large_messages.xml"
 # Domains above 101 take UDP ports that Linux hands out to others.
@@ -102,6 +103,7 @@ class Probe:
         self._context = Context()
         self._context.init(domain_id=DOMAIN)
         self.node = rclpy.create_node(f"probe_{os.getpid()}", context=self._context)
+        self._clients: dict[tuple[Any, str], Any] = {}
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -133,7 +135,7 @@ class Probe:
 
     def call(self, service_type: Any, name: str, **fields: Any) -> Any:
         """The response of a service."""
-        client = self.node.create_client(service_type, name)
+        client = self._client(service_type, name)
         until(client.service_is_ready, f"service {name}")
         request = service_type.Request(**fields)
         futures: list[Any] = []
@@ -145,9 +147,15 @@ class Probe:
             return next((future for future in futures if future.done()), None)
 
         asked_s = time.monotonic()
-        response = until(answered, f"the response of {name}").result()
-        self.node.destroy_client(client)
-        return response
+        return until(answered, f"the response of {name}").result()
+
+    def _client(self, service_type: Any, name: str) -> Any:
+        """The newest are kept: a server has discovered them."""
+        client = self._clients.pop((service_type, name), None) or self.node.create_client(service_type, name)
+        self._clients[service_type, name] = client
+        if len(self._clients) > _CLIENTS:
+            self.node.destroy_client(self._clients.pop(next(iter(self._clients))))
+        return client
 
 
 class Robot:

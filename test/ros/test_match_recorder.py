@@ -57,7 +57,7 @@ def test_every_answer_is_a_line(
     probe: Any, start: Callable[..., Any], namespace: str, tmp_path: Path, end: str
 ) -> None:
     out, topic = tmp_path / "matches.jsonl", f"{namespace}/matches"
-    idle = ["-p", "idle_s:=0.5"] if end == "idle" else []
+    idle = ["-p", "idle_s:=3.0"] if end == "idle" else []
     recorder = start("match_recorder", "--ros-args", "-p", f"out:={out}", "-p", f"topic:={topic}", *idle)
     send(probe, topic)
     probe.until(lambda: out.read_text().count("\n") == COUNT, "every line")

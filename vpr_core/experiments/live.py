@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -59,8 +58,8 @@ class Graph:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self.domain = random.randint(1, 100)
-        """Of its own, to keep it and a robot in the same room apart."""
+        self.domain = 1 + (os.getpid() + 50) % 101
+        """Of its own, to keep it, a robot in the same room and other processes like this one apart."""
         self.environment = _environment(folder, self.domain)
         """Of the processes; another one that takes part needs it too."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -36,8 +36,9 @@ def robot(start_robot: Callable[..., Any], bundle: Path, place_map: Path) -> Cal
     """robot(**parameters) starts a localizer in the test's namespace; bundle and map are given unless overridden."""
 
     def make(*arguments: str, **parameters: Any) -> Any:
-        values = {"bundle": bundle, "map": place_map, "min_similarity": ACCEPT_ALL, **parameters}
-        node = start_robot("localizer", *arguments, **values)
+        # What one message led to is told for as long as a slow machine may need to look at it.
+        given = {"bundle": bundle, "map": place_map, "min_similarity": ACCEPT_ALL, "stale_s": 100.0}
+        node = start_robot("localizer", *arguments, **given | parameters)
         node.matches = node.probe.collect(PlaceMatchArray, f"{node.name}/matches")
         node.poses = node.probe.collect(PoseWithCovarianceStamped, f"{node.name}/pose")
         node.candidates = node.probe.collect(PoseArray, f"{node.name}/candidates")

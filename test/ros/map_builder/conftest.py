@@ -14,6 +14,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
 from vpr_core.retrieval.place_map import PlaceMap
+from vpr_distill_ros.loading import of_one_moment
 from vpr_distill_ros.stamps import ns_to_stamp
 
 START_NS = 1_700_000_000_000_000_000
@@ -40,6 +41,12 @@ class Mapper:
             self._publishers["camera"] = self.robot.camera()
         return self._publishers["camera"]
 
+    @property
+    def odometry(self) -> Any:
+        if "odometry" not in self._publishers:
+            self._publishers["odometry"] = self.robot.probe.publisher(Odometry, self._odometry_topic, 50)
+        return self._publishers["odometry"]
+
     def use_camera(self, publisher: Any) -> None:
         """Take pictures with another publisher than the probe's."""
         self._publishers["camera"] = publisher
@@ -50,14 +57,12 @@ class Mapper:
 
     def stand(self, second: float, x_m: float | None = None, **changes: Any) -> None:
         """Send where the vehicle is at a second."""
-        if "odometry" not in self._publishers:
-            self._publishers["odometry"] = self.robot.probe.publisher(Odometry, self._odometry_topic, 50)
         message = Odometry(child_frame_id=self.odometry_of)
         message.header.stamp = ns_to_stamp(START_NS + round(second * 1e9))
         message.header.frame_id = changes.get("frame_id", self._frame_id)
         message.pose.pose.position.x = second * STEP_M if x_m is None else x_m
         message.pose.pose.orientation.w = 1.0
-        self._publishers["odometry"].publish(message)
+        self.odometry.publish(message)
 
     def photograph_at(self, second: float, data: bytes | None = None, offset_m: float = 0.0) -> None:
         """Send a picture with odometry on both sides of its stamp."""
@@ -90,7 +95,7 @@ class Mapper:
     @property
     def map(self) -> PlaceMap:
         """What lies on the disk."""
-        return PlaceMap.load(self.folder)
+        return of_one_moment(self.folder, lambda: PlaceMap.load(self.folder))
 
     @property
     def mapped_s(self) -> list[float]:

@@ -81,10 +81,10 @@ def test_messages_out_of_order_make_the_places_that_order_would_have_made(mapper
     assert node.mapped_s[0] == 1 and node.map.places[1].pose.position_m[0] == pytest.approx(node.mapped_s[1] * 3.0)
 
 
-def test_odometry_that_is_no_pose_is_counted(mapper: Callable[..., Any], namespace: str) -> None:
+def test_odometry_that_is_no_pose_is_counted(mapper: Callable[..., Any]) -> None:
     node = mapper(stale_s=100.0)  # silence would be told before anything else
     node.visit(1)
-    odometry = node.probe.publisher(Odometry, f"{namespace}/odom", 50)
+    odometry = node.odometry
     nowhere, unturned, timeless = (Odometry() for _ in range(3))
     for message in (nowhere, unturned, timeless):
         message.header.frame_id = "odom"
