@@ -12,7 +12,7 @@ from vpr_core.errors import BagError, FramesError
 from vpr_distill_ros.progress import Progress
 
 if TYPE_CHECKING:
-    from vpr_distill_ros.bag_replay import BagReplay
+    from vpr_distill_ros.bag_replay_node import BagReplay
 
 _OPTIONAL = ("image_topic", "cloud_topic", "pose_topic", "label_topic", "session", "area")
 _LOOK_PERIOD_S = 0.05

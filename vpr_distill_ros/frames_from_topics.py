@@ -23,7 +23,7 @@ from vpr_distill_ros.sensor_input import SensorInput
 from vpr_distill_ros.stamps import stamp_to_ns
 
 if TYPE_CHECKING:
-    from vpr_distill_ros.bag_replay import BagReplay
+    from vpr_distill_ros.bag_replay_node import BagReplay
 
 _TYPES = {
     "image": {"sensor_msgs/msg/CompressedImage": CompressedImage, "sensor_msgs/msg/Image": Image},

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from rclpy.executors import MultiThreadedExecutor
 
-from vpr_distill_ros.map_builder_node import MapBuilder
 from vpr_distill_ros.process import run, spin
 
 
@@ -16,6 +15,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _build() -> None:
+    # Here, so that a signal while it is imported ends it as one does later.
+    from vpr_distill_ros.map_builder_node import MapBuilder
+
     node = MapBuilder()
     # One thread may wait for the map to be saved while the others take in frames and odometry.
     executor = MultiThreadedExecutor(num_threads=3)

@@ -17,7 +17,7 @@ from vpr_distill_ros.stamp_shift import message_class, shift
 from vpr_distill_ros.stamps import ns_to_stamp
 
 if TYPE_CHECKING:
-    from vpr_distill_ros.bag_replay import BagReplay
+    from vpr_distill_ros.bag_replay_node import BagReplay
 
 _CLOCK_PERIOD_S = 0.025
 _PROGRESS_PERIOD_S = 5.0

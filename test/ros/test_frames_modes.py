@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 
 from vpr_core.data.frames import Frames
 from vpr_core.errors import FramesError
-from vpr_distill_ros.bag_replay import _DEFAULTS, BagReplay
+from vpr_distill_ros.bag_replay_node import _DEFAULTS, BagReplay
 from vpr_distill_ros.progress import Progress
 
 SHIPPED = Path(__file__).parents[2] / "config" / "nodes" / "bag_replay.yaml"
@@ -150,7 +150,7 @@ def test_a_signal_while_progress_is_told_ends_the_frames_too(
 
 
 def test_the_shipped_file_gives_every_parameter_its_default() -> None:
-    from vpr_distill_ros.bag_replay import _frames_rows, _replay_rows
+    from vpr_distill_ros.bag_replay_node import _frames_rows, _replay_rows
 
     rows = [*_replay_rows(), *_frames_rows()]
     shipped = yaml.safe_load(SHIPPED.read_text())["/**"]["ros__parameters"]
