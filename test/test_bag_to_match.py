@@ -13,7 +13,7 @@ from vpr_core.retrieval.query import query_bag
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 
 pytest.importorskip("rclpy")
-RATE = 3.0
+RATE = 4.0
 
 
 @pytest.mark.parametrize("drive", ["noon", "night"])

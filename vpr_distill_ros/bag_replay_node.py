@@ -79,7 +79,7 @@ def _replay_rows() -> list[Row]:
         ("wait_for_subscribers_s", 10.0,
          number("begin at the latest after so long without subscribers [s]", 0.0, 3600.0, read_only=True)),
         ("subscribers", 1,
-         count("begin once the topics have so many together, and 2 s brought no more", 1, 1000, read_only=True)),
+         count("begin once the topics have so many together, and a second brought no more", 1, 1000, read_only=True)),
     ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ _CLOCK_PERIOD_S = 0.025
 _PROGRESS_PERIOD_S = 5.0
 _POLL_S = 0.05
 # Discovery goes two ways: what a subscriber that does not know the replay yet is sent as best effort is lost.
-_SETTLED_S = 2.0
+_SETTLED_S = 1.0
 _LATCHED = ("/tf_static",)
 # Between two rounds: longer than header stamps lie before the time of recording, so that none goes back.
 _GAP_NS = 1_000_000_000

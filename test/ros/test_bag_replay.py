@@ -209,9 +209,9 @@ def test_a_replay_waits_for_as_many_subscribers_as_it_is_told(
     second = probe.collect(CompressedImage, topic)
     assert replay.ends() == 0, replay.output
     probe.until(lambda: len(first) == len(second) == COUNT, "every image, twice")
-    short = start("bag_replay", *parameters(**{**values, "subscribers": 3}, wait_for_subscribers_s=12.0))
+    short = start("bag_replay", *parameters(**{**values, "subscribers": 3}, wait_for_subscribers_s=6.0))
     assert short.ends() == 0, short.output
-    assert "2 of 3 subscribers came within 12 s: replaying all the same" in short.output
+    assert "2 of 3 subscribers came within 6 s: replaying all the same" in short.output
 
 
 def test_a_mode_that_does_not_exist_is_named(start: Callable[..., Any]) -> None:
