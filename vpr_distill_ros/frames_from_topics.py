@@ -112,7 +112,7 @@ class _Session:
         self._progress.tell(complaint or f"{counts['frames']} frames", values)
 
     def _on_finish(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.message = self._end()
+        response.message = "the frames are written already" if self._has_ended else self._end()
         for source in self._inputs:
             source.close()
         response.success = self._failure is None
