@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,7 +93,22 @@ def kitti(shared: Path) -> Kitti:
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workshop")
+    """A folder that all processes of a run share: what it takes a minute to draw is drawn once."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "workshop"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def once(path: Path, make: Callable[[], object]) -> Path:
+    """A path of the workshop that `make` makes, unless another process of this run has; it is nobody's to change."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = path.with_name(f"{path.name}.made")
+        if not made.exists():
+            make()
+            made.touch()
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -100,14 +116,16 @@ def bag(workshop: Path) -> Path:
     """A drive of 80 m at noon, with camera, LiDAR and poses."""
     from vpr_core.synthetic.drive import record_drive
 
-    return record_drive(workshop / "bag", town=3, condition="noon", route="loop", seed=1, max_length_m=80.0)
+    path = workshop / "bag"
+    return once(path, lambda: record_drive(path, town=3, condition="noon", route="loop", seed=1, max_length_m=80.0))
 
 
 @pytest.fixture(scope="session")
 def frames(workshop: Path, bag: Path) -> Path:
     from vpr_core.data.ingest import ingest
 
-    return ingest(bag, workshop / "frames", pose_topic="/ground_truth/odom")
+    path = workshop / "frames"
+    return once(path, lambda: ingest(bag, path, pose_topic="/ground_truth/odom"))
 
 
 @pytest.fixture(scope="session")
@@ -120,8 +138,8 @@ def bundle(workshop: Path, frames: Path) -> Path:
 def place_map(workshop: Path, bundle: Path, frames: Path) -> Path:
     from vpr_core.retrieval.mapping import build_map
 
-    build_map(bundle, frames, workshop / "place_map")
-    return workshop / "place_map"
+    path = workshop / "place_map"
+    return once(path, lambda: build_map(bundle, frames, path))
 
 
 @pytest.fixture(scope="session")
@@ -129,22 +147,23 @@ def other_map(workshop: Path, frames: Path) -> Path:
     """A map of the same drive, made with another bundle."""
     from vpr_core.retrieval.mapping import build_map
 
-    build_map(_make_bundle(workshop / "random", frames, pretrained=False), frames, workshop / "other_map")
-    return workshop / "other_map"
+    path = workshop / "other_map"
+    return once(path, lambda: build_map(_make_bundle(workshop / "random", frames, pretrained=False), frames, path))
 
 
 @pytest.fixture(scope="session")
 def lidar_bundle(workshop: Path) -> Path:
     """A small LiDAR network with random weights."""
-    return _make_lidar_bundle(workshop / "lidar_bundle", seed=0)
+    path = workshop / "lidar_bundle"
+    return once(path, lambda: _make_lidar_bundle(path, seed=0))
 
 
 @pytest.fixture(scope="session")
 def lidar_map(workshop: Path, lidar_bundle: Path, frames: Path) -> Path:
     from vpr_core.retrieval.mapping import build_map
 
-    build_map(lidar_bundle, frames, workshop / "lidar_map")
-    return workshop / "lidar_map"
+    path = workshop / "lidar_map"
+    return once(path, lambda: build_map(lidar_bundle, frames, path))
 
 
 def _make_lidar_bundle(folder: Path, seed: int) -> Path:
@@ -171,12 +190,17 @@ def make_bundle() -> Callable[[Path, Path, bool], Path]:
 
 
 def _make_bundle(folder: Path, frames: Path, pretrained: bool) -> Path:
+    """In a folder of the workshop or of a test's own."""
     from vpr_core.export import export
     from vpr_core.training.recipe import Recipe
     from vpr_core.training.train import train_encoder
 
-    train_encoder([frames], folder / "checkpoint", Recipe(pretrained=pretrained, steps=0))
-    return export(folder / "checkpoint", frames, folder / "bundle")
+    def make() -> None:
+        train_encoder([frames], folder / "checkpoint", Recipe(pretrained=pretrained, steps=0))
+        export(folder / "checkpoint", frames, folder / "bundle")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return once(folder / "bundle", make)
 
 
 @pytest.fixture(scope="session")
@@ -185,19 +209,22 @@ def drives(workshop: Path) -> dict[str, Path]:
     from vpr_core.data.ingest import ingest
     from vpr_core.synthetic.drive import Drive, record_drives
 
-    bags = workshop / "bags"
-    bags.mkdir()
+    bags, frames = workshop / "bags", workshop / "drives"
     planned = [
         Drive(bags / "noon", 3, "noon", "loop", 2, 400.0),
         Drive(bags / "night", 3, "night", "loop", 3, 400.0),
         Drive(bags / "other_noon", 3, "noon", "offmap", 4, 250.0),
         Drive(bags / "other_night", 3, "night", "offmap", 5, 400.0),
     ]
-    record_drives(planned)
-    return {
-        bag.name: ingest(bag, workshop / "drives" / bag.name, pose_topic="/ground_truth/odom")
-        for bag in (drive.out for drive in planned)
-    }
+
+    def make() -> None:
+        bags.mkdir()
+        record_drives(planned)
+        for drive in planned:
+            ingest(drive.out, frames / drive.out.name, pose_topic="/ground_truth/odom")
+
+    once(frames, make)
+    return {drive.out.name: frames / drive.out.name for drive in planned}
 
 
 @pytest.fixture(scope="session")
@@ -208,10 +235,15 @@ def trained(workshop: Path, drives: dict[str, Path]) -> Path:
     from vpr_core.training.train import train_encoder
 
     folder = workshop / "trained"
-    recipe = Recipe(steps=50, batch_size=32, image_height=96, augment=False)
-    train_encoder([drives["noon"], drives["night"]], folder / "checkpoint", recipe,
-                  [drives["other_noon"], drives["other_night"]])  # fmt: skip
-    return export(folder / "checkpoint", drives["noon"], folder / "bundle")
+
+    def make() -> None:
+        recipe = Recipe(steps=50, batch_size=32, image_height=96, augment=False)
+        train_encoder([drives["noon"], drives["night"]], folder / "checkpoint", recipe,
+                      [drives["other_noon"], drives["other_night"]])  # fmt: skip
+        export(folder / "checkpoint", drives["noon"], folder / "bundle")
+
+    folder.mkdir(exist_ok=True)
+    return once(folder / "bundle", make)
 
 
 @pytest.fixture(scope="session")

@@ -168,8 +168,7 @@ def test_along_odometry_the_live_node_tells_where_the_car_is(
 
     bundle, place_map = followed[modality]
     files = {name: tmp_path / f"{name}.jsonl" for name in ("out", "filtered_out", "pose_out")}
-    sensor = {"modality": modality, TOPIC_PARAMETERS[modality]: TOPICS[modality], "verify": modality == "lidar",
-              "base_frame": "lidar"}  # fmt: skip
+    sensor = {"modality": modality, TOPIC_PARAMETERS[modality]: TOPICS[modality], "base_frame": "lidar"}
     with Graph(tmp_path) as graph:
         graph.start("localizer", bundle=bundle, map=place_map, odometry_topic="/odom", top_k=3, **sensor)
         graph.start("match_recorder", **files)

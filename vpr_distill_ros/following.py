@@ -10,7 +10,6 @@ from nav_msgs.msg import Odometry
 
 from vpr_core.data.poses import pose_from_message
 from vpr_core.errors import InputError
-from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.sequence import SequenceRecognizer
 from vpr_core.types import Pose
@@ -89,7 +88,5 @@ class Following:
     def _tell(self, answer: Answer, moved_to: Pose | None, odometry: Pose | None) -> None:
         estimate = None
         if self._sequence is not None:
-            found = answer.verification
-            check = Check.of(found, answer.recognizer.place_map) if found is not None and found.tried else None
-            estimate = self._sequence.follow(answer.recognition, moved_to, check)
+            estimate = self._sequence.follow(answer.recognition, moved_to, answer.verification)
         self._deliver(Followed(answer, estimate, odometry))

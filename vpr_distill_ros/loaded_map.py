@@ -12,6 +12,8 @@ from vpr_core.errors import BundleError, MapError
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.sequence import SequenceRecognizer
 from vpr_core.retrieval.verification import Verification, Verifier
+from vpr_core.retrieval.verifiers import verifier_if_wanted
+from vpr_core.retrieval.verify_camera import CameraVerifier
 from vpr_core.types import Pose, Recognition
 from vpr_distill_ros.following import Followed, Following
 from vpr_distill_ros.loading import check_modality, folder, of_one_moment, threads
@@ -33,7 +35,9 @@ class LoadedMap:
     camera: QueryCamera
     """Of the live images, where they are what is compared."""
     verifier: Verifier | None
-    """What checks candidates against what the map stores of its places; None where the parameter `verify` is false."""
+    """What checks candidates against what the map stores of its places; None where they are not checked."""
+    verify: str
+    """For /diagnostics: "on", or "off" with what is missing, if anything is."""
     following: Following | None
     """What brings answers and odometry together; None without odometry."""
 
@@ -62,12 +66,12 @@ class LoadedMap:
     ) -> LoadedMap:
         camera = QueryCamera(values) if before is None else before.camera
         recognizer = _load_recognizer(values) if before is None else before.recognizer.with_map(_map_folder(values))
-        verifier = _load_verifier(values, recognizer, camera) if values.verify else None
+        verifier, verify = _load_verifier(values, recognizer, camera)
         following = None
         if values.odometry_topic:
             sequence = SequenceRecognizer.of(recognizer, _map_folder(values)) if values.filter else None
             following = Following(sequence, recognizer.map_hash, deliver, restart)
-        return cls(values.map, recognizer, camera, verifier, following)
+        return cls(values.map, recognizer, camera, verifier, verify, following)
 
     @property
     def filters(self) -> bool:
@@ -80,13 +84,10 @@ class LoadedMap:
     def recognize(
         self, observation: np.ndarray, stamp_ns: int, top_k: int, T_base_sensor: Pose | None
     ) -> tuple[Recognition, Verification | None]:
-        """As `PlaceRecognizer.recognize`, and what checking the candidates gave, None where they were not checked."""
-        recognition = self.recognizer.recognize(observation, stamp_ns, top_k)
-        # The filter may believe what one frame alone does not.
-        if self.verifier is None or not (self.filters or self.recognizer.could_accept(recognition)):
-            return recognition, None
-        verification = self.verifier.verify(observation, recognition, T_base_sensor)
-        return self.recognizer.checked(recognition, verification), verification
+        """As `PlaceRecognizer.recognize_checked`."""
+        return self.recognizer.recognize_checked(
+            observation, stamp_ns, self.verifier, top_k, T_base_sensor, always=self.filters
+        )
 
     # What is told
 
@@ -97,6 +98,7 @@ class LoadedMap:
             f"model {recognizer.model_hash}, map {recognizer.map_hash} of {recognizer.num_places} places, "
             f"{sensor.sees}s through {sensor.converter}"
             + (f", re-ranked by {recognizer.reranker.kind.name}" if recognizer.reranker else "")
+            + f", verify {self.verify}"
         )
 
     @property
@@ -107,7 +109,9 @@ class LoadedMap:
             "model_hash": self.recognizer.model_hash,
             "places": str(self.recognizer.num_places),
             "calibrated": "no" if self.recognizer.calibration is None else "yes",
+            "verify": self.verify,
             "filter": "on" if self.filters else "off",
+            "camera_info": self.camera.state if self.verifier else "",
         }
 
     @property
@@ -153,14 +157,18 @@ def _load_recognizer(values: LocalizerParameters) -> PlaceRecognizer:
     return recognizer
 
 
-def _load_verifier(values: LocalizerParameters, recognizer: PlaceRecognizer, camera: QueryCamera) -> Verifier:
-    """Raises MapError, also where a library is missing."""
+def _load_verifier(
+    values: LocalizerParameters, recognizer: PlaceRecognizer, camera: QueryCamera
+) -> tuple[Verifier | None, str]:
+    """As `LoadedMap` has them; raises MapError, also where a library is missing that was asked for."""
     try:
-        if recognizer.modality == "camera":
-            from vpr_core.retrieval.verify_camera import CameraVerifier
-
-            return LiveCameraVerifier(CameraVerifier.load(_map_folder(values), device=values.device), camera)
-        from vpr_core.retrieval.verify_lidar import LidarVerifier
+        verifier = verifier_if_wanted(values.verifies, _map_folder(values), recognizer.modality, values.device)
     except ImportError as error:
-        raise MapError(f"verify is true, which needs {error.name}: install it ({error}), or set it to false") from error
-    return LidarVerifier.load(_map_folder(values))
+        if values.verifies:
+            raise MapError(
+                f"verify is true, which needs {error.name}: install it ({error}), or set it to false"
+            ) from error
+        return None, f"off: {error}"
+    if isinstance(verifier, CameraVerifier):
+        return LiveCameraVerifier(verifier, camera), "on"
+    return verifier, "on" if verifier else "off"

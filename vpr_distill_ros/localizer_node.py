@@ -69,7 +69,7 @@ class Localizer(SensorNode):
     def _load_map(self, values: LocalizerParameters) -> str:
         loaded = LoadedMap.load(values, self._outputs.publish_followed, self._outputs.restart)
         self._vehicle.close()
-        self._vehicle = VehicleFrames(self, values.base_frame, listen=values.verify or bool(values.cameras))
+        self._vehicle = VehicleFrames(self, values.base_frame, listen=bool(loaded.verifier or values.cameras))
         self._outputs.open_handover(values, loaded.recognizer.map_frame)
         self._sensor = sensor(values)
         if values.cameras:
@@ -261,7 +261,6 @@ class Localizer(SensorNode):
             **loaded.identity,
             "sensor": self._vehicle.sensor,
             "answers_agree": "yes" if handover.agreeing else "no",
-            "camera_info": loaded.camera.state,
             "initial_pose": handover.initial_pose,
             **self._odometry.figures,
             **(self._cameras.figures if self._cameras else {}),

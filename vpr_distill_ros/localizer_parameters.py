@@ -14,7 +14,18 @@ from vpr_core.retrieval.calibration import DEFAULT_TARGET
 from vpr_core.retrieval.loop_closure import LoopOptions
 from vpr_core.retrieval.recognizer import DEFAULT_TOP_K
 from vpr_distill_ros import parameters
-from vpr_distill_ros.parameters import MODES, OF_THE_SENSOR, UNCONFIGURED, Row, SensorParameters, count, number, text
+from vpr_distill_ros.parameters import (
+    MODES,
+    OF_THE_SENSOR,
+    UNCONFIGURED,
+    WHERE_POSSIBLE,
+    Row,
+    SensorParameters,
+    choice,
+    count,
+    number,
+    text,
+)
 
 BUNDLE_THRESHOLD = -1.0
 """The value of min_similarity that stands for the threshold stored in the bundle."""
@@ -51,7 +62,7 @@ class LocalizerParameters(SensorParameters):
     target_precision: float
     position_stddev_m: float
     heading_stddev_rad: float
-    verify: bool
+    verify: bool | str
     camera_info_topic: str
     odometry_topic: str
     filter: bool
@@ -68,6 +79,13 @@ class LocalizerParameters(SensorParameters):
         """Topics of all cameras where there are several, that of image_topic first; none where there is one."""
         more = [topic for topic in self.more_image_topics if topic]
         return (self.image_topic, *more) if more else ()
+
+    @property
+    def verifies(self) -> bool | None:
+        """Whether candidates are checked; None: where the map has what they are checked with."""
+        if self.verify != WHERE_POSSIBLE:
+            return bool(self.verify)
+        return False if self.cameras or self.mode != MODES[0] else None
 
     @property
     def threshold(self) -> float | None:
@@ -110,10 +128,11 @@ def declare(node: Node) -> None:
                 0.0, 1000.0)),
         ("heading_stddev_rad", 0.35,
          number("standard deviation about each axis written into the covariance of ~/pose [rad]", 0.0, 3.15)),
-        ("verify", False,
-         text("~/pose only where what the map stores of a candidate fits, then the pose that follows with its whole "
-              "covariance: with modality lidar its cloud (`vpr-distill map --clouds true`), with camera the points in "
-              "space of its local features (`--features` of frames with clouds)", constraints=UNCONFIGURED)),
+        ("verify", WHERE_POSSIBLE,
+         choice("check candidates with what the map stores of them, and publish the pose that follows with its whole "
+                "covariance, or none: with modality lidar by clouds (`vpr-distill map --clouds true`), with camera by "
+                "the points in space of local features (`--features` of frames with clouds). auto: where the map has "
+                "these; true: refuse a map that lacks them; false: never", "verify")),
         ("camera_info_topic", BESIDE_IMAGE,
          text("with verify and modality camera: topic of sensor_msgs/CameraInfo; auto: camera_info beside image_topic, "
               "as image_transport has it; empty: the camera that the map was made with", constraints=UNCONFIGURED)),
@@ -151,8 +170,8 @@ def _loop_rows() -> list[Row]:
     loops = LoopOptions()
     return [
         ("mode", MODES[0],
-         text("localize: places of a map; loop_closure: places of the robot's own past, which needs odometry_topic and "
-              "no map", constraints=f"one of {', '.join(MODES)}; {UNCONFIGURED}")),
+         choice("localize: places of a map; loop_closure: places of the robot's own past, which needs odometry_topic "
+                "and no map", "mode")),
         ("keyframe_m", loops.keyframe_m,
          number("loop_closure: way from a place to the next [m]; a robot that stands adds none", 0.1, 1000.0)),
         ("exclude_m", loops.exclude_m,

@@ -64,8 +64,9 @@ def load_closer(values: LocalizerParameters) -> LoopCloser:
             "mode loop_closure leaves out what the robot passed within exclude_m of its way, and needs odometry for "
             "it: set odometry_topic"
         )
-    of_a_map = ("verify", "rerank", "publish_tf", "initialpose_topic", "set_initial_pose_service", "global_pose_topic")
-    if wrong := [name for name in of_a_map if getattr(values, name)]:
+    of_a_map = ("rerank", "publish_tf", "initialpose_topic", "set_initial_pose_service", "global_pose_topic")
+    wanted = {"verify": values.verifies, **{name: getattr(values, name) for name in of_a_map}}
+    if wrong := [name for name, value in wanted.items() if value]:
         raise VprError(f"{wrong[0]} needs a map, which mode loop_closure does not have: leave it at its default")
     given = {field.name: getattr(values, field.name) for field in fields(LoopOptions) if field.name != "min_similarity"}
     return LoopCloser(load_bundle(values), LoopOptions(**given, min_similarity=values.threshold))

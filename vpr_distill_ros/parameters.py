@@ -21,8 +21,16 @@ from vpr_core.retrieval.bundle import MODALITIES
 IMAGE_TRANSPORTS = ("auto", "raw", "compressed")
 DEVICES = ("cpu", "cuda")
 MODES = ("localize", "loop_closure")
+WHERE_POSSIBLE = "auto"
+"""The value of verify that leaves it to what the map has."""
 
-CHOICES = {"modality": MODALITIES, "image_transport": IMAGE_TRANSPORTS, "device": DEVICES, "mode": MODES}
+CHOICES: dict[str, tuple[str | bool, ...]] = {
+    "modality": MODALITIES,
+    "image_transport": IMAGE_TRANSPORTS,
+    "device": DEVICES,
+    "mode": MODES,
+    "verify": (WHERE_POSSIBLE, True, False),
+}
 UNCONFIGURED = "can be set while the node is unconfigured"
 # Read when the node is configured: a change while it runs would not take effect, so it is refused.
 OF_THE_SENSOR = frozenset(
@@ -52,6 +60,16 @@ class SensorParameters:
 
 def text(description: str, read_only: bool = False, constraints: str = "") -> ParameterDescriptor:
     return ParameterDescriptor(description=description, read_only=read_only, additional_constraints=constraints)
+
+
+def choice(description: str, name: str) -> ParameterDescriptor:
+    """Of a parameter that takes one of CHOICES, words and truth values among them."""
+    words = ", ".join(map(_in_yaml, CHOICES[name]))
+    return ParameterDescriptor(
+        description=description,
+        additional_constraints=f"one of {words}; {UNCONFIGURED}",
+        dynamic_typing=any(isinstance(value, bool) for value in CHOICES[name]),
+    )
 
 
 def number(description: str, low: float, high: float, read_only: bool = False) -> ParameterDescriptor:
@@ -99,10 +117,9 @@ def sensor_rows(verb: str, map_row: Row) -> list[Row]:
 
     verb: what the node does with places, for the descriptions. map_row: of `map`, which nodes use in different ways.
     """
-    choices = {name: f"one of {', '.join(values)}; {UNCONFIGURED}" for name, values in CHOICES.items()}
     return [
         ("autostart", True, text("configure and activate by itself at start", read_only=True)),
-        ("modality", "camera", text(f"sensor to {verb} places by: the bundle's", constraints=choices["modality"])),
+        ("modality", "camera", choice(f"sensor to {verb} places by: the bundle's", "modality")),
         ("bundle", "", text("folder of the model, written by `vpr-distill export`", constraints=UNCONFIGURED)),
         map_row,
         ("base_frame", "base_link",
@@ -114,9 +131,9 @@ def sensor_rows(verb: str, map_row: Row) -> list[Row]:
         ("cloud_topic", "/lidar/points",
          text("topic of the LiDAR, PointCloud2; read with modality lidar", constraints=UNCONFIGURED)),
         ("image_transport", "auto",
-         text("raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage, auto: what the topic's publisher sends",
-              constraints=choices["image_transport"])),
-        ("device", "cpu", text("where the model runs, and the search", constraints=choices["device"])),
+         choice("raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage, auto: what the topic's publisher "
+                "sends", "image_transport")),
+        ("device", "cpu", choice("where the model runs, and the search", "device")),
         ("refuse", " ".join(KINDS),
          text("what is not worth a query, and is dropped; leave out what shall be taken all the same, such as frozen "
               "in a simulation without noise; empty takes everything that can be read",
@@ -150,7 +167,7 @@ def check(
 def _objection(name: str, value: Any, frozen: frozenset[str]) -> str:
     choices = CHOICES.get(name)
     if choices and value not in choices:
-        return f"{name} {value!r} is not supported: expected {' or '.join(choices)}"
+        return f"{name} {value!r} is not supported: expected {' or '.join(map(_in_yaml, choices))}"
     if name == "refuse" and (unknown := set(value.split()) - set(KINDS)):
         return f"refuse has {' '.join(sorted(unknown))}: expected any of {' '.join(KINDS)}, with blanks between"
     if objection := _objection_to_names(name, value):
@@ -158,6 +175,10 @@ def _objection(name: str, value: Any, frozen: frozenset[str]) -> str:
     if name in frozen:
         return f"{name} is read when the node is configured: clean the node up before setting it"
     return ""
+
+
+def _in_yaml(choice: str | bool) -> str:
+    return str(choice).lower() if isinstance(choice, bool) else choice
 
 
 def topic_of(node: Node, parameter: str, name: str) -> str:

@@ -25,7 +25,7 @@ class QueryCamera:
     """Keeps the newest CameraInfo; `topic` is empty where none is needed, and then the map's camera is taken."""
 
     def __init__(self, values: LocalizerParameters) -> None:
-        wanted = values.verify and values.modality == "camera" and values.mode == "localize"
+        wanted = values.verifies is not False and values.modality == "camera"
         given = values.camera_info_topic
         self.topic = (camera_info_beside(values.image_topic) if given == BESIDE_IMAGE else given) if wanted else ""
         self._camera: CameraModel | None = None

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from vpr_core.retrieval.place_clouds import CloudOptions, store_clouds
+from vpr_core.retrieval.query import odometry_of
+from vpr_core.types import Pose
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -34,11 +40,40 @@ def test_a_drive_without_a_camera_by_commands(tmp_path: Path, bag: Path, lidar_b
     assert [(row["method"], row["recall_at_1"]) for row in rows] == [("bundle", 1.0), ("scan_context", 1.0)]
 
 
+def test_candidates_are_checked_where_the_map_has_clouds(
+    tmp_path: Path, bag: Path, frames: Path, lidar_bundle: Path, lidar_map: Path
+) -> None:
+    """With the checks a filter believes sooner, and where nothing is checked there is nothing of it in the records."""
+    folder, out = Path(shutil.copytree(lidar_map, tmp_path / "map")), tmp_path / "matches.jsonl"
+    store_clouds(folder, frames, CloudOptions(T_base_lidar=Pose((0.0, 0.0, 1.9)), sweep_middle_s=0.05))
+    given = "--bundle", lidar_bundle, "--map", folder
+    assert run("fit-filter", *given, "--frames", frames).returncode == 0
+    query = "query", *given, "--bag", bag, "--out", out, "--filter", "true", "--pose_topic", "/odom"
+    truth = odometry_of(bag, "lidar", None, "/ground_truth/odom")
+    of_each = []
+    for options in ((), ("--verify", "false")):
+        result = run(*query, *options)
+        assert result.returncode == 0, result.stderr
+        of_each.append([json.loads(line) for line in out.read_text().splitlines()])
+    checked, unchecked = of_each
+    verified = [record["verified"] for record in checked if record["verified"]]
+    assert len(verified) >= 15
+    for record in verified:
+        there = truth.at(record["stamp_ns"])
+        assert record["frame_id"] == "map" and len(record["covariance"]) == 36
+        if isinstance(there, Pose):
+            assert math.dist(record["position"], there.position_m) < 0.8
+    assert {record["stamp_ns"] - 50_000_000 for record in verified} <= {record["stamp_ns"] for record in checked}
+    assert not any("verified" in record for record in unchecked)
+    assert checked[0]["filtered"]["probability"] > unchecked[0]["filtered"]["probability"]
+
+
 def test_errors_are_one_line(tmp_path: Path, bag: Path, lidar_bundle: Path, lidar_map: Path, place_map: Path) -> None:
     for words, arguments in (
         ("is a camera map, the bundle is a lidar bundle", ("--map", place_map)),
         ("has no topic /front", ("--map", lidar_map, "--cloud_topic", "/front")),
         ("expected sensor_msgs/msg/PointCloud2", ("--map", lidar_map, "--cloud_topic", "/odom")),
+        ("has no clouds to verify with", ("--map", lidar_map, "--verify", "true")),
     ):
         result = run("query", "--bundle", lidar_bundle, "--bag", bag, *arguments)
         assert result.returncode == 1 and "Traceback" not in result.stderr

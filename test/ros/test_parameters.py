@@ -80,6 +80,8 @@ def test_the_shipped_file_gives_every_parameter_its_default(context: Context, na
         ("modality", "radar"),
         ("image_transport", "theora"),
         ("device", "tpu"),
+        ("verify", "sometimes"),
+        ("verify", 2),
         ("image_topic", ""),
         ("image_topic", "two words"),
         ("cloud_topic", "two words"),

@@ -82,6 +82,7 @@ def run(options: dict[str, Any]) -> None:
     from vpr_core.retrieval.bundle import Bundle
     from vpr_core.retrieval.calibrating import MIN_FRAMES, calibrate
     from vpr_core.retrieval.place_map import PlaceMap
+    from vpr_core.retrieval.verifiers import verifier_if_wanted
 
     report = Path(options["report"] or options["map"] / REPORT)
     bundle = Bundle.load(options["bundle"], options["device"])
@@ -89,7 +90,8 @@ def run(options: dict[str, Any]) -> None:
     check_output_file(report, "--report")
     drives = _drives(options["frames"], place_map), _drives(options["off_map"])
     tests = _drives(options["test"], place_map), _drives(options["test_off_map"])
-    reader = _Reader(bundle, place_map, _verifier(options, bundle), options["verify_every"])
+    verifier = verifier_if_wanted(options["verify"], options["map"], bundle.modality, options["device"])
+    reader = _Reader(bundle, place_map, verifier, options["verify_every"])
     validation = [*reader.described(drives[0], True), *reader.described(drives[1], False)]
     calibration, validated = calibrate(
         place_map, validation, options["radius_m"], options["exclusion_m"], options["off_map_share"]
@@ -124,16 +126,6 @@ def _tell(found: Reliability, thresholds: Sequence[Threshold]) -> None:
         f"expected calibration error {found.expected_calibration_error:.3f}, AUROC {found.auroc:.3f}, cross-validated"
     )
     print(table_text(threshold_rows(thresholds), ("target", "accepted_from", "frames", "wrong", "lower_bound")))
-
-
-def _verifier(options: dict[str, Any], bundle: Bundle) -> Verifier | None:
-    """What checks candidates; None where that is not wanted, or by default where the map has nothing to check with."""
-    from vpr_core.retrieval.verifiers import can_verify, load_verifier
-
-    wanted = options["verify"]
-    if wanted is None:
-        wanted = can_verify(options["map"], bundle.modality)
-    return load_verifier(options["map"], bundle.modality, options["device"]) if wanted else None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,11 @@ def define(command: ArgumentParser) -> None:
         "map must have local features (`map --features`); 0 does not",
     )  # fmt: skip
     command.add_argument(
+        "--verify", type=bool | None, default=None,
+        help="check candidates with the map's clouds or points (about 0.3 s a cloud, 0.2 s an image), the sensor being "
+        "where it was when the map was made; by default where the map has them, as the localizer does",
+    )  # fmt: skip
+    command.add_argument(
         "--target_precision", type=ClosedUnitInterval, default=DEFAULT_TARGET,
         help="on a calibrated map: the share of accepted matches that shall be right; 0 accepts by similarity",
     )  # fmt: skip
@@ -70,25 +75,30 @@ def run(options: dict[str, Any]) -> None:
     from vpr_core.retrieval.query import odometry_of, query_bag, query_cameras
     from vpr_core.retrieval.recognizer import PlaceRecognizer
     from vpr_core.retrieval.sequence import SequenceRecognizer, follower
+    from vpr_core.retrieval.verifiers import verifier_if_wanted
 
     out, bag = options.pop("out"), options.pop("bag")
     check_output_file(out)
     cameras, within_s = options.pop("image_topic") or [None], options.pop("cameras_within_s")
     topics = {"camera": cameras[0], "lidar": options.pop("cloud_topic")}
     place_map, filtered, pose_topic = (options.pop(name) for name in ("map", "filter", "pose_topic"))
+    wanted = options.pop("verify")
     options["target_precision"] = options["target_precision"] or None
     recognizer = PlaceRecognizer.load(options.pop("bundle"), place_map, **options)
     drops: Counter[str] = Counter()
     topic, follow = topics[recognizer.modality], None
-    if filtered and len(cameras) > 1:
-        raise InputError("the filter takes one camera: name one --image_topic, or leave --filter out")
+    several = {"the filter": ("--filter", filtered), "checking candidates": ("--verify", wanted)}
+    for what, (option, is_wanted) in several.items():
+        if is_wanted and len(cameras) > 1:
+            raise InputError(f"{what} takes one camera: name one --image_topic, or leave {option} out")
     if filtered:
         sequence = SequenceRecognizer.of(recognizer, place_map)
         follow = follower(sequence, odometry_of(bag, recognizer.modality, topic, pose_topic, progress_bar))
     if len(cameras) > 1:
         records = list(query_cameras(recognizer, bag, cameras, drops, progress_bar, within_s))
     else:
-        records = list(query_bag(recognizer, bag, topic, drops, progress_bar, follow))
+        verifier = verifier_if_wanted(wanted, place_map, recognizer.modality, options["device"])
+        records = list(query_bag(recognizer, bag, topic, drops, progress_bar, follow, verifier=verifier))
     text = "".join(json.dumps(record) + "\n" for record in records)
     if out is None:
         sys.stdout.write(text)

@@ -45,7 +45,7 @@ def define(command: ArgumentParser) -> None:
         "--verify_every",
         type=NonNegativeInt,
         default=2,
-        help="verify one of so many frames, elsewhere a third of that, which takes the longest; 0 verifies none",
+        help="verify one of so many frames, which takes the longest; 0 verifies none",
     )
     command.add_argument(
         "--workers", type=PositiveInt | None, default=None, help="processes at once; one a core by default"

@@ -53,8 +53,8 @@ def measure_trust(
     """Draw the plan's drives into `work` where they lack, measure each bundle on them, and write table and report.
 
     Goes on where it was stopped: drives that are there are not drawn again, and results not made again unless bundle
-    or plan are others or `again` asks for it. verify_every: of so many frames one is verified, elsewhere of three times
-    as many, which is the slow part; 0 verifies none. only_stored: nothing is drawn or measured, and what lacks counts
+    or plan are others or `again` asks for it. verify_every: of so many frames one is verified, which is the slow part;
+    0 verifies none. only_stored: nothing is drawn or measured, and what lacks counts
     as not measured. Raises BundleError for two bundles of one sensor, and what drives, maps and calibration raise.
     """
     folder = work / plan.name

@@ -13,7 +13,16 @@ from typing import Any
 from vpr_core.experiments.town import OPPOSITE
 from vpr_core.experiments.trust_drives import ELSEWHERE, OFF_MAP
 from vpr_core.experiments.trust_figures import BESIDE, CHURCH, KIDNAP, NO_DRIVE, TOGETHER, Row, pooled
-from vpr_core.experiments.trust_outcomes import FILTERED, FILTERED_VERIFIED, MODES, STRICT, TARGET, VERIFIED
+from vpr_core.experiments.trust_outcomes import (
+    CHECKED,
+    FILTERED,
+    FILTERED_VERIFIED,
+    MODES,
+    STRICT,
+    TARGET,
+    UNCHECKED,
+    VERIFIED,
+)
 
 ACCEPTED = 500
 OFF_MAP_FRAMES = 500
@@ -43,9 +52,20 @@ def checks(rows: Sequence[Row]) -> list[Check]:
 
 
 def checks_text(found: Sequence[Check]) -> str:
-    """One line each, and how many are met."""
-    met = sum(check.is_met for check in found)
-    return "\n".join([*map(str, found), f"{met} of {len(found)} met"])
+    """One line each, and how many are met: of the localizer as it comes, and of one that checks no candidates."""
+    parts = ["\n".join([setting, *map(str, chosen), met_text(chosen)]) for setting, chosen in by_setting(found).items()]
+    return "\n\n".join(parts)
+
+
+def by_setting(found: Sequence[Check]) -> dict[str, list[Check]]:
+    """The lines by what the localizer's parameter has to be, `auto` being its default."""
+    settings = {"verify: auto": CHECKED, "verify: false": UNCHECKED}
+    return {name: [check for check in found if check.mode in modes] for name, modes in settings.items()}
+
+
+def met_text(found: Sequence[Check]) -> str:
+    """How many are met."""
+    return f"{sum(check.is_met for check in found)} of {len(found)} met"
 
 
 def _each(rows: Sequence[Row], wanted: Callable[[Row], bool]) -> Iterator[tuple[str, str, list[Row]]]:

@@ -38,8 +38,6 @@ from vpr_core.types import Pose
 
 FEATURES = "sift"
 """Local features that a camera's candidates are checked by."""
-ELSEWHERE_RARER = 3
-"""Drives elsewhere are many, and so many times fewer of their frames are verified."""
 KIDNAPPED = ("noon", "night", "rain")
 """Conditions whose drives are cut, where they are tested."""
 
@@ -158,17 +156,14 @@ def _answers(place: Workplace, town: TrustTown, judge: Judge, see: Callable[...,
 def verify_town(place: Workplace, town: TrustTown, progress: Progress) -> None:
     """The same with candidates that are checked; the map is calibrated anew, with what checking tells."""
     cv2.setNumThreads(1)
-    rarely, elsewhere = ELSEWHERE_RARER * place.verify_every, _elsewhere(place, town)
-    often = [drive for drive in (*_tested(place, town), *(drive for drive, _ in _fitted(place, town)))
-             if drive not in elsewhere]  # fmt: skip
-    every = [*((drive, place.verify_every) for drive in often), *((drive, rarely) for drive in elsewhere)]
-    step = _steps(progress, sum(-(-len(Frames.load(drive)) // one) for drive, one in every))
+    drives = [*_tested(place, town), *(drive for drive, _ in _fitted(place, town))]
+    step = _steps(progress, sum(-(-len(Frames.load(drive)) // place.verify_every) for drive in drives))
     _calibrate(place, town, step)
     judge, verifier = _judge(place, town), load_verifier(place.map(town.name), place.sensor)
 
     def see(drive: Path, is_elsewhere: bool = False) -> Seen:
-        one = rarely if is_elsewhere else place.verify_every
-        return look(judge.recognizer, drive, is_elsewhere=is_elsewhere, verifier=verifier, every=one, step=step)
+        return look(judge.recognizer, drive, is_elsewhere=is_elsewhere, verifier=verifier, every=place.verify_every,
+                    step=step)  # fmt: skip
 
     place.store(place.verified_name(town), _answers(place, town, judge, see))
 

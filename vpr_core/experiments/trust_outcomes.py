@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from vpr_core.data.frames import Frames
 from vpr_core.experiments.trust_drives import read_odometry
-from vpr_core.retrieval.check import SAME_PLACE_M, Check
+from vpr_core.retrieval.check import SAME_PLACE_M
 from vpr_core.retrieval.filter import Estimate, PlaceFilter
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.sequence import SequenceRecognizer
@@ -23,6 +23,8 @@ from vpr_core.types import Pose, Recognition
 SINGLE, VERIFIED = "single frame", "single frame, verified"
 FILTERED, FILTERED_VERIFIED = "filtered", "filtered, verified"
 MODES = (SINGLE, VERIFIED, FILTERED, FILTERED_VERIFIED)
+CHECKED, UNCHECKED = (VERIFIED, FILTERED_VERIFIED), (SINGLE, FILTERED)
+"""What the localizer does with `verify: auto` on maps that have what candidates are checked with, and with `false`."""
 RADIUS_M = SAME_PLACE_M
 """An answer so near in x and y is right."""
 TARGET, STRICT = 0.99, 0.999
@@ -191,8 +193,8 @@ class Judge:
         """The filter's answers to successive frames of a vehicle of which nothing is known before."""
         sequence = SequenceRecognizer(self.recognizer, self.places)
         sequence.reset()
-        checks = [None if one is None else Check.of(one, self.recognizer.place_map) for one in seen.verifications]
-        return [sequence.follow(*frame) for frame in zip(seen.recognitions, seen.odometry, checks, strict=True)]
+        return [sequence.follow(*frame)
+                for frame in zip(seen.recognitions, seen.odometry, seen.verifications, strict=True)]  # fmt: skip
 
     def _on_map(self, seen: Seen) -> np.ndarray:
         if seen.positions_m is None:

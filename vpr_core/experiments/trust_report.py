@@ -10,7 +10,7 @@ from vpr_core.evaluation.breakdown import Share
 from vpr_core.evaluation.charts import share_bars
 from vpr_core.evaluation.reliability import reliability_chart
 from vpr_core.evaluation.report import Chart, Section, write_report
-from vpr_core.experiments.trust_checks import Check
+from vpr_core.experiments.trust_checks import Check, by_setting, met_text
 from vpr_core.experiments.trust_figures import BESIDE, NO_DRIVE, Row, pooled, reliability_of
 from vpr_core.experiments.trust_outcomes import MODES, RADIUS_M, TARGET, Outcome
 from vpr_core.experiments.trust_results import Results
@@ -20,16 +20,17 @@ Found = Mapping[tuple[str, str], Results]
 
 def write_trust_report(path: Path, rows: Sequence[Row], found: Found, lines: Sequence[Check], summary: str) -> Path:
     """One HTML file of what was measured."""
-    met = sum(check.is_met for check in lines)
     ordinary = [row for row in rows if row.town.startswith("town")]
     sections = [
-        Section("Checks", CHECKS_TEXT, rows=[_check_row(check) for check in lines]),
+        *(Section(f"Checks, {setting}", f"{CHECKS_TEXT} {met_text(chosen)}.", rows=[_check_row(one) for one in chosen])
+          for setting, chosen in by_setting(lines).items()),
         *(_accepted(sensor, ordinary) for sensor in dict.fromkeys(row.sensor for row in rows)),
         *(_reliability(sensor, found) for sensor in dict.fromkeys(sensor for sensor, _ in found)),
         Section("Every drive", DRIVES_TEXT, rows=[_row(row) for row in rows if not row.runs]),
         Section("Carried elsewhere, and on the way to the church", RUNS_TEXT, rows=[_run(r) for r in rows if r.runs]),
     ]  # fmt: skip
-    headline = [(f"{met}", "checks met"), (f"{len(lines) - met}", "checks missed")]
+    headline = [(met_text(chosen).removesuffix(" met"), f"checks met, {setting}")
+                for setting, chosen in by_setting(lines).items()]  # fmt: skip
     return write_report(path, "Trust", summary, [section for section in sections if _has_content(section)], headline)
 
 

@@ -19,13 +19,14 @@ from vpr_core.data.topics import CLOUD_TYPES, IMAGE_TYPES, NONE, Topics, choose_
 from vpr_core.data.usable import KINDS, Watch
 from vpr_core.errors import BagError, InputError
 from vpr_core.retrieval.recognizer import PlaceRecognizer
-from vpr_core.retrieval.records import recognition_to_record
+from vpr_core.retrieval.records import recognition_to_record, verification_to_record
 from vpr_core.retrieval.several_cameras import Cameras
+from vpr_core.retrieval.verification import Verification, Verifier
 from vpr_core.types import Recognition
 
 Progress = Callable[[str, int], Any]
-Follow = Callable[[Recognition], dict[str, Any]]
-"""Takes each answer in turn and gives what its record holds under `filtered`."""
+Follow = Callable[[Recognition, Verification[Any] | None], dict[str, Any]]
+"""Takes each answer, and what checking its candidates gave, and gives what its record holds under `filtered`."""
 
 
 def query_bag(
@@ -36,12 +37,13 @@ def query_bag(
     progress: Progress | None = None,
     follow: Follow | None = None,
     refuse: Collection[str] = KINDS,
+    verifier: Verifier | None = None,
 ) -> Iterator[dict[str, Any]]:
     """A record (see `records`) for every image or cloud of a bag, as the recognizer's modality is.
 
     topic: None finds it by its type; it must then be the only one. Messages that cannot be used are left out and
     counted in `drops` by reason; so are those not worth a query, of the kinds in `refuse`. follow: such as
-    `sequence.follower` makes. Raises BagError.
+    `sequence.follower` makes. verifier: checks candidates, with the sensor where the map's was. Raises BagError.
     """
     drops, watch = Counter() if drops is None else drops, Watch()
     with BagReader(bag) as reader:
@@ -57,7 +59,9 @@ def query_bag(
                 started = time.perf_counter()
                 observation, stamp_ns = to_array(decoded), header_stamp_ns(decoded)
                 watch.see(observation, stamp_ns, refuse)
-                recognition = recognizer.recognize(observation, stamp_ns)
+                recognition, verification = recognizer.recognize_checked(
+                    observation, stamp_ns, verifier, always=follow is not None
+                )
             except (InputError, BagError) as error:
                 drops[_reason(error)] += 1
                 continue
@@ -67,7 +71,11 @@ def query_bag(
                 model_hash=recognizer.model_hash,
                 processing_ms=round((time.perf_counter() - started) * 1e3, 3),
             )
-            yield {**record, "filtered": follow(recognition)} if follow else record
+            if verification is not None:
+                record["verified"] = verification_to_record(verification, recognizer.map_frame)
+            if follow:
+                record["filtered"] = follow(recognition, verification)
+            yield record
         if bar:
             bar.close()
 

@@ -18,8 +18,8 @@ from vpr_core.retrieval.gate import CalibratedGate, judge, with_verification
 from vpr_core.retrieval.index import Index, build_index
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.retrieval.reranker import Reranker
-from vpr_core.retrieval.verification import Verification
-from vpr_core.types import Match, Reason, Recognition
+from vpr_core.retrieval.verification import Verification, Verifier
+from vpr_core.types import Match, Pose, Reason, Recognition
 
 DEFAULT_TOP_K = 5
 
@@ -128,6 +128,27 @@ class PlaceRecognizer:
             stamp_ns, descriptors[of_each[:, rows[0]].argmax()], of_all[rows], rows, of_all if self.gate else None, {}
         )
         return recognition, tuple(int(of_each[:, match.place_id].argmax()) for match in recognition.matches)
+
+    def recognize_checked(
+        self,
+        observation: np.ndarray,
+        stamp_ns: int,
+        verifier: Verifier | None,
+        top_k: int | None = None,
+        T_base_sensor: Pose | None = None,
+        *,
+        always: bool = False,
+    ) -> tuple[Recognition, Verification[Any] | None]:
+        """`recognize`, judged by what checking the candidates gave, and that; None where they were not checked.
+
+        verifier, T_base_sensor: as `Verifier.verify` has them; None checks nothing. always: check also where no check
+        could lead to an accepted match, for a filter, which may believe what one frame alone does not.
+        """
+        recognition = self.recognize(observation, stamp_ns, top_k)
+        if verifier is None or not (always or self.could_accept(recognition)):
+            return recognition, None
+        verification = verifier.verify(observation, recognition, T_base_sensor)
+        return self.checked(recognition, verification), verification
 
     def could_accept(self, recognition: Recognition) -> bool:
         """Whether checking the candidates of an answer that `recognize` gave can lead to an accepted match."""

@@ -7,13 +7,15 @@ One line a query:
                   "reason": str, "position": [x_m, y_m, z_m] | null, "inliers": int (re-ranked places alone),
                   "camera": str (topic, of several cameras alone)}, ...]}
 
+Of candidates that were checked `query` adds "verified": where that puts the vehicle, as a pose below, or null where
+none of them fits.
 The places along the drive stand under "filtered" of the same line where `query` wrote it, and in a file of their own
 where match_recorder did:
     {"stamp_ns": int, "received_ns": int, "map_hash": str, "model_hash": str,
      "filtered": {"place_id": int, "probability": float, "p_off_map": float, "accepted": bool, "reason": str,
                   "runner_up": int, "runner_up_probability": float, "position": [x_m, y_m, z_m]}}
-The localizer's poses, which match_recorder alone writes:
-    {"stamp_ns": int, "received_ns": int, "frame_id": str, "position": [x_m, y_m, z_m],
+Poses, the localizer's in a file that match_recorder writes:
+    {"stamp_ns": int, "received_ns": int | null, "frame_id": str, "position": [x_m, y_m, z_m],
      "quaternion_xyzw": [float] * 4, "covariance": [float] * 36}
 """
 
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from vpr_core.errors import InputError
+from vpr_core.retrieval.verification import Verification
 from vpr_core.types import Match, Pose, Recognition
 
 
@@ -78,6 +81,14 @@ def pose_to_record(
         "quaternion_xyzw": list(pose.quaternion_xyzw),
         "covariance": list(covariance),
     }
+
+
+def verification_to_record(verification: Verification[Any], frame_id: str) -> dict[str, Any] | None:
+    """Where checking candidates puts the vehicle; frame_id: of the map."""
+    found = verification.verified
+    if found is None:
+        return None
+    return pose_to_record(found.T_map_base, found.covariance.ravel().tolist(), found.stamp_ns, frame_id)
 
 
 def read_records(path: str | Path) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.filter import Estimate, PlaceFilter
 from vpr_core.retrieval.observation_model import ObservationModel
 from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.retrieval.verification import Verification
 from vpr_core.types import Pose, Recognition
 
 
@@ -44,8 +45,12 @@ class SequenceRecognizer:
         recognition = self.recognizer.recognize(observation, stamp_ns)
         return recognition, self.follow(recognition, pose)
 
-    def follow(self, recognition: Recognition, pose: Pose | None, check: Check | None = None) -> Estimate:
-        """The filter's answer to a frame that was recognised already; check: of its candidates, where they were."""
+    def follow(
+        self, recognition: Recognition, pose: Pose | None, verification: Verification[Any] | None = None
+    ) -> Estimate:
+        """The filter's answer to a frame that was recognised already; verification: what checking its candidates gave,
+        None where they were not checked."""
+        check = Check.of(verification, self.recognizer.place_map) if verification and verification.tried else None
         similarities = self.recognizer.place_map.descriptors @ recognition.descriptor
         motion = None if pose is None else compose(inverse(self._last), pose) if self._last else Pose((0.0, 0.0, 0.0))
         estimate = self.places.update(similarities, motion, recognition.stamp_ns, check)
@@ -58,12 +63,15 @@ class SequenceRecognizer:
         self._last = None
 
 
-def follower(sequence: SequenceRecognizer, odometry: Track) -> Callable[[Recognition], dict[str, Any]]:
-    """Takes the answers of a drive in their order and gives the filter's as JSON values (see `estimate_to_record`)."""
+def follower(
+    sequence: SequenceRecognizer, odometry: Track
+) -> Callable[[Recognition, Verification[Any] | None], dict[str, Any]]:
+    """Takes the answers of a drive in their order, with what checking their candidates gave, and gives the filter's as
+    JSON values (see `estimate_to_record`)."""
 
-    def follow(recognition: Recognition) -> dict[str, Any]:
+    def follow(recognition: Recognition, verification: Verification[Any] | None) -> dict[str, Any]:
         pose = odometry.at(recognition.stamp_ns)
-        return estimate_to_record(sequence.follow(recognition, None if isinstance(pose, str) else pose))
+        return estimate_to_record(sequence.follow(recognition, None if isinstance(pose, str) else pose, verification))
 
     return follow
 

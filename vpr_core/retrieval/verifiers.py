@@ -15,6 +15,12 @@ def can_verify(folder: str | Path, modality: str) -> bool:
     return (Path(folder) / _STORED[modality]).is_file()
 
 
+def verifier_if_wanted(wanted: bool | None, folder: str | Path, modality: str, device: str = "cpu") -> Verifier | None:
+    """`load_verifier` where it is wanted; None: where the map has what it needs."""
+    wanted = can_verify(folder, modality) if wanted is None else wanted
+    return load_verifier(folder, modality, device) if wanted else None
+
+
 def load_verifier(folder: str | Path, modality: str, device: str = "cpu") -> Verifier:
     """Of the map in a folder; raises MapError where what it needs is absent, damaged or of another map."""
     if modality == "camera":

@@ -16,7 +16,7 @@ from vpr_core.cli import main
 from vpr_core.data.frames import Frame, Frames, write_index
 from vpr_core.data.poses import compose, inverse
 from vpr_core.errors import VprError
-from vpr_core.experiments.trust_checks import Check, checks
+from vpr_core.experiments.trust_checks import Check, checks, checks_text
 from vpr_core.experiments.trust_drives import ODOMETRY, QUICK, TrustPlan, neighbours, read_odometry
 from vpr_core.experiments.trust_figures import COLUMNS, Row, pooled, reliability_of
 from vpr_core.experiments.trust_outcomes import (
@@ -102,7 +102,7 @@ def test_from_drives_to_checks_and_nothing_is_made_twice(work: Path, capsys: pyt
     ]
     assert "MISSED  lidar   filtered                recall >= 0.9 noon to noon: not measured" in shown
     report = (work / QUICK.name / "trust.html").read_text()
-    assert "checks missed" in report and report.count("<svg") >= 4
+    assert "checks met, verify: auto" in report and report.count("<svg") >= 4
 
     results = sorted((work / QUICK.name / "results").rglob("*.json"))
     written = [path.stat().st_mtime_ns for path in results]
@@ -197,6 +197,14 @@ def test_carried_elsewhere_counts_what_is_wrong_until_found() -> None:
 
 def test_nothing_measured_is_missed_everywhere() -> None:
     assert checks([]) and not any(check.is_met for check in checks([]))
+
+
+def test_lines_are_told_by_what_the_localizer_checks() -> None:
+    found = checks([row("noon", VERIFIED, accepted=600), row("noon", accepted=600, wrong=60)])
+    auto, false = checks_text(found).split("\n\n")
+    assert auto.startswith("verify: auto\nmet ") and false.startswith("verify: false\nMISSED")
+    assert "verified" not in false and "camera  single frame  " not in auto
+    assert len(auto.splitlines()) + len(false.splitlines()) == len(found) + 4
 
 
 def outcome(condition: str, probability: list[float], right: list[int], town: str = "town 7") -> Outcome:

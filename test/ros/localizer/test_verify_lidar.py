@@ -21,7 +21,7 @@ from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Pose
 from vpr_distill_msgs.msg import PlaceMatch
 from vpr_distill_msgs.srv import LoadMap, QueryPlace
-from vpr_distill_ros.stamps import stamp_to_ns
+from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
 
 START_NS = 1_700_000_000_000_000_000
 MOUNTED = CloudOptions(T_base_lidar=Pose((0.0, 0.0, 1.9)), sweep_middle_s=0.05)
@@ -56,7 +56,7 @@ def calibrated_map(cloud_map: Path, tmp_path: Path) -> Path:
 def test_on_a_calibrated_map_a_match_is_accepted_because_it_is_verified(
     lidar_robot: Callable[..., Any], calibrated_map: Path, frames: Path, clouds: list[np.ndarray]
 ) -> None:
-    node = lidar_robot(map=calibrated_map, verify=True)
+    node = lidar_robot(map=calibrated_map)
     node.process.says("accepting from probability 0.9000 what is verified, for a precision of 0.99")
     node.send_until(node.lidar(), node.cloud(clouds[7], START_NS), lambda: node.poses)
     message = node.matches[0]
@@ -77,7 +77,7 @@ def test_on_a_calibrated_map_a_match_is_accepted_because_it_is_verified(
 def test_without_verify_the_same_map_judges_by_similarity_alone(
     lidar_robot: Callable[..., Any], calibrated_map: Path, clouds: list[np.ndarray]
 ) -> None:
-    node = lidar_robot(map=calibrated_map)
+    node = lidar_robot(map=calibrated_map, verify=False)
     node.process.says("accepting from probability 0.9500, for a precision of 0.99")
     node.send_until(node.lidar(), node.cloud(clouds[7], START_NS), lambda: node.matches)
     # To a network that was not trained on streets these places look alike.
@@ -118,6 +118,25 @@ def test_a_cloud_that_fits_nowhere_gives_matches_and_no_pose(
     assert not asked.accepted and asked.matches[0].reason == PlaceMatch.NOT_VERIFIED
     node.send_until(node.lidar(), node.cloud(clouds[3], START_NS + 10**9), lambda: node.poses)
     assert {stamp_to_ns(message.header.stamp) for message in node.poses} == {START_NS + 10**9 + 50_000_000}
+
+
+def test_by_default_candidates_are_checked_where_the_map_has_clouds(
+    lidar_robot: Callable[..., Any], lidar_map: Path, cloud_map: Path, frames: Path, clouds: list[np.ndarray]
+) -> None:
+    node = lidar_robot(map=lidar_map)
+    node.status(lambda _, values: values["verify"] == "off")
+    lidar = node.lidar()
+    node.send_until(lidar, node.cloud(clouds[7], START_NS), lambda: node.poses)
+    assert stamp_to_ns(node.poses[0].header.stamp) == START_NS, "of a place, not of the middle of a sweep"
+    assert node.call(LoadMap, "load_map", folder=str(cloud_map)).success
+    node.status(lambda _, values: values["verify"] == "on")
+    middle_ns = START_NS + 10**9 + 50_000_000
+    node.send_until(
+        lidar, node.cloud(clouds[7], START_NS + 10**9),
+        lambda: node.poses[-1].header.stamp == ns_to_stamp(middle_ns),
+    )  # fmt: skip
+    place = Frames.load(frames).frames[7].pose
+    assert place and math.dist(pose_from_message(node.poses[-1].pose.pose).position_m, place.position_m) < 0.8
 
 
 def test_a_map_without_clouds_is_refused_with_the_command(
