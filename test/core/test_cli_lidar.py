@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from vpr_core.cli import main
 from vpr_core.retrieval.place_clouds import CloudOptions, store_clouds
 from vpr_core.retrieval.query import odometry_of
 from vpr_core.types import Pose
@@ -46,14 +47,13 @@ def test_candidates_are_checked_where_the_map_has_clouds(
     """With the checks a filter believes sooner, and where nothing is checked there is nothing of it in the records."""
     folder, out = Path(shutil.copytree(lidar_map, tmp_path / "map")), tmp_path / "matches.jsonl"
     store_clouds(folder, frames, CloudOptions(T_base_lidar=Pose((0.0, 0.0, 1.9)), sweep_middle_s=0.05))
-    given = "--bundle", lidar_bundle, "--map", folder
-    assert run("fit-filter", *given, "--frames", frames).returncode == 0
-    query = "query", *given, "--bag", bag, "--out", out, "--filter", "true", "--pose_topic", "/odom"
+    given = "--bundle", str(lidar_bundle), "--map", str(folder)
+    main(["fit-filter", *given, "--frames", str(frames)])
+    query = ["query", *given, "--bag", str(bag), "--out", str(out), "--filter", "true", "--pose_topic", "/odom"]
     truth = odometry_of(bag, "lidar", None, "/ground_truth/odom")
     of_each = []
     for options in ((), ("--verify", "false")):
-        result = run(*query, *options)
-        assert result.returncode == 0, result.stderr
+        main([*query, *options])
         of_each.append([json.loads(line) for line in out.read_text().splitlines()])
     checked, unchecked = of_each
     verified = [record["verified"] for record in checked if record["verified"]]

@@ -21,7 +21,6 @@ from vpr_core.experiments.trust_outcomes import (
     STRICT,
     TARGET,
     UNCHECKED,
-    VERIFIED,
 )
 
 ACCEPTED = 500
@@ -220,8 +219,6 @@ def identical(rows: Sequence[Row]) -> Iterator[Check]:
 def church(rows: Sequence[Row]) -> Iterator[Check]:
     line = "like houses: the church is recognised and accepted"
     for sensor, mode, chosen in _each(rows, lambda row: row.condition.startswith(CHURCH)):
-        if mode == VERIFIED:  # a sample of frames, which need not hold those at the church
-            continue
         if not chosen or not (whole := pooled(chosen)).runs:
             yield _not_measured(line, sensor, mode)
             continue

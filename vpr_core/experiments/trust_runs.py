@@ -14,8 +14,10 @@ CUTS = 6
 """Of each drive, evenly spread."""
 BEFORE, AFTER = 40, 60
 """Frames driven before and after a cut; of a short drive at most a fifth and a quarter."""
-CHURCH_AHEAD_M, CHURCH_BEHIND_M = 130.0, 40.0
-"""A run to the church begins so far before it, and ends so far behind: the camera looks ahead."""
+CHURCH_AHEAD_M, CHURCH_BEHIND_M = 130.0, 60.0
+"""A run to the church begins so far before it, and ends where not even the LiDAR sees it any more."""
+CHURCH_PASSED_M = 40.0
+"""A drive that comes no nearer does not lead there."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,17 @@ def carried(seen: Seen, rows: np.ndarray) -> Seen:
 
 
 def churches(judge: Judge, seen: Seen, condition: str, church_m: tuple[float, float]) -> list[Church]:
-    """What is said on the way to the church: by frames alone where none is checked, and by the filter begun there."""
+    """What is said on the way to the church: by frames alone, of which those that were checked where any were, and by
+    the filter begun there."""
     assert seen.positions_m is not None
     ahead_m = _ahead(seen.positions_m, church_m)
     rows = np.flatnonzero((ahead_m <= CHURCH_AHEAD_M) & (ahead_m >= -CHURCH_BEHIND_M))
-    passed = bool(len(rows)) and bool(np.hypot(*(seen.positions_m[rows] - church_m).T).min() <= CHURCH_BEHIND_M)
-    along = seen.part(rows.tolist())
-    found = [] if any(seen.verifications) else [judge.single(along, condition)]
-    found.append(judge.filtered(along, condition))
-    return [_church(one, passed, ahead_m[rows]) for one in found]
+    passed = bool(len(rows)) and bool(np.hypot(*(seen.positions_m[rows] - church_m).T).min() <= CHURCH_PASSED_M)
+    along, ahead_m = seen.part(rows.tolist()), ahead_m[rows]
+    checked = np.array([one is not None for one in along.verifications], bool)
+    alone = judge.verified(along, condition) if checked.any() else judge.single(along, condition)
+    of_alone = ahead_m[checked] if checked.any() else ahead_m
+    return [_church(alone, passed, of_alone), _church(judge.filtered(along, condition), passed, ahead_m)]
 
 
 def _church(found: Outcome, is_passed: bool, ahead_m: np.ndarray) -> Church:
