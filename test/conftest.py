@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,7 @@ def once(path: Path, make: Callable[[], object]) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = path.with_name(f"{path.name}.made")
         if not made.exists():
+            shutil.rmtree(path, ignore_errors=True)  # what a process left that ended while it made this
             make()
             made.touch()
     return path
@@ -218,6 +220,7 @@ def drives(workshop: Path) -> dict[str, Path]:
     ]
 
     def make() -> None:
+        shutil.rmtree(bags, ignore_errors=True)
         bags.mkdir()
         record_drives(planned)
         for drive in planned:

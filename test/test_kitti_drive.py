@@ -7,6 +7,7 @@ pass only, so this says that the chain holds on real sensors, and nothing on how
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,15 @@ def test_the_live_node_answers_as_the_offline_query_does(
 
 
 @pytest.fixture(scope="module")
-def followed(students: dict[str, tuple[Path, Path]], frames: Path, kitti: Any) -> dict[str, tuple[Path, Path]]:
+def followed(
+    students: dict[str, tuple[Path, Path]], frames: Path, kitti: Any, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, Path]]:
     """The students with maps that have a filter, fitted on frames 1, 5, 9 ..., and the LiDAR's places their clouds."""
-    fitted = range(1, 108, 4)
+    fitted, copies = range(1, 108, 4), tmp_path_factory.mktemp("followed")
+    students = {
+        modality: (bundle, Path(shutil.copytree(place_map, copies / modality)))
+        for modality, (bundle, place_map) in students.items()
+    }
     for modality, folders in students.items():
         recognizer = PlaceRecognizer.load(*folders, threads=1)
         stamps_ns = [kitti.stamps_ns(SENSORS[modality])[index] for index in fitted]
@@ -168,7 +175,8 @@ def test_along_odometry_the_live_node_tells_where_the_car_is(
 
     bundle, place_map = followed[modality]
     files = {name: tmp_path / f"{name}.jsonl" for name in ("out", "filtered_out", "pose_out")}
-    sensor = {"modality": modality, TOPIC_PARAMETERS[modality]: TOPICS[modality], "base_frame": "lidar"}
+    sensor = {"modality": modality, TOPIC_PARAMETERS[modality]: TOPICS[modality], "base_frame": "lidar",
+              "verify": modality == "lidar"}  # fmt: skip
     with Graph(tmp_path) as graph:
         graph.start("localizer", bundle=bundle, map=place_map, odometry_topic="/odom", top_k=3, **sensor)
         graph.start("match_recorder", **files)

@@ -33,6 +33,8 @@ class Answer:
     processing_ms: float
     verification: Verification | None = None
     """None where the candidates were not verified."""
+    only_verified: bool = False
+    """Whether a pose that no check bears out is none, also where the filter believes it."""
     turns: tuple[Pose | None, ...] | None = None
     """By match T_place_base, how the vehicle stands to the place, None where that is not known; None for a camera that
     is where the map's was, or a LiDAR."""
@@ -78,6 +80,7 @@ class Answer:
     ) -> PoseWithCovarianceStamped | None:
         """Where the vehicle is, None where nothing is accepted or verification does not bear it out.
 
+        What the filter believes stands by itself where no candidate fits, unless `only_verified`.
         estimate: of the filter, in place of the frame's own match; None without filter.
         The deviations are those of a place's pose; a registered pose brings its own covariance. Where the heading is
         not known it is the place's, with a deviation of half a turn.
@@ -86,13 +89,13 @@ class Answer:
         if place is None:
             return None
         map_frame = self.recognizer.map_frame
-        if self.verification is None:
+        verified = self.verification.verified if self.verification else None
+        if self.verification is None or (verified is None and estimate is not None and not self.only_verified):
             deviations = position_stddev_m, heading_stddev_rad
             message = conversions.pose_with_covariance(place, self.stamp, map_frame, *deviations)
             if not self.knows_heading:
                 message.pose.covariance[_YAW] = math.pi**2
             return message
-        verified = self.verification.verified
         if verified is None or not are_near(verified.T_map_base, place):
             return None
         return conversions.verified_pose(verified, map_frame)

@@ -172,7 +172,7 @@ def check(values: LocalizerParameters) -> None:
     against = {
         "modality lidar": (values.modality == "lidar", "have one LiDAR"),
         "mode loop_closure": (values.mode == "loop_closure", "use one camera"),
-        "verify": (values.verifies is not False, "set it to false"),
+        "verify": (bool(values.verifies), "set it to false"),
         "rerank": (values.rerank > 0, "set it to 0"),
         "the filter": (bool(values.odometry_topic) and values.filter, "set filter to false"),
     }

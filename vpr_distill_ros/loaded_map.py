@@ -36,8 +36,8 @@ class LoadedMap:
     """Of the live images, where they are what is compared."""
     verifier: Verifier | None
     """What checks candidates against what the map stores of its places; None where they are not checked."""
-    verify: str
-    """For /diagnostics: "on", or "off" with what is missing, if anything is."""
+    only_verified: bool
+    """Whether the filter's place is no pose where no candidate fits: `verify` is true, not auto."""
     following: Following | None
     """What brings answers and odometry together; None without odometry."""
 
@@ -66,12 +66,12 @@ class LoadedMap:
     ) -> LoadedMap:
         camera = QueryCamera(values) if before is None else before.camera
         recognizer = _load_recognizer(values) if before is None else before.recognizer.with_map(_map_folder(values))
-        verifier, verify = _load_verifier(values, recognizer, camera)
+        verifier = _load_verifier(values, recognizer, camera)
         following = None
         if values.odometry_topic:
             sequence = SequenceRecognizer.of(recognizer, _map_folder(values)) if values.filter else None
             following = Following(sequence, recognizer.map_hash, deliver, restart)
-        return cls(values.map, recognizer, camera, verifier, verify, following)
+        return cls(values.map, recognizer, camera, verifier, bool(values.verifies), following)
 
     @property
     def filters(self) -> bool:
@@ -98,7 +98,7 @@ class LoadedMap:
             f"model {recognizer.model_hash}, map {recognizer.map_hash} of {recognizer.num_places} places, "
             f"{sensor.sees}s through {sensor.converter}"
             + (f", re-ranked by {recognizer.reranker.kind.name}" if recognizer.reranker else "")
-            + f", verify {self.verify}"
+            + (", candidates checked" if self.verifier else "")
         )
 
     @property
@@ -109,7 +109,7 @@ class LoadedMap:
             "model_hash": self.recognizer.model_hash,
             "places": str(self.recognizer.num_places),
             "calibrated": "no" if self.recognizer.calibration is None else "yes",
-            "verify": self.verify,
+            "verify": "on" if self.verifier else "off",
             "filter": "on" if self.filters else "off",
             "camera_info": self.camera.state if self.verifier else "",
         }
@@ -157,18 +157,7 @@ def _load_recognizer(values: LocalizerParameters) -> PlaceRecognizer:
     return recognizer
 
 
-def _load_verifier(
-    values: LocalizerParameters, recognizer: PlaceRecognizer, camera: QueryCamera
-) -> tuple[Verifier | None, str]:
-    """As `LoadedMap` has them; raises MapError, also where a library is missing that was asked for."""
-    try:
-        verifier = verifier_if_wanted(values.verifies, _map_folder(values), recognizer.modality, values.device)
-    except ImportError as error:
-        if values.verifies:
-            raise MapError(
-                f"verify is true, which needs {error.name}: install it ({error}), or set it to false"
-            ) from error
-        return None, f"off: {error}"
-    if isinstance(verifier, CameraVerifier):
-        return LiveCameraVerifier(verifier, camera), "on"
-    return verifier, "on" if verifier else "off"
+def _load_verifier(values: LocalizerParameters, recognizer: PlaceRecognizer, camera: QueryCamera) -> Verifier | None:
+    """None where candidates are not checked; raises MapError."""
+    verifier = verifier_if_wanted(values.verifies, _map_folder(values), recognizer.modality, values.device)
+    return LiveCameraVerifier(verifier, camera) if isinstance(verifier, CameraVerifier) else verifier

@@ -99,7 +99,7 @@ class Localizer(SensorNode):
             self._cameras.open(self._open_input)
         else:
             super()._open_inputs()
-        if self._loaded is not None:
+        if self._loaded is not None and self._loaded.verifier:
             self._loaded.camera.open(self._open_input)
         self._odometry.open(self._open_input, localizer_parameters.read(self).odometry_topic, self._on_odometry)
 
@@ -162,15 +162,18 @@ class Localizer(SensorNode):
             with self._loaded_lock:
                 return self._cameras.answer(message, self._current().recognizer, top_k)
         started_s = time.perf_counter()
-        observation = self._observe(message, watch)
-        loaded = self._loaded
-        T_base_sensor = self._vehicle.of_sensor(message.header) if loaded and loaded.verifier else None
-        with self._loaded_lock:
-            loaded = self._current()
-            stamp_ns = stamp_to_ns(message.header.stamp)
-            recognition, verification = loaded.recognize(observation, stamp_ns, top_k, T_base_sensor)
+        observation, stamp_ns = self._observe(message, watch), stamp_to_ns(message.header.stamp)
+        while True:
+            before = self._loaded
+            T_base_sensor = self._vehicle.of_sensor(message.header) if before and before.verifier else None
+            with self._loaded_lock:
+                if self._loaded is not before:  # another map came, which may ask where the sensor is
+                    continue
+                loaded = self._current()
+                recognition, verification = loaded.recognize(observation, stamp_ns, top_k, T_base_sensor)
+                break
         processing_ms = (time.perf_counter() - started_s) * 1e3
-        return Answer(message.header, recognition, loaded.recognizer, processing_ms, verification)
+        return Answer(message.header, recognition, loaded.recognizer, processing_ms, verification, loaded.only_verified)
 
     def _current(self) -> LoadedMap:
         """As the parameters are now; for whoever holds the lock. Raises InputError where there is none."""
@@ -224,7 +227,11 @@ class Localizer(SensorNode):
         try:
             values = replace(localizer_parameters.read(self), map=folder)
             loaded = LoadedMap.load(values, self._outputs.publish_followed, self._outputs.restart, before)
+            if loaded.verifier:
+                self._vehicle.listen()
             self._use(loaded, before)
+            if loaded.verifier and not before.verifier and self._inputs:
+                loaded.camera.open(self._open_input)
         except Exception as error:
             self.get_logger().error(f"map not replaced: {one_line(error)}")
             raise

@@ -167,7 +167,8 @@ def check(
 def _objection(name: str, value: Any, frozen: frozenset[str]) -> str:
     choices = CHOICES.get(name)
     if choices and value not in choices:
-        return f"{name} {value!r} is not supported: expected {' or '.join(map(_in_yaml, choices))}"
+        unquoted = " without quotes" if isinstance(choices[-1], bool) else ""
+        return f"{name} {value!r} is not supported: expected {' or '.join(map(_in_yaml, choices))}{unquoted}"
     if name == "refuse" and (unknown := set(value.split()) - set(KINDS)):
         return f"refuse has {' '.join(sorted(unknown))}: expected any of {' '.join(KINDS)}, with blanks between"
     if objection := _objection_to_names(name, value):

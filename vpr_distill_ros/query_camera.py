@@ -75,8 +75,6 @@ class LiveCameraVerifier:
         """As `CameraVerifier.verify`; where the camera is not known nothing is verified, for that reason."""
         try:
             camera = self._camera.of(image)
-            return self._verifier.verify(image, recognition, T_base_camera, camera)
         except InputError as error:
-            if error.kind != "camera_info":
-                raise
             return Verification(None, str(error), ())
+        return self._verifier.verify(image, recognition, T_base_camera, camera)

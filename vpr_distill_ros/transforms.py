@@ -48,7 +48,7 @@ class VehicleFrames:
         self.complaint = ""
         """Why the newest odometry cannot be used; empty where it can."""
         if listen:
-            self._listen()
+            self.listen()
 
     def close(self) -> None:
         with self._changed:
@@ -57,7 +57,8 @@ class VehicleFrames:
                 self._node.destroy_subscription(subscription)
             self._subscriptions = []
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """From now on, where there is a base frame; raises VprError where tf2_msgs is not installed."""
         with self._changed:
             if self._subscriptions or self._is_closed or not self.base_frame:
                 return
@@ -115,7 +116,7 @@ class VehicleFrames:
                 "frame_id, or set base_frame to ''",
                 "tf",
             )
-        self._listen()
+        self.listen()
         until_s = time.monotonic() + wait_s
         try:
             with self._changed:

@@ -22,7 +22,7 @@ def add_features(command: ArgumentParser) -> None:
         help="also store local features of every place, which `query --rerank` and the localizer's `rerank` need: "
         "sift, akaze, orb, kornia_sift, disk=FILE, or superpoint, superglue or lightglue=FOLDER; docs/reranking.md. "
         "Where the frames have clouds and it is known how the camera projects and where both sensors are, features get "
-        "points in space, which the localizer's `verify` needs with a camera; docs/verification.md",
+        "points in space, with which the localizer and `query` check candidates; docs/verification.md",
     )  # fmt: skip
     command.add_argument(
         "--camera_info", type=Path, default=None, metavar="FILE",

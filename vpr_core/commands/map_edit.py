@@ -44,6 +44,11 @@ def define(command: ArgumentParser) -> None:
     )
     command.add_argument("--bundle", type=Path, default=None, help="for --add: the bundle that the map was made with")
     command.add_argument(
+        "--other_way", type=bool | None, default=None,
+        help="for --add: add every place once more, as a LiDAR sees it that comes the other way (see `map`); by "
+        "default where the map has such places",
+    )  # fmt: skip
+    command.add_argument(
         "--remove", type=str, nargs="+", default=[], metavar="SESSION", help="sessions to remove, as they are listed"
     )
     command.add_argument(
@@ -107,12 +112,15 @@ def _added(stored: Stored, options: dict[str, Any], scratch: Path) -> tuple[list
     from vpr_core.data.frames import Frames
     from vpr_core.retrieval.map_editing import described_as
 
+    other_way = stored.has_other_way if options["other_way"] is None else options["other_way"]
     maps, told = [], []
     for number, frames in enumerate(options["add"]):
-        parts = 1 + (stored.clouds is not None) + (stored.features is not None)
-        with tqdm(total=parts * len(Frames.load(frames)), desc=f"add {frames.name}", unit="frame") as bar:
+        drive = Frames.load(frames)
+        mounting = stored.lidar_mounting(drive.card) if other_way else None
+        parts = 1 + other_way + (stored.clouds is not None) + (stored.features is not None)
+        with tqdm(total=parts * len(drive), desc=f"add {frames.name}", unit="frame") as bar:
             made, lines = described_as(
-                stored, frames, options["bundle"], scratch / str(number), options["device"], bar.update
+                stored, frames, options["bundle"], scratch / str(number), options["device"], bar.update, mounting
             )
         maps.append(made)
         told += lines

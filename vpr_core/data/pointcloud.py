@@ -85,3 +85,15 @@ def distance_m(points: np.ndarray) -> np.ndarray:
     """[N] distances of points [N, 3+] from the sensor."""
     with np.errstate(over="ignore"):  # a broken driver's coordinates are finite, their squares may not be
         return np.asarray(np.linalg.norm(points[:, :3], axis=1))
+
+
+def usable_points(
+    cloud: np.ndarray, min_range_m: float, max_range_m: float, sensor_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> np.ndarray:
+    """The finite points float64 [M, 3] between two ranges from the sensor; raises InputError where it is no cloud."""
+    if cloud.ndim != 2 or cloud.shape[1] < 3 or not np.issubdtype(cloud.dtype, np.floating):
+        raise InputError(f"point cloud is {cloud.dtype} {list(cloud.shape)}, expected float32 [N, 3] or wider: x, y, z")
+    points = cloud[:, :3].astype(np.float64)
+    points = points[np.isfinite(points).all(axis=1)]
+    range_m = np.linalg.norm(points - sensor_m, axis=1)
+    return points[(range_m >= min_range_m) & (range_m <= max_range_m)]

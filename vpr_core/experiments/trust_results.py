@@ -57,7 +57,7 @@ class Workplace:
     bundle_hash: str
     sensor: str
     verify_every: int
-    """Of so many frames through a map's town the candidates of one are checked; 0 verifies nothing."""
+    """Of so many frames the candidates of one are checked; 0 verifies nothing."""
 
     @property
     def key(self) -> str:

@@ -21,6 +21,7 @@ from vpr_core.retrieval.mapping import Progress, build_map
 from vpr_core.retrieval.place_clouds import store_clouds
 from vpr_core.retrieval.place_features import load_kind, store_features
 from vpr_core.retrieval.place_map import Place, PlaceMap
+from vpr_core.types import Pose
 
 WITHOUT_POSES = "none (without poses)"
 
@@ -132,10 +133,12 @@ def described_as(
     folder: Path,
     device: str = "cpu",
     progress: Progress | None = None,
+    other_way_from: Pose | None = None,
 ) -> tuple[Stored, list[str]]:
     """A map of a drive in `folder` with what lies beside the base, and what could not be made for it, in words.
 
     progress: called with the number of frames just described, and again for clouds and for features.
+    other_way_from: as `build_map` takes it.
     Raises as `build_map` does; MapError where the bundle did not make the base, or the drive is in another frame.
     """
     drive, loaded = Frames.load(frames), Bundle.load(bundle, device)
@@ -146,7 +149,7 @@ def described_as(
             "where its poses are in the map's frame"
         )
     PlaceMap.load(base.folder, loaded.hash, loaded.modality)
-    build_map(bundle, frames, folder, device, progress)
+    build_map(bundle, frames, folder, device, progress, other_way_from)
     told = []
     try:
         if base.clouds is not None:

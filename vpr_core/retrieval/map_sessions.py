@@ -10,11 +10,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from vpr_core.data.mounting import extrinsics
 from vpr_core.errors import MapError
 from vpr_core.retrieval import place_clouds, place_features
-from vpr_core.retrieval.place_clouds import PlaceClouds
+from vpr_core.retrieval.other_way import SESSION_ENDING
+from vpr_core.retrieval.place_clouds import AT_BASE, PlaceClouds
 from vpr_core.retrieval.place_features import PlaceFeatures
 from vpr_core.retrieval.place_map import Place, PlaceMap, places_csv
+from vpr_core.types import Pose
 
 _CLOUD_POINT_BYTES = 6
 
@@ -39,6 +42,18 @@ class Stored:
         clouds = _beside(folder / place_clouds.FILE, PlaceClouds.load, place_map.hash, refused)
         features = _beside(folder / place_features.FILE, PlaceFeatures.load, place_map.hash, refused)
         return cls(folder, place_map, clouds, features, tuple(refused))
+
+    @property
+    def has_other_way(self) -> bool:
+        """Whether it has places as a vehicle sees them that comes the other way."""
+        return any(SESSION_ENDING in place.session for place in self.place_map.places)
+
+    def lidar_mounting(self, card: dict[str, Any]) -> Pose:
+        """T_base_lidar of its clouds; without those as the card of a drive's frames tells, or where the poses are.
+
+        Raises FramesError on a bad card.
+        """
+        return self.clouds.options.T_base_lidar if self.clouds else extrinsics(card, "lidar") or AT_BASE
 
 
 _Part = TypeVar("_Part")

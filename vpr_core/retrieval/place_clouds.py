@@ -18,12 +18,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from vpr_core.data.frames import Frames
+from vpr_core.data.pointcloud import usable_points
 from vpr_core.data.poses import compose, inverse
 from vpr_core.data.turned import turned_cloud
 from vpr_core.errors import FramesError, InputError, MapError
 from vpr_core.retrieval.map_arrays import read_map_arrays, write_map_arrays
 from vpr_core.retrieval.place_map import PlaceMap
-from vpr_core.retrieval.surface import thinned, usable
 from vpr_core.types import Pose
 
 SCHEMA = 1
@@ -136,6 +136,8 @@ def store_clouds(
 
 def cloud_of(drive: Frames, index: int, options: CloudOptions) -> np.ndarray:
     """As `cloud_at_frame`, thinned."""
+    from vpr_core.retrieval.surface import thinned  # small_gicp is loaded where clouds are made
+
     return thinned(cloud_at_frame(drive, index, options), options.voxel_m)
 
 
@@ -144,7 +146,7 @@ def cloud_at_frame(drive: Frames, index: int, options: CloudOptions) -> np.ndarr
     frame = drive.frames[index]
     if frame.cloud is None:
         return np.empty((0, 3))
-    points = usable(drive.cloud(index), options.min_range_m, options.max_range_m)
+    points = usable_points(drive.cloud(index), options.min_range_m, options.max_range_m)
     late_ns = (frame.cloud_stamp_ns or frame.stamp_ns) - frame.stamp_ns + round(options.sweep_middle_s * 1e9)
     T_base_lidar = compose(moved_on(drive, index, late_ns), options.T_base_lidar)
     rotation = Rotation.from_quat(T_base_lidar.quaternion_xyzw)

@@ -41,7 +41,7 @@ def recognition_to_record(
 ) -> dict[str, Any]:
     """One query's answer as JSON values, most similar place first.
 
-    processing_ms: from the start of decoding to the end of the search.
+    processing_ms: from the start of decoding to the end of the search, and of the checks where there are any.
     received_ns: system time at which a live answer arrived; None offline.
     """
     return {

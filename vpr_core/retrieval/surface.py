@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import small_gicp
 
-from vpr_core.errors import InputError
+from vpr_core.data.pointcloud import usable_points
 from vpr_core.retrieval import birds_eye
 
 UPRIGHT_NORMAL_Z = 0.7
@@ -89,21 +89,9 @@ def prepare(
     Points that are not finite, nearer to the sensor than `min_range_m` (the vehicle itself) or farther than
     `max_range_m` are left out, and those that stand alone. Raises InputError where it is no cloud.
     """
-    points = thinned(usable(cloud, min_range_m, max_range_m, sensor_m), voxel_m)
+    points = thinned(usable_points(cloud, min_range_m, max_range_m, sensor_m), voxel_m)
     points = points[_in_company(points, sensor_m)]
     return Surface(_level(points), _level(thinned(points, COARSE_VOXEL_M)), np.array(sensor_m, np.float64))
-
-
-def usable(
-    cloud: np.ndarray, min_range_m: float, max_range_m: float, sensor_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
-) -> np.ndarray:
-    """The finite points float64 [M, 3] between two ranges from the sensor; raises InputError where it is no cloud."""
-    if cloud.ndim != 2 or cloud.shape[1] < 3 or not np.issubdtype(cloud.dtype, np.floating):
-        raise InputError(f"point cloud is {cloud.dtype} {list(cloud.shape)}, expected float32 [N, 3] or wider: x, y, z")
-    points = cloud[:, :3].astype(np.float64)
-    points = points[np.isfinite(points).all(axis=1)]
-    range_m = np.linalg.norm(points - sensor_m, axis=1)
-    return points[(range_m >= min_range_m) & (range_m <= max_range_m)]
 
 
 def thinned(points: np.ndarray, voxel_m: float) -> np.ndarray:

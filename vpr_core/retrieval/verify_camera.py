@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr_core.errors import MapError
+from vpr_core.errors import InputError, MapError
 from vpr_core.preprocess import check_image
 from vpr_core.retrieval.camera_model import CameraModel
 from vpr_core.retrieval.local_features import FeatureKind, LocalFeatures
@@ -99,12 +99,15 @@ class CameraVerifier:
     ) -> Verification[Resection]:
         """Check every match of a recognition against the image, RGB uint8 [H, W, 3].
 
-        T_base_camera, camera: of this image; None where they are the verifier's.
-        Raises InputError where it is no image, or of another size than the camera's (kind "camera_info").
+        T_base_camera, camera: of this image; None where they are the verifier's. Nothing is verified of an image that
+        is of another size than the camera's. Raises InputError where it is no image.
         """
         check_image(image)
         camera = camera or self.camera
-        camera.check_size((image.shape[1], image.shape[0]), "the query camera's calibration")
+        try:
+            camera.check_size((image.shape[1], image.shape[0]), "the query camera's calibration")
+        except InputError as error:
+            return Verification(None, str(error), ())
         mounted = self._T_base_camera if T_base_camera is None else matrix_of(T_base_camera)
         seen = _Seen(self._kind.of(image, self._features.size), camera, mounted)
         places = list(dict.fromkeys(match.place_id for match in recognition.matches))

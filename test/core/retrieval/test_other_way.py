@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vpr_core.cli import main
 from vpr_core.data.frames import Frames
 from vpr_core.data.turned import turned_cloud
 from vpr_core.errors import InputError
@@ -54,6 +58,25 @@ def test_a_vehicle_that_comes_back_is_found_and_registered_facing_back(
         assert pose and verified and math.cos(verified.T_map_base.yaw_rad - pose.yaw_rad) < -0.999
         # The sweep was taken in 0.1 s while the vehicle drove the way it was driven, not the other.
         assert math.dist(verified.T_map_base.position_m, pose.position_m) < 1.0
+
+
+def test_a_drive_is_added_the_other_way_too_where_the_map_has_such_places(
+    folder: Path, lidar_bundle: Path, frames: Path, tmp_path: Path
+) -> None:
+    later = Path(shutil.copytree(frames, tmp_path / "later", copy_function=os.link))
+    card = json.loads((later / "card.json").read_text())
+    (later / "card.json").unlink()  # a link to that of the other drive
+    (later / "card.json").write_text(json.dumps({**card, "session": "later"}))
+    edit = ["map-edit", "--map", str(folder), "--add", str(later), "--bundle", str(lidar_bundle)]
+    main([*edit, "--out", str(tmp_path / "both")])
+    both, count = PlaceMap.load(tmp_path / "both"), len(Frames.load(frames))
+    added = [place.session for place in both.places[2 * count :]]
+    assert added == ["later"] * count + [f"later{SESSION_ENDING}"] * count
+    np.testing.assert_array_equal(both.descriptors[3 * count :], both.descriptors[count : 2 * count])
+    clouds = PlaceClouds.load(tmp_path / "both", both.hash)
+    np.testing.assert_array_equal(clouds[3 * count], clouds[count])
+    main([*edit, "--out", str(tmp_path / "one"), "--other_way", "false"])
+    assert [place.session for place in PlaceMap.load(tmp_path / "one").places[2 * count :]] == ["later"] * count
 
 
 def test_a_camera_has_no_other_way(bundle: Path, frames: Path, tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ from vpr_core.data.frames import Frames
 from vpr_core.data.ingest import ingest
 from vpr_core.data.poses import compose, inverse
 from vpr_core.errors import InputError, MapError
-from vpr_core.retrieval.place_clouds import CloudOptions, PlaceClouds, store_clouds
+from vpr_core.retrieval.place_clouds import FILE, CloudOptions, PlaceClouds, store_clouds
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.retrieval.registration import RegistrationOptions, Verdict
 from vpr_core.retrieval.rigid import matrix_of, pose_of
 from vpr_core.retrieval.verification import turned
+from vpr_core.retrieval.verifiers import verifier_if_wanted
 from vpr_core.retrieval.verify_lidar import LidarVerifier
 from vpr_core.synthetic.drive import record_drive
 from vpr_core.types import Match, Pose, Reason, Recognition
@@ -198,3 +199,21 @@ def test_a_covariance_turns_with_the_place() -> None:
     slanted = turned(covariance, Pose.from_xy_yaw(0.0, 0.0, 0.5))
     np.testing.assert_allclose(slanted, slanted.T)
     np.testing.assert_allclose(np.linalg.eigvalsh(slanted), np.linalg.eigvalsh(covariance))
+
+
+def test_a_map_is_checked_where_it_can_be_and_what_it_cannot_says_the_way_out(
+    folder: Path, lidar_map: Path, frames: Path, tmp_path: Path
+) -> None:
+    assert isinstance(verifier_if_wanted(None, folder, "lidar"), LidarVerifier)
+    assert verifier_if_wanted(False, folder, "lidar") is verifier_if_wanted(None, lidar_map, "lidar") is None
+    with pytest.raises(MapError, match="has no clouds to verify with"):
+        verifier_if_wanted(True, lidar_map, "lidar")
+    known = PlaceMap.load(folder)
+    bare = tuple(replace(place, pose=None) for place in known.places)
+    replace(known, places=bare, map_frame="").save(tmp_path / "bare")
+    shutil.copy(folder / FILE, tmp_path / "bare")
+    assert verifier_if_wanted(None, tmp_path / "bare", "lidar") is None
+    grown = Path(shutil.copytree(folder, tmp_path / "grown"))
+    replace(known, places=known.places[:-1], descriptors=known.descriptors[:-1]).save(grown)
+    with pytest.raises(MapError, match=r"clouds.bin .*; or set verify to false, and nothing is checked"):
+        verifier_if_wanted(None, grown, "lidar")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,21 @@ def test_by_default_candidates_are_checked_where_the_map_has_clouds(
     )  # fmt: skip
     place = Frames.load(frames).frames[7].pose
     assert place and math.dist(pose_from_message(node.poses[-1].pose.pose).position_m, place.position_m) < 0.8
+
+
+def test_where_the_library_lacks_a_map_is_refused_unless_checks_are_not_wanted(
+    lidar_robot: Callable[..., Any], cloud_map: Path, clouds: list[np.ndarray], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    missing = "raise ModuleNotFoundError(\"No module named 'small_gicp'\", name='small_gicp')"
+    (tmp_path / "small_gicp.py").write_text(missing)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    node = lidar_robot(map=cloud_map)
+    node.process.says("are compared by small_gicp, which is missing: install it, or set verify to false")
+    assert "Traceback" not in node.process.output
+    other = lidar_robot(map=cloud_map, verify=False)
+    other.send_until(other.lidar(), other.cloud(clouds[7], START_NS), lambda: other.poses)
+    assert stamp_to_ns(other.poses[0].header.stamp) == START_NS, "of a place, not of the middle of a sweep"
 
 
 def test_a_map_without_clouds_is_refused_with_the_command(
