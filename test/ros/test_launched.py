@@ -77,7 +77,7 @@ def prepared(folder: Path) -> tuple[Path, dict[str, Path]]:
     store_clouds(folder / "lidar", frames, MOUNTED)
     own = {
         "camera": "odometry_topic: /odom\n    initialpose_topic: /initialpose\n    target_precision: 0.9",
-        "lidar": "verify: true\n    min_similarity: -0.99",
+        "lidar": "min_similarity: -0.99",
     }
     files = {modality: folder / f"{modality}.yaml" for modality in own}
     for modality, lines in own.items():
