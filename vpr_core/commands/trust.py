@@ -22,13 +22,13 @@ def define(command: ArgumentParser) -> None:
     dusk, there and back, in fog and winter to calibrate; and off the map. Maps, `calibrate` and `fit-filter` are made
     as for a robot, nothing from a drive that is tested with: the filter and what calibration knows of being elsewhere
     come from the next town's drive at dusk, and the tested drives of the town after it are off the map too. Measured
-    are single frames and frames along drifting odometry, each by descriptors alone and with candidates that are
-    verified (the LiDAR's by clouds, the camera's by points in space); then a robot that is carried elsewhere, and a
+    are single frames and frames along drifting odometry, each with candidates that are verified (the LiDAR's by clouds,
+    the camera's by points in space), as the localizer does by itself, and by descriptors alone; then a robot that is carried elsewhere, and a
     town of like houses with one church.
 
     Prints tables and, for each line of what is asked of such a localizer, whether it is met and with which figure;
     writes a CSV file and a report with reliability diagrams. docs/trust.md says what the columns mean. All of it takes
-    about an hour on two cores and 3 GB of --work; it goes on where it was stopped, and draws nothing twice.
+    an hour and a half on two cores and 3 GB of --work; it goes on where it was stopped, and draws nothing twice.
 
     vpr-distill trust --quick true        # a few minutes: little of everything, figures without a meaning
     """
