@@ -28,7 +28,8 @@ def test_every_option_stands_there_with_its_default(part: str, field: dataclasse
     assert found and all(float(value.rstrip(".")) == pytest.approx(field.default, rel=1e-3) for value in found)
 
 
-@pytest.mark.parametrize(("part", "verdict"), [(LIDAR, registration.Verdict), (CAMERA, resection.Verdict)])
+@pytest.mark.parametrize(("part", "verdict"), [(LIDAR, registration.Verdict), (CAMERA, resection.Verdict)],
+                         ids=["lidar", "camera"])  # fmt: skip
 def test_every_verdict_stands_there_in_its_order(part: str, verdict: Any) -> None:
     asked = part.split("## What is asked")[1].split("\n## ")[0]
     rows = [line.split("|")[1].strip() for line in asked.splitlines() if line.startswith("| ")][1:]
