@@ -148,7 +148,7 @@ def test_where_the_library_lacks_a_map_is_refused_unless_checks_are_not_wanted(
     (tmp_path / "small_gicp.py").write_text(missing)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
     node = lidar_robot(map=cloud_map)
-    node.process.says("are compared by small_gicp, which is missing: install it, or set verify to false")
+    node.process.says("are compared by small_gicp, which is missing: install it; or set verify to false")
     assert "Traceback" not in node.process.output
     other = lidar_robot(map=cloud_map, verify=False)
     other.send_until(other.lidar(), other.cloud(clouds[7], START_NS), lambda: other.poses)
