@@ -34,12 +34,12 @@ def define(command: ArgumentParser) -> None:
     Writes calibration.json into the map's folder: from then on `query` and the localizer give every match a probability
     and accept by target precision. Take drives that neither the model was trained on nor the map made of, under the
     conditions that the robot will meet, the other way round too if it comes back along its streets; each must have
-    poses in the map's frame. Their frames beyond --radius_m of every place count as wrong, and so does every frame of
-    --off_map, drives through places that the map does not have; without any frame off the map nothing is known of
-    refusing there. A target of 99 % takes 99 accepted frames on the map without a wrong one, 99.9 % takes 999, and no
-    drive by itself may speak against it. A map with clouds (LiDAR) or points of local features (camera) is calibrated
-    for `verify` of the localizer too: of every --verify_every-th frame the candidates are checked, about 0.3 s a cloud
-    and 0.2 s an image. docs/trust.md explains what comes out.
+    poses in the map's frame. Their frames beyond --radius_m of every place are off the map, and so are a camera's where
+    none of these faces its way, and all of --off_map, drives through places that the map does not have; without any
+    nothing is known of refusing there. A target of 99 % takes 99 accepted frames on the map without a wrong one, 99.9 %
+    takes 999, and no drive by itself may speak against it. A map with clouds (LiDAR) or points of local features
+    (camera) is calibrated for `verify` of the localizer too: of every --verify_every-th frame the candidates are
+    checked, about 0.3 s a cloud and 0.2 s an image. docs/trust.md explains what comes out.
 
     vpr-distill calibrate --bundle bundle --map place_map --frames frames/dusk frames/night --off_map frames/elsewhere
     --test frames/rain
@@ -152,7 +152,7 @@ class _Reader:
             with tqdm(total=-(-len(drive) // self.every), desc=f"{drive.session}, verified", unit="frame") as bar:
                 similarities = descriptors @ self.place_map.descriptors.T
                 checks = check_drive(self.verifier, self.place_map, drive, similarities, self.every, bar.update)
-        return ValidationDrive(descriptors, drive.positions_m if on_map else None, checks)
+        return ValidationDrive.of(drive, descriptors, on_map, checks)
 
 
 def _drives(folders: list[Path], place_map: PlaceMap | None = None) -> list[Frames]:

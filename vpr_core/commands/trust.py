@@ -18,13 +18,13 @@ BUNDLES = [Path("bundles") / "town_camera", Path("bundles") / "town_lidar"]
 def define(command: ArgumentParser) -> None:
     """Measure how far a localizer may be believed, in made-up towns that no network was trained in.
 
-    Each town is driven at noon for the map; at noon, night, in rain, low sun and the other way round for queries; at
-    dusk, there and back, in fog and winter to calibrate; and off the map. Maps, `calibrate` and `fit-filter` are made
-    as for a robot, nothing from a drive that is tested with: the filter and what calibration knows of being elsewhere
-    come from the next town's drive at dusk, and the tested drives of the town after it are off the map too. Measured
-    are single frames and frames along drifting odometry, each with candidates that are verified (the LiDAR's by clouds,
-    the camera's by points in space), as the localizer does by itself, and by descriptors alone; then a robot that is
-    carried elsewhere, and a town of like houses with one church.
+    Each town is driven at noon for the map; at noon, night, in rain, low sun and the other way round for queries; in
+    another lap under each of these, at dusk, there and back, in fog and winter to calibrate; and off the map. Maps,
+    `calibrate` and `fit-filter` are made as for a robot, nothing from a drive that is tested with: the filter and what
+    calibration knows of being elsewhere come from the next town's drive at dusk, and the tested drives of the town
+    after it are off the map too. Measured are single frames and frames along drifting odometry, each with candidates
+    that are verified (the LiDAR's by clouds, the camera's by points in space), as the localizer does by itself, and by
+    descriptors alone; then a robot that is carried elsewhere, and a town of like houses with one church.
 
     Prints tables and, for each line of what is asked of such a localizer, whether it is met and with which figure;
     writes a CSV file and a report with reliability diagrams. docs/trust.md says what the columns mean. All of it takes

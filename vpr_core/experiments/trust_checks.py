@@ -170,17 +170,21 @@ def _of_drives(
     worst: Callable[..., Any],
     named: str,
 ) -> Check:
-    if not found:
+    """Of the drives on the map; what was found of those that are not is told beside it."""
+    of_map = [one for one in found if one[2].on_map]
+    if not of_map:
         return _not_measured(line, sensor, mode)
-    reached = sum(is_met for is_met, _, _ in found)
-    _, value, row = worst(found, key=lambda one: one[1])
-    mean = statistics.fmean(one[1] for one in found)
-    figure = f"{reached} of {len(found)} drives, mean {mean:.3f}, {named} {value:.3f} ({row.town}, {row.condition})"
-    ahead = [one for one in found if one[2].condition != OPPOSITE]
-    if 0 < len(ahead) < len(found):
+    reached = sum(is_met for is_met, _, _ in of_map)
+    _, value, row = worst(of_map, key=lambda one: one[1])
+    mean = statistics.fmean(one[1] for one in of_map)
+    figure = f"{reached} of {len(of_map)} drives, mean {mean:.3f}, {named} {value:.3f} ({row.town}, {row.condition})"
+    ahead = [one for one in of_map if one[2].condition != OPPOSITE]
+    if 0 < len(ahead) < len(of_map):
         reached_ahead = sum(is_met for is_met, _, _ in ahead)
         figure += f"; the map's way {reached_ahead} of {len(ahead)}, {named} {worst(one[1] for one in ahead):.3f}"
-    return Check(line, sensor, mode, reached == len(found), figure)
+    if beside := [one[1] for one in found if not one[2].on_map]:
+        figure += f"; the other way, off a camera's map, {named} {worst(beside):.3f}"
+    return Check(line, sensor, mode, reached == len(of_map), figure)
 
 
 def off_map(rows: Sequence[Row]) -> Iterator[Check]:

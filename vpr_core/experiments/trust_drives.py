@@ -33,7 +33,9 @@ TESTED = ("noon", "night", "rain", "low_sun", OPPOSITE)
 FILTER_FITTED = "dusk"
 FITTED_BACK = "dusk_back"
 """The other way round: what a vehicle is calibrated for that comes back along its streets."""
-FITTED = (FILTER_FITTED, "fog", "winter", FITTED_BACK)
+LAP_BEFORE = "_before"
+"""Ends the name of another lap under a tested condition: other parked cars, other traffic, other odometry."""
+FITTED = (FILTER_FITTED, "fog", "winter", FITTED_BACK, *(f"{name}{LAP_BEFORE}" for name in TESTED))
 IDENTICAL_TESTED = ("noon", "rain")
 OFF_MAP, ELSEWHERE = "off_map", "other towns"
 """Streets of the same town that the map lacks; drives through towns that the map has nothing of."""
@@ -122,7 +124,11 @@ class TrustPlan:
         beside = replace(of_town[0], out=bags / f"town{town}_{OFF_MAP}", route="offmap", seed=39)
         at_dusk = next(drive for drive in of_town if _condition(drive) == FILTER_FITTED)
         back = replace(at_dusk, out=bags / f"town{town}_query_{FITTED_BACK}", route=OPPOSITE, seed=29)
-        return [self._sized(drive) for drive in (*of_town, back, beside) if _condition(drive) in wanted]
+        before = [
+            replace(drive, out=drive.out.with_name(f"{drive.out.name}{LAP_BEFORE}"), seed=seed)
+            for seed, drive in enumerate((drive for drive in of_town if _condition(drive) in TESTED), 50)
+        ]
+        return [self._sized(drive) for drive in (*of_town, back, beside, *before) if _condition(drive) in wanted]
 
     def _of_identical(self, bags: Path) -> list[Drive]:
         conditions = {"map": MAP_CONDITION} | {name: name for name in (FILTER_FITTED, *self.identical_tested)}

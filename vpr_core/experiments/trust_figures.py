@@ -24,7 +24,8 @@ from vpr_core.retrieval.calibrating import DEFAULT_OFF_MAP_SHARE, lower_bound
 BESIDE = (OFF_MAP, ELSEWHERE)
 """Conditions in which nothing is right."""
 TOGETHER = "together"
-"""The drives through a town's map as one: what a probability is right on, which does not know its drive's condition."""
+"""The drives on a town's map as one: what a probability is right on, which does not know its drive's condition. The
+other way round a camera is off its map."""
 NO_DRIVE = (*BESIDE, TOGETHER)
 """Conditions that are no drive through the map."""
 KIDNAP, CHURCH = "kidnap", "church"
@@ -159,9 +160,9 @@ def _of_outcomes(known: dict[str, Any], group: Sequence[Outcome], of_town: Seque
 
 
 def _driven(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
-    """Of each mode the drives through the map; none in the town of like houses, which is no town like others."""
+    """Of each mode the drives on the map; none in the town of like houses, which is no town like others."""
     is_ordinary = any(outcome.condition in BESIDE for outcome in outcomes)
-    found = [[one for one in outcomes if one.mode == mode and one.condition not in BESIDE] for mode in MODES]
+    found = [[one for one in outcomes if one.mode == mode and one.on_map.any()] for mode in MODES]
     return [group for group in found if group and is_ordinary]
 
 
@@ -170,10 +171,10 @@ def _together(known: dict[str, Any], group: Sequence[Outcome], of_town: Sequence
 
 
 def reliability_of(group: Sequence[Outcome], of_town: Sequence[Outcome]) -> Reliability:
-    """Of some outcomes of one mode, with as many of the town's frames off the map, evenly chosen, as make a tenth."""
+    """Of some outcomes of one mode, with so many frames of drives off the map, evenly chosen, as make a tenth."""
     probability, right = (np.concatenate([getattr(one, name) for one in group]) for name in ("probability", "right"))
-    beside = [one for one in of_town if one.condition in BESIDE and one.mode == group[0].mode]
-    if beside:
+    asked, mode = {id(one) for one in group}, group[0].mode
+    if beside := [one for one in of_town if one.mode == mode and not one.on_map.any() and id(one) not in asked]:
         off_map = np.concatenate([one.probability for one in beside])
         wanted = min(round(len(right) * DEFAULT_OFF_MAP_SHARE / (1 - DEFAULT_OFF_MAP_SHARE)), len(off_map))
         chosen = off_map[np.arange(wanted) * len(off_map) // max(wanted, 1)]

@@ -209,7 +209,7 @@ def _calibrate(place: Workplace, town: TrustTown, step: Callable[[], None] | Non
         if verifier and step:
             similarities = described @ places.descriptors.T
             checks = check_drive(verifier, places, drive, similarities, place.verify_every, lambda _: step())
-        drives.append(ValidationDrive(described, drive.positions_m if on_map else None, checks))
+        drives.append(ValidationDrive.of(drive, described, on_map, checks))
     calibrate(places, drives, RADIUS_M)[0].save(folder, {})
 
 

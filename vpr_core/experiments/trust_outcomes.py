@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from vpr_core.data.frames import Frames
 from vpr_core.experiments.trust_drives import read_odometry
@@ -17,6 +16,7 @@ from vpr_core.retrieval.check import SAME_PLACE_M
 from vpr_core.retrieval.filter import Estimate, PlaceFilter
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.sequence import SequenceRecognizer
+from vpr_core.retrieval.validation import is_on_map, yaws_of
 from vpr_core.retrieval.verification import Verification, Verifier
 from vpr_core.types import Pose, Recognition
 
@@ -43,7 +43,7 @@ class Outcome:
     condition: str
     mode: str
     on_map: np.ndarray
-    """bool [M]: the map has a place within RADIUS_M."""
+    """bool [M]: the map has a place within RADIUS_M, for a camera one that faces its way."""
     right: np.ndarray
     """bool [M]: the likeliest place is within RADIUS_M, whether accepted or not."""
     probability: np.ndarray
@@ -82,6 +82,8 @@ class Seen:
     """[M, 2] in the map's frame; None of a drive elsewhere."""
     verifications: list[Verification[Any] | None]
     """Of the candidates of each frame; None where they were not checked."""
+    yaws_rad: np.ndarray | None = None
+    """[M] headings in the map's frame, as `yaws_of` gives them."""
 
     @property
     def followed_as(self) -> str:
@@ -95,6 +97,7 @@ class Seen:
             [self.odometry[row] for row in rows],
             None if self.positions_m is None else self.positions_m[list(rows)],
             [self.verifications[row] for row in rows],
+            None if self.yaws_rad is None else self.yaws_rad[list(rows)],
         )
 
     def right(self, answers: Sequence[Pose | None]) -> np.ndarray:
@@ -130,7 +133,8 @@ def look(
         if step and (verifies or verifier is None):
             step()
     positions_m = None if is_elsewhere else drive.positions_m[:, :2]
-    return Seen(recognitions, read_odometry(folder), positions_m, verifications)
+    yaws_rad = None if is_elsewhere else yaws_of([frame.pose for frame in drive.frames if frame.pose])
+    return Seen(recognitions, read_odometry(folder), positions_m, verifications, yaws_rad)
 
 
 @dataclass(frozen=True)
@@ -199,8 +203,7 @@ class Judge:
     def _on_map(self, seen: Seen) -> np.ndarray:
         if seen.positions_m is None:
             return np.zeros(len(seen.recognitions), bool)
-        places = [place.pose.position_m[:2] for place in self.recognizer.place_map.places if place.pose]
-        return np.asarray(cKDTree(np.array(places)).query(seen.positions_m)[0] <= RADIUS_M)
+        return is_on_map(self.recognizer.place_map, seen.positions_m, seen.yaws_rad, RADIUS_M)
 
     def _is_strict(self, recognition: Recognition) -> bool:
         gate = self.recognizer.gate

@@ -34,7 +34,7 @@ GAP_FRAMES = 5
 MIN_FRAMES = 50
 MIN_OFF_MAP = 20
 OFF_MAP = -1
-"""The group of frames off the map, of whatever drive."""
+"""The group of all frames of drives elsewhere."""
 CONFIDENCE = 0.95
 LIKELY = 0.5
 """A drive breaks a target where so many wrong matches as it has are less likely than this at the target's precision."""
@@ -120,7 +120,7 @@ def _validated(
     """judge: takes bool [M], the frames to fit a model to."""
     probability, refused = _cross_validated(samples, judge)
     given = np.where(refused, 0.0, probability)
-    found = thresholds(given, right, weight, np.where(samples.on_map, samples.drive, OFF_MAP))
+    found = thresholds(given, right, weight, np.where(samples.is_elsewhere, OFF_MAP, samples.drive))
     return Validated(probability, right, weight, samples.on_map), found
 
 
@@ -197,8 +197,8 @@ def thresholds(
 ) -> tuple[Threshold, ...]:
     """For each of TARGETS the lowest probability that supports it, from best matches [M] and whether they were right.
 
-    weight: float [M], what each counts; all alike by default. group: int [M], the drive of each, OFF_MAP for frames off
-    the map; one drive by default.
+    weight: float [M], what each counts; all alike by default. group: int [M], the drive of each, OFF_MAP for drives
+    elsewhere; one drive by default.
 
     A cut supports a target where its precision reaches it with one wrong match more than was seen (without any wrong
     one, 99 % takes 99 frames and 99.9 % takes 999) and no group breaks it, see `_holds`. A stricter target never has a
@@ -239,7 +239,7 @@ def _holds(wrong: np.ndarray, group: np.ndarray, cuts: np.ndarray, target: float
     """bool [C]: whether no group breaks a target at each cut, of matches bool [M] and int [M] in falling order.
 
     A drive breaks it where so many wrong of its accepted matches are less likely than LIKELY at the target's precision;
-    frames off the map where so many accepted of all of them are, were each accepted as often as a match may be wrong.
+    those elsewhere where so many accepted of all their frames are, were each accepted as often as a match may be wrong.
     """
     holds = np.full(len(cuts), True)
     for one in np.unique(group):

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from vpr_core.data.places import within
+from vpr_core.data.frames import Frames
+from vpr_core.data.places import facing, within
 from vpr_core.errors import FramesError
 from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.evidence import Layout, evidence_of
 from vpr_core.retrieval.match_model import features_of, off_map_features_of
 from vpr_core.retrieval.place_map import PlaceMap
+from vpr_core.types import Pose
 
 CANDIDATES = 5
 FOLDS = 5
+FACING_RAD = math.pi / 4
+"""A camera has a place on its map where one is near that faces its way by so much; a LiDAR sees all around."""
 
 Progress = Callable[[int], object]
 
@@ -31,6 +36,18 @@ class ValidationDrive:
     checks: Sequence[Check | None] | None = None
     """What checking the CANDIDATES most similar places gave, a frame each, None for those that were not checked; None
     where no frame was."""
+    yaws_rad: np.ndarray | None = None
+    """[M] headings in the map frame; None where they are not known, and any place near a frame counts as its own."""
+
+    @classmethod
+    def of(
+        cls, drive: Frames, descriptors: np.ndarray, on_map: bool, checks: Sequence[Check | None] | None = None
+    ) -> ValidationDrive:
+        """Of a frames folder with poses, in the map's frame where it is `on_map`."""
+        if not on_map:
+            return cls(descriptors, None, checks)
+        yaws_rad = yaws_of([frame.pose for frame in drive.frames if frame.pose])
+        return cls(descriptors, drive.positions_m, checks, yaws_rad)
 
 
 @dataclass(frozen=True)
@@ -44,13 +61,15 @@ class Samples:
     right: np.ndarray
     """bool [M, K]."""
     on_map: np.ndarray
-    """bool [M]: the map has a place within the radius."""
+    """bool [M]: the map has a place within the radius, for a camera one that faces its way (FACING_RAD)."""
     support: np.ndarray
     """float64 [M, K, 2], what the check says of each candidate, see `check.Support`; 0 without one."""
     chosen: np.ndarray
     """int [M], the candidate that the check leads to, or the first; -1 for frames that were not checked."""
     drive: np.ndarray
     """int [M], the number of its drive."""
+    is_elsewhere: np.ndarray
+    """bool [M]: of a drive through places that the map does not have."""
     fold: np.ndarray
     """int [M], which block of its drive."""
 
@@ -97,9 +116,10 @@ def collect(
     parts = [_of_drive(place_map, layout, drive, (radius_m, exclusion_m), progress) for drive in drives]
     sizes = [len(part[0]) for part in parts]
     drive = np.repeat(np.arange(len(sizes)), sizes)
+    is_elsewhere = np.repeat([one.positions_m is None for one in drives], sizes)
     fold = np.concatenate([np.arange(size) * FOLDS // max(size, 1) for size in sizes])
     features, off_map, right, on_map, support, chosen = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Samples(features, off_map, right, on_map, support, chosen, drive, fold)
+    return Samples(features, off_map, right, on_map, support, chosen, drive, is_elsewhere, fold)
 
 
 def _of_drive(
@@ -112,23 +132,42 @@ def _of_drive(
     radius_m, exclusion_m = radii_m
     assert layout.positions_m is not None
     count = len(drive.descriptors)
-    truth = [np.empty(0, np.int64)] * count
+    truth, on_map = [np.empty(0, np.int64)] * count, np.zeros(count, bool)
     if drive.positions_m is not None:
         truth = within(layout.positions_m, drive.positions_m, radius_m)
+        on_map = is_on_map(place_map, drive.positions_m, drive.yaws_rad, radius_m)
     checks = [None] * count if drive.checks is None else drive.checks
     told = []
-    for descriptor, true, check in zip(drive.descriptors, truth, checks, strict=True):
+    for descriptor, true, known, check in zip(drive.descriptors, truth, on_map, checks, strict=True):
         similarity = place_map.descriptors @ descriptor
         rows = candidates(similarity)
         evidence = evidence_of(similarity, rows, layout, exclusion_m)
         support = (check or Check(None)).support(layout.positions_m[rows])
         told.append((
-            features_of(evidence), off_map_features_of(evidence)[0], np.isin(rows, true), len(true) > 0,
+            features_of(evidence), off_map_features_of(evidence)[0], np.isin(rows, true), known,
             support.columns, -1 if check is None else support.chosen,
         ))  # fmt: skip
         if progress:
             progress(1)
     return tuple(np.array(column) for column in zip(*told, strict=True))
+
+
+def is_on_map(place_map: PlaceMap, positions_m: np.ndarray, yaws_rad: np.ndarray | None, radius_m: float) -> np.ndarray:
+    """bool [M]: which frames at [M, 2 or more] have a place within the radius, for a camera one that faces their way.
+
+    yaws_rad: [M]; None where they are not known.
+    """
+    poses = [place.pose for place in place_map.places if place.pose]
+    found, places_rad = within(np.array([pose.position_m for pose in poses]), positions_m, radius_m), yaws_of(poses)
+    if yaws_rad is not None and places_rad is not None and place_map.modality == "camera":
+        found = facing(found, places_rad, yaws_rad, FACING_RAD)
+    return np.array([len(rows) > 0 for rows in found], bool)
+
+
+def yaws_of(poses: Sequence[Pose]) -> np.ndarray | None:
+    """[M] headings; None where all poses have one orientation, as where GNSS alone gave them."""
+    one = len({pose.quaternion_xyzw for pose in poses}) < 2
+    return None if one else np.array([pose.yaw_rad for pose in poses])
 
 
 def candidates(similarity: np.ndarray) -> np.ndarray:

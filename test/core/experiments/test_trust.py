@@ -18,7 +18,7 @@ from vpr_core.data.poses import compose, inverse
 from vpr_core.errors import VprError
 from vpr_core.experiments.trust_checks import Check, checks, checks_text
 from vpr_core.experiments.trust_drives import ODOMETRY, QUICK, TrustPlan, neighbours, read_odometry
-from vpr_core.experiments.trust_figures import COLUMNS, Row, pooled, reliability_of
+from vpr_core.experiments.trust_figures import COLUMNS, Row, pooled, reliability_of, rows_of
 from vpr_core.experiments.trust_outcomes import (
     FILTERED,
     FILTERED_VERIFIED,
@@ -29,6 +29,7 @@ from vpr_core.experiments.trust_outcomes import (
     Seen,
     look,
 )
+from vpr_core.experiments.trust_results import Results
 from vpr_core.experiments.trust_runs import carried
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.calibrating import calibrate
@@ -152,6 +153,9 @@ def test_the_worst_drive_decides_over_auroc_and_calibration_error() -> None:
     turned = line([*rows, row("opposite", auroc=0.5, ece=0.4)], alone[0])
     assert turned.figure.endswith("lowest 0.500 (town 7, opposite); the map's way 2 of 2, lowest 0.800")
     assert not turned.is_met
+    off_map = line([*rows, row("opposite", on_map=0, ece=0.4)], alone[1])
+    assert off_map.is_met
+    assert off_map.figure.endswith("largest 0.050 (town 7, night); the other way, off a camera's map, largest 0.400")
     worse = [*rows, row("night", town="town 9", auroc=0.79, ece=0.06)]
     assert line(worse, alone[0]).figure == "2 of 3 drives, mean 0.830, lowest 0.790 (town 9, night)"
     assert not any(line(worse, text).is_met for text in alone)
@@ -222,6 +226,19 @@ def test_a_tenth_of_the_frames_is_off_the_map() -> None:
     assert found.matches == 20 and found.auroc == 1.0
     assert found.expected_calibration_error == pytest.approx((17 * 0.05 + 0.15 + 2 * 0.85) / 20)
     assert reliability_of([driven], [driven]).matches == 18
+    assert reliability_of([beside], [driven, beside]).matches == 8
+
+
+def test_the_other_way_round_a_camera_is_off_its_map() -> None:
+    driven, back = outcome("noon", [0.95] * 18, [1] * 18), outcome("opposite", [0.55] * 18, [0] * 18)
+    elsewhere = outcome("off_map", [0.05] * 18, [0] * 18)
+    found = reliability_of([driven], [driven, back, elsewhere])
+    assert found.matches == 20
+    assert found.expected_calibration_error == pytest.approx((18 * 0.05 + 0.55 + 0.05) / 20)
+    rows = {row.condition: row for row in rows_of({("camera", "town 7"): Results([driven, back, elsewhere], [], [])},
+                                                  "towns", {"camera": "hash"})}  # fmt: skip
+    assert rows["together"].frames == 18 and rows["together"].ece == pytest.approx((18 * 0.05 + 0.55 + 0.05) / 20)
+    assert rows["opposite"].on_map == 0 and rows["opposite"].ece == pytest.approx((18 * 0.55 + 2 * 0.05) / 20)
 
 
 def test_a_carried_robot_notices_nothing_by_odometry_and_time() -> None:

@@ -27,6 +27,7 @@ from vpr_core.retrieval.evidence import Layout
 from vpr_core.retrieval.gate import CalibratedGate
 from vpr_core.retrieval.match_model import RAISES
 from vpr_core.retrieval.model_fit import fit_logistic
+from vpr_core.retrieval.validation import yaws_of
 from vpr_core.types import Reason
 
 RADIUS_M = 10.0
@@ -188,6 +189,54 @@ def test_off_the_map_no_more_are_accepted_than_may_be_wrong() -> None:
     assert found[0.95].wrong > 1 >= found[0.99].wrong
     alone = {entry.target: entry for entry in thresholds(probability, right, weight)}
     assert alone[0.99].wrong > found[0.99].wrong
+
+
+def way_back(world: Any, noise: float, seed: int, turned_rad: float = np.pi) -> ValidationDrive:
+    """Where a drive was, turned round: what is seen there is what the map has half a lap on."""
+    ahead, yaws = world.drive(noise, seed), np.array([place.pose.yaw_rad for place in world.place_map.places])
+    looks = np.roll(ahead.descriptors, len(yaws) // 2, axis=0)
+    return dataclasses.replace(ahead, descriptors=looks, yaws_rad=yaws + turned_rad)
+
+
+def of_a_camera(world: Any) -> Any:
+    return dataclasses.replace(world.place_map, modality="camera")
+
+
+def test_a_camera_that_faces_another_way_is_off_the_map_and_a_lidar_is_not(world: Any) -> None:
+    def share_on_map(place_map: Any, turned_rad: float) -> float:
+        return float(collect(place_map, [way_back(world, 0.0, 0, turned_rad)], RADIUS_M, 15.0).on_map.mean())
+
+    assert [share_on_map(of_a_camera(world), turned) for turned in (0.0, 0.6, -0.6, 1.0, np.pi)] == [1, 1, 1, 0, 0]
+    assert share_on_map(world.place_map, np.pi) == 1.0
+
+
+def test_where_all_have_one_orientation_nothing_is_known_of_headings(world: Any) -> None:
+    poses = [place.pose for place in world.place_map.places]
+    level = [dataclasses.replace(pose, quaternion_xyzw=(0.0, 0.0, 0.0, 1.0)) for pose in poses]
+    assert yaws_of(level) is None
+    assert np.allclose(yaws_of(poses), [pose.yaw_rad for pose in poses])
+    places = tuple(dataclasses.replace(place, pose=pose)
+                   for place, pose in zip(world.place_map.places, level, strict=True))  # fmt: skip
+    flat = dataclasses.replace(of_a_camera(world), places=places)
+    assert collect(flat, [way_back(world, 0.0, 0)], RADIUS_M, 15.0).on_map.all()
+
+
+def test_the_way_back_weighs_as_being_off_the_map_and_counts_as_a_drive(world: Any) -> None:
+    back = way_back(world, 0.0, 9)
+    looks = world.elsewhere(len(back.descriptors), 7).descriptors
+    looks[[50, 150]] = back.descriptors[[50, 150]]
+    drives = [*(world.drive(LITTLE_NOISE, seed) for seed in range(4)), dataclasses.replace(back, descriptors=looks)]
+    samples = collect(of_a_camera(world), drives, RADIUS_M, 15.0)
+    of_back, weight = samples.drive == 4, samples.weights(0.1)
+    assert np.isclose(weight[of_back].sum() / weight.sum(), 0.1)
+
+    calibration, validated = calibrate(of_a_camera(world), drives, RADIUS_M)
+    least = calibration.threshold(0.99)
+    assert not validated.on_map[of_back].any()
+    assert least is None or not (validated.probability[of_back] >= least).any()
+    elsewhere = calibrate(of_a_camera(world), [*drives[:4], ValidationDrive(looks, None)], RADIUS_M)[0].threshold(0.99)
+    assert elsewhere is not None
+    assert (validated.probability[of_back] >= elsewhere).any()
 
 
 def test_the_lower_bound_is_where_the_data_would_be_a_one_in_twenty_chance() -> None:
