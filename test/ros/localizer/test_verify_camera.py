@@ -75,6 +75,26 @@ def test_an_image_that_fits_gives_the_pose_with_its_covariance(
     assert np.count_nonzero(covariance - np.diag(np.diag(covariance))) > 10
 
 
+def test_a_map_with_points_that_is_loaded_later_is_checked_with_the_camera_that_is_told(
+    robot: Callable[..., Any], namespace: str, place_map: Path, point_map: Path, frames: Path, jpegs: list[bytes],
+    camera: CameraModel,
+) -> None:  # fmt: skip
+    node = robot(map=place_map, base_frame=NO_FRAME)
+    images = node.camera()
+    node.send_until(images, node.photograph(jpegs[7], START_NS), lambda: node.poses)
+    node.status(lambda _, values: values["verify"] == "off" and not values["camera_info"])
+    assert node.call(LoadMap, "load_map", folder=str(point_map)).success
+    info = node.probe.publisher(CameraInfo, f"{namespace}/camera_info")
+    node.status(lambda _, values: values["verify"] == "on" and values["camera_info"] == "320x240",
+                lambda: info.publish(told(camera)))  # fmt: skip
+    later_ns = START_NS + 10**9
+    node.send_until(
+        images, node.photograph(jpegs[7], later_ns), lambda: stamp_to_ns(node.poses[-1].header.stamp) == later_ns
+    )
+    place = Frames.load(frames).frames[7].pose
+    assert place and math.dist(pose_from_message(node.poses[-1].pose.pose).position_m, place.position_m) < 0.3
+
+
 def test_a_camera_info_that_cannot_be_right_is_refused(
     robot: Callable[..., Any], namespace: str, point_map: Path, jpegs: list[bytes], camera: CameraModel
 ) -> None:
