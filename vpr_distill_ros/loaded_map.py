@@ -54,24 +54,18 @@ class LoadedMap:
         deliver, restart: as `Following` has them. before: the map whose place it takes, and whose model and camera are
         kept; None loads the bundle.
         """
-        return of_one_moment(_map_folder(values), lambda: cls._load(values, deliver, restart, before))
 
-    @classmethod
-    def _load(
-        cls,
-        values: LocalizerParameters,
-        deliver: Callable[[Followed], None],
-        restart: Callable[[], None],
-        before: LoadedMap | None,
-    ) -> LoadedMap:
-        camera = QueryCamera(values) if before is None else before.camera
-        recognizer = _load_recognizer(values) if before is None else before.recognizer.with_map(_map_folder(values))
-        verifier = _load_verifier(values, recognizer, camera)
-        following = None
-        if values.odometry_topic:
-            sequence = SequenceRecognizer.of(recognizer, _map_folder(values)) if values.filter else None
-            following = Following(sequence, recognizer.map_hash, deliver, restart)
-        return cls(values.map, recognizer, camera, verifier, bool(values.verifies), following)
+        def read() -> LoadedMap:
+            camera = QueryCamera(values) if before is None else before.camera
+            recognizer = _load_recognizer(values) if before is None else before.recognizer.with_map(_map_folder(values))
+            verifier = _load_verifier(values, recognizer, camera)
+            following = None
+            if values.odometry_topic:
+                sequence = SequenceRecognizer.of(recognizer, _map_folder(values)) if values.filter else None
+                following = Following(sequence, recognizer.map_hash, deliver, restart)
+            return cls(values.map, recognizer, camera, verifier, bool(values.verifies), following)
+
+        return of_one_moment(_map_folder(values), read)
 
     @property
     def filters(self) -> bool:
