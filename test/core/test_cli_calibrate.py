@@ -90,7 +90,7 @@ def test_a_calibration_of_another_map_is_refused(
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        ("other_noon", "validation frames have a place of the map within 10 m, expected 50 or more"),
+        ("other_noon", "have a place of the map within 10 m that faces their way, expected 50 or more"),
         ("elsewhere", "a drive elsewhere belongs to --off_map"),
     ],
 )

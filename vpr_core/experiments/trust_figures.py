@@ -118,7 +118,7 @@ def rows_of(found: Mapping[tuple[str, str], Results], drives: str, bundles: Mapp
     for (sensor, _), results in found.items():
         known = {"drives": drives, "bundle": bundles[sensor]}
         rows += [_of_outcomes(known, group, results.outcomes) for group in grouped(results.outcomes).values()]
-        rows += [_together(known, group, results.outcomes) for group in _driven(results.outcomes)]
+        rows += [_together(known, group, results.outcomes) for group in _of_each_mode(results.outcomes)]
         rows += [_of_cuts(known, group) for group in _by_condition(results.cuts).values()]
         rows += [_of_churches(known, group) for group in _by_condition(results.churches).values()]
     return rows
@@ -159,11 +159,15 @@ def _of_outcomes(known: dict[str, Any], group: Sequence[Outcome], of_town: Seque
     )
 
 
-def _driven(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
-    """Of each mode the drives on the map; none in the town of like houses, which is no town like others."""
+def driven(outcomes: Sequence[Outcome], mode: str) -> list[Outcome]:
+    """The drives on the map, of one mode."""
+    return [one for one in outcomes if one.mode == mode and one.on_map.any()]
+
+
+def _of_each_mode(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    """The drives on the map by mode; none in the town of like houses, which is no town like others."""
     is_ordinary = any(outcome.condition in BESIDE for outcome in outcomes)
-    found = [[one for one in outcomes if one.mode == mode and one.on_map.any()] for mode in MODES]
-    return [group for group in found if group and is_ordinary]
+    return [group for mode in MODES if (group := driven(outcomes, mode)) and is_ordinary]
 
 
 def _together(known: dict[str, Any], group: Sequence[Outcome], of_town: Sequence[Outcome]) -> Row:

@@ -11,8 +11,8 @@ from vpr_core.evaluation.charts import share_bars
 from vpr_core.evaluation.reliability import reliability_chart
 from vpr_core.evaluation.report import Chart, Section, write_report
 from vpr_core.experiments.trust_checks import Check, by_setting, met_text
-from vpr_core.experiments.trust_figures import BESIDE, NO_DRIVE, Row, pooled, reliability_of
-from vpr_core.experiments.trust_outcomes import MODES, RADIUS_M, TARGET, Outcome
+from vpr_core.experiments.trust_figures import NO_DRIVE, Row, driven, pooled, reliability_of
+from vpr_core.experiments.trust_outcomes import MODES, RADIUS_M, TARGET
 from vpr_core.experiments.trust_results import Results
 
 Found = Mapping[tuple[str, str], Results]
@@ -62,9 +62,9 @@ def _accepted(sensor: str, rows: Sequence[Row]) -> Section:
     charts = []
     for mode in MODES:
         of_mode = [row for row in rows if (row.sensor, row.mode) == (sensor, mode)]
-        driven = [row for row in of_mode if row.condition not in NO_DRIVE and not row.runs]
-        if driven:
-            charts.append(_bars(mode, driven))
+        drives = [row for row in of_mode if row.condition not in NO_DRIVE and not row.runs and row.on_map]
+        if drives:
+            charts.append(_bars(mode, drives))
     text = f"Share of the frames on the map that was accepted, and right, at {100 * TARGET:g} %. The tick is Recall@1."
     return Section(f"Accepted and right: {sensor}", text, charts=charts)
 
@@ -82,12 +82,8 @@ def _reliability(sensor: str, found: Found) -> Section:
     outcomes = [one for (of, town), results in found.items() if of == sensor and town.startswith("town")
                 for one in results.outcomes]  # fmt: skip
     charts = [reliability_chart(mode, reliability_of(chosen, outcomes)) for mode in MODES
-              if (chosen := _driven(outcomes, mode))]  # fmt: skip
+              if (chosen := driven(outcomes, mode))]  # fmt: skip
     return Section(f"Reliability: {sensor}", RELIABILITY_TEXT, charts=charts)
-
-
-def _driven(outcomes: Sequence[Outcome], mode: str) -> list[Outcome]:
-    return [one for one in outcomes if one.mode == mode and one.condition not in BESIDE]
 
 
 def _row(row: Row) -> dict[str, Any]:

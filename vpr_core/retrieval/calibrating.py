@@ -34,7 +34,7 @@ GAP_FRAMES = 5
 MIN_FRAMES = 50
 MIN_OFF_MAP = 20
 OFF_MAP = -1
-"""The group of all frames of drives elsewhere."""
+"""The group of frames that no place is near, of whatever drive."""
 CONFIDENCE = 0.95
 LIKELY = 0.5
 """A drive breaks a target where so many wrong matches as it has are less likely than this at the target's precision."""
@@ -57,6 +57,8 @@ class Validated:
     """[M], see `Samples.weights`."""
     on_map: np.ndarray
     """bool [M]."""
+    is_elsewhere: np.ndarray
+    """bool [M], see `Samples`."""
     checked: Validated | None = None
     """The same of the match that the check leads to, of the frames that were checked; None without a model of them."""
 
@@ -80,9 +82,10 @@ def calibrate(
     exclusion_m = EXCLUSION_RADII * radius_m if exclusion_m is None else exclusion_m
     samples = collect(place_map, drives, radius_m, exclusion_m, progress)
     if (count := int(samples.on_map.sum())) < MIN_FRAMES:
+        facing = " that faces their way" if place_map.modality == "camera" else ""
         raise FramesError(
-            f"{count} of {len(samples.on_map)} validation frames have a place of the map within {radius_m:g} m, "
-            f"expected {MIN_FRAMES} or more: give a drive through the mapped places, with poses in the map's frame"
+            f"{count} of {len(samples.on_map)} validation frames have a place of the map within {radius_m:g} m{facing},"
+            f" expected {MIN_FRAMES} or more: give a drive through the mapped places, with poses in the map's frame"
         )
     weight, everything = samples.weights(off_map_share), np.full(len(samples.drive), True)
     validated, found = _validated(samples, weight, samples.right[:, 0], lambda use: _plain(samples, weight, use))
@@ -121,7 +124,7 @@ def _validated(
     probability, refused = _cross_validated(samples, judge)
     given = np.where(refused, 0.0, probability)
     found = thresholds(given, right, weight, np.where(samples.is_elsewhere, OFF_MAP, samples.drive))
-    return Validated(probability, right, weight, samples.on_map), found
+    return Validated(probability, right, weight, samples.on_map, samples.is_elsewhere), found
 
 
 def _plain(samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
@@ -197,7 +200,7 @@ def thresholds(
 ) -> tuple[Threshold, ...]:
     """For each of TARGETS the lowest probability that supports it, from best matches [M] and whether they were right.
 
-    weight: float [M], what each counts; all alike by default. group: int [M], the drive of each, OFF_MAP for drives
+    weight: float [M], what each counts; all alike by default. group: int [M], the drive of each, OFF_MAP for frames
     elsewhere; one drive by default.
 
     A cut supports a target where its precision reaches it with one wrong match more than was seen (without any wrong
@@ -239,7 +242,7 @@ def _holds(wrong: np.ndarray, group: np.ndarray, cuts: np.ndarray, target: float
     """bool [C]: whether no group breaks a target at each cut, of matches bool [M] and int [M] in falling order.
 
     A drive breaks it where so many wrong of its accepted matches are less likely than LIKELY at the target's precision;
-    those elsewhere where so many accepted of all their frames are, were each accepted as often as a match may be wrong.
+    frames elsewhere where so many accepted of all of them are, were each accepted as often as a match may be wrong.
     """
     holds = np.full(len(cuts), True)
     for one in np.unique(group):

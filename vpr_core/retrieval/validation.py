@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from vpr_core.data.frames import Frames
-from vpr_core.data.places import facing, within
+from vpr_core.data.places import within
 from vpr_core.errors import FramesError
 from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.evidence import Layout, evidence_of
@@ -62,14 +62,14 @@ class Samples:
     """bool [M, K]."""
     on_map: np.ndarray
     """bool [M]: the map has a place within the radius, for a camera one that faces its way (FACING_RAD)."""
+    is_elsewhere: np.ndarray
+    """bool [M]: the map has no place within the radius, whichever way it may face."""
     support: np.ndarray
     """float64 [M, K, 2], what the check says of each candidate, see `check.Support`; 0 without one."""
     chosen: np.ndarray
     """int [M], the candidate that the check leads to, or the first; -1 for frames that were not checked."""
     drive: np.ndarray
     """int [M], the number of its drive."""
-    is_elsewhere: np.ndarray
-    """bool [M]: of a drive through places that the map does not have."""
     fold: np.ndarray
     """int [M], which block of its drive."""
 
@@ -116,10 +116,9 @@ def collect(
     parts = [_of_drive(place_map, layout, drive, (radius_m, exclusion_m), progress) for drive in drives]
     sizes = [len(part[0]) for part in parts]
     drive = np.repeat(np.arange(len(sizes)), sizes)
-    is_elsewhere = np.repeat([one.positions_m is None for one in drives], sizes)
     fold = np.concatenate([np.arange(size) * FOLDS // max(size, 1) for size in sizes])
-    features, off_map, right, on_map, support, chosen = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Samples(features, off_map, right, on_map, support, chosen, drive, is_elsewhere, fold)
+    features, off_map, right, on_map, elsewhere, support, chosen = (np.concatenate(c) for c in zip(*parts, strict=True))
+    return Samples(features, off_map, right, on_map, elsewhere, support, chosen, drive, fold)
 
 
 def _of_drive(
@@ -144,7 +143,7 @@ def _of_drive(
         evidence = evidence_of(similarity, rows, layout, exclusion_m)
         support = (check or Check(None)).support(layout.positions_m[rows])
         told.append((
-            features_of(evidence), off_map_features_of(evidence)[0], np.isin(rows, true), known,
+            features_of(evidence), off_map_features_of(evidence)[0], np.isin(rows, true), known, not len(true),
             support.columns, -1 if check is None else support.chosen,
         ))  # fmt: skip
         if progress:
@@ -157,17 +156,33 @@ def is_on_map(place_map: PlaceMap, positions_m: np.ndarray, yaws_rad: np.ndarray
 
     yaws_rad: [M]; None where they are not known.
     """
-    poses = [place.pose for place in place_map.places if place.pose]
-    found, places_rad = within(np.array([pose.position_m for pose in poses]), positions_m, radius_m), yaws_of(poses)
-    if yaws_rad is not None and places_rad is not None and place_map.modality == "camera":
-        found = facing(found, places_rad, yaws_rad, FACING_RAD)
-    return np.array([len(rows) > 0 for rows in found], bool)
+    places_m = np.array([place.pose.position_m for place in place_map.places if place.pose])
+    found = within(places_m, positions_m, radius_m)
+    if yaws_rad is None or place_map.modality != "camera":
+        return np.array([len(rows) > 0 for rows in found], bool)
+    places_rad = _yaws_of_places(place_map)
+    # A heading that is not known, NaN, is not turned away.
+    return np.array([not (np.cos(places_rad[rows] - yaw_rad) < math.cos(FACING_RAD)).all()
+                     for rows, yaw_rad in zip(found, yaws_rad, strict=True)], bool)  # fmt: skip
+
+
+def _yaws_of_places(place_map: PlaceMap) -> np.ndarray:
+    """[N] headings, NaN of sessions whose headings are not known."""
+    sessions = np.array([place.session for place in place_map.places])
+    yaws_rad = np.full(len(sessions), np.nan)
+    for session in np.unique(sessions):
+        known = yaws_of([place.pose for place in place_map.places if place.pose and place.session == session])
+        if known is not None:
+            yaws_rad[sessions == session] = known
+    return yaws_rad
 
 
 def yaws_of(poses: Sequence[Pose]) -> np.ndarray | None:
-    """[M] headings; None where all poses have one orientation, as where GNSS alone gave them."""
-    one = len({pose.quaternion_xyzw for pose in poses}) < 2
-    return None if one else np.array([pose.yaw_rad for pose in poses])
+    """[M] headings of a drive; None where all its poses have one orientation, as where their source gave none."""
+    turns = np.array([pose.quaternion_xyzw for pose in poses]).reshape(-1, 4)
+    if (np.abs(turns @ turns[:1].T) > 1.0 - 1e-12).all():
+        return None
+    return np.array([pose.yaw_rad for pose in poses])
 
 
 def candidates(similarity: np.ndarray) -> np.ndarray:
