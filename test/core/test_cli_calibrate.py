@@ -83,7 +83,7 @@ def test_a_calibration_of_another_map_is_refused(
         main(["query", "--bundle", str(untrained), "--map", str(tmp_path / "map"), "--bag", str(tmp_path)])
     assert "calibrate again with `vpr-distill calibrate`" in capsys.readouterr().err
     main(["calibrate", "--bundle", str(untrained), "--map", str(tmp_path / "map"), "--frames", str(drives["noon"])])
-    assert "no validation frame is off the map" in capsys.readouterr().out
+    assert "no validation frame is of a place that the map lacks" in capsys.readouterr().out
     PlaceRecognizer.load(untrained, tmp_path / "map")
 
 

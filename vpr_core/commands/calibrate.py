@@ -64,7 +64,8 @@ def define(command: ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--off_map_share", type=Share, default=0.1,
-        help="share of its time that the robot is off the map: frames there are weighted to it; more is stricter",
+        help="share of its time that the robot is off the map, 0.5 for one with a camera that returns the way it came: "
+        "frames there are weighted to it; more is stricter",
     )  # fmt: skip
     command.add_argument(
         "--target", type=OpenUnitInterval, default=0.99, help="precision that the rows of --test are judged by"
@@ -110,8 +111,9 @@ def run(options: dict[str, Any]) -> None:
         _tell(checked, calibration.checked.thresholds)
     elif reader.verifier:
         print(f"too few frames were checked for `verify`, it takes {MIN_FRAMES} on the map: lower --verify_every")
-    if not off_map:
-        print("no validation frame is off the map: nothing is known of what happens there; give --off_map")
+    if not validated.is_elsewhere.any():
+        print("no validation frame is of a place that the map lacks: nothing is known of what happens there; give "
+              "--off_map")  # fmt: skip
     if rows:
         print(f"drives not calibrated on, at {100 * options['target']:g} %:")
         print(table_text(rows, tuple(rows[0])))

@@ -56,7 +56,7 @@ def reliability(probability: np.ndarray, right: np.ndarray, weight: np.ndarray |
     """Of probabilities [M] of best matches, bool [M] whether they were right, and what each counts [M], all alike."""
     weight = np.ones(len(right)) if weight is None else weight
     number = np.minimum((probability * BINS).astype(int), BINS - 1)
-    bins = tuple(_bin(index, number == index, probability, right, weight) for index in np.unique(number))
+    bins = tuple(_bin(index, number == index, probability, right, weight) for index in np.unique(number[weight > 0]))
     error = sum(one.share * abs(one.probability - one.right) for one in bins)
     return Reliability(bins, float(error), auroc_of(probability, right), len(right))
 
@@ -79,21 +79,21 @@ def of_validation(validated: Validated) -> Reliability:
 
 
 def drive_row(name: str, calibration: Calibration, samples: Samples, target: float) -> dict[str, Any]:
-    """What a calibration does on a drive: a row of a table. recall is of the frames that have a place in the map."""
+    """What a calibration does on a drive: a row of a table. recall is of the frames on the map, as `Samples` has it."""
     features, right = samples.features[:, 0], samples.right[:, 0]
-    return _row(name, calibration.best(features), calibration.accepts(features, target), right, samples.on_map)
+    return _row(name, calibration.best(features), calibration.accepts(features, target), right, samples)
 
 
 def checked_row(name: str, calibration: Calibration, samples: Samples, target: float) -> dict[str, Any]:
     """The same of frames whose candidates were checked, for a calibration that knows checks."""
     probability, accepted = calibration.accepts_checked(samples.of_chosen(samples.checked_features), target)
-    return _row(name, probability, accepted, samples.right_chosen, samples.on_map)
+    return _row(name, probability, accepted, samples.right_chosen, samples)
 
 
 def _row(
-    name: str, probability: np.ndarray, accepted: np.ndarray, right: np.ndarray, on_map: np.ndarray
+    name: str, probability: np.ndarray, accepted: np.ndarray, right: np.ndarray, samples: Samples
 ) -> dict[str, Any]:
-    known, count = int(on_map.sum()), int(accepted.sum())
+    known, count = int(samples.on_map.sum()), int(accepted.sum())
     found = reliability(probability, right)
     return {
         "drive": name,
@@ -102,9 +102,9 @@ def _row(
         "accepted": count,
         "wrong": int((accepted & ~right).sum()),
         "precision": float((accepted & right).sum() / count) if count else None,
-        "recall": float((accepted & right).sum() / known) if known else None,
+        "recall": float((accepted & right & samples.on_map).sum() / known) if known else None,
         "auroc": _or_none(found.auroc),
-        "ece": found.expected_calibration_error if known else None,
+        "ece": None if samples.is_elsewhere.all() else found.expected_calibration_error,
     }
 
 
@@ -161,7 +161,8 @@ def write_reliability(
         Section(
             "Reliability",
             "Each validation frame was judged by a model fitted to other parts of the drives. A number is of frames; "
-            f"frames off the map weigh as if the robot were off it {off_map} of its time.",
+            "frames off the map (no place is near, or for a camera none that faces its way) weigh as if the robot were "
+            f"off it {off_map} of its time.",
             charts=[reliability_chart("best matches", found)],
         ),
         Section(

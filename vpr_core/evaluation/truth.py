@@ -25,7 +25,7 @@ def true_places(
 def headings_rad(drive: Frames) -> np.ndarray:
     """[N] heading of each frame about z, counter-clockwise from the map's x axis.
 
-    Where every frame has one and the same orientation, as where GNSS alone gave the poses, it is the heading of
+    Where every frame has one and the same orientation, as where their source gives none, it is the heading of
     travel between the frame's neighbours. Raises FramesError in a drive without poses.
     """
     positions_m = drive.positions_m

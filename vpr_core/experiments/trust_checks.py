@@ -171,7 +171,7 @@ def _of_drives(
     named: str,
 ) -> Check:
     """Of the drives on the map; what was found of those that are not is told beside it."""
-    of_map = [one for one in found if one[2].on_map]
+    of_map = [one for one in found if 2 * one[2].on_map >= one[2].frames]
     if not of_map:
         return _not_measured(line, sensor, mode)
     reached = sum(is_met for is_met, _, _ in of_map)
@@ -182,7 +182,7 @@ def _of_drives(
     if 0 < len(ahead) < len(of_map):
         reached_ahead = sum(is_met for is_met, _, _ in ahead)
         figure += f"; the map's way {reached_ahead} of {len(ahead)}, {named} {worst(one[1] for one in ahead):.3f}"
-    if beside := [one[1] for one in found if not one[2].on_map]:
+    if beside := [one[1] for one in found if one not in of_map]:
         figure += f"; the other way, off a camera's map, {named} {worst(beside):.3f}"
     return Check(line, sensor, mode, reached == len(of_map), figure)
 

@@ -45,10 +45,12 @@ class Row:
     on_map: int = 0
     """Frames that have a place in the map."""
     right: int = 0
-    """Frames whose likeliest place is right."""
+    """Of these, whose likeliest place is right."""
     accepted: int = 0
     wrong: int = 0
     """Accepted, and not right."""
+    recalled: int = 0
+    """Accepted and right, of those that have a place."""
     auroc: float | None = None
     ece: float | None = None
     """Both with a tenth of the frames off the map."""
@@ -77,8 +79,7 @@ class Row:
 
     @property
     def recall(self) -> float | None:
-        """Accepted and right, of the frames that have a place in the map."""
-        return (self.accepted - self.wrong) / self.on_map if self.on_map else None
+        return self.recalled / self.on_map if self.on_map else None
 
     @property
     def median_frames(self) -> float | None:
@@ -147,10 +148,11 @@ def _of_outcomes(known: dict[str, Any], group: Sequence[Outcome], of_town: Seque
         mode=first.mode,
         frames=len(right),
         on_map=int(on_map.sum()),
-        right=int(right.sum()),
+        right=int((right & on_map).sum()),
         accepted=int(accepted.sum()),
         wrong=int((accepted & ~right).sum()),
-        auroc=None if judged is None or np.isnan(judged.auroc) else judged.auroc,
+        recalled=int((accepted & right & on_map).sum()),
+        auroc=None if judged is None or np.isnan(judged.auroc) or not is_on_map(group) else judged.auroc,
         ece=None if judged is None else judged.expected_calibration_error,
         strict_accepted=int(strict.sum()),
         strict_wrong=int((strict & ~right).sum()),
@@ -159,9 +161,14 @@ def _of_outcomes(known: dict[str, Any], group: Sequence[Outcome], of_town: Seque
     )
 
 
+def is_on_map(drives: Sequence[Outcome]) -> bool:
+    """Whether the map has places for most of the frames."""
+    return bool(np.concatenate([one.on_map for one in drives]).mean() >= 0.5)
+
+
 def driven(outcomes: Sequence[Outcome], mode: str) -> list[Outcome]:
     """The drives on the map, of one mode."""
-    return [one for one in outcomes if one.mode == mode and one.on_map.any()]
+    return [one for one in outcomes if one.mode == mode and is_on_map([one])]
 
 
 def _of_each_mode(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
@@ -178,11 +185,13 @@ def reliability_of(group: Sequence[Outcome], of_town: Sequence[Outcome]) -> Reli
     """Of some outcomes of one mode, with so many frames of drives off the map, evenly chosen, as make a tenth."""
     probability, right = (np.concatenate([getattr(one, name) for one in group]) for name in ("probability", "right"))
     asked, mode = {id(one) for one in group}, group[0].mode
-    if beside := [one for one in of_town if one.mode == mode and not one.on_map.any() and id(one) not in asked]:
-        off_map = np.concatenate([one.probability for one in beside])
+    if beside := [one for one in of_town if one.mode == mode and not is_on_map([one]) and id(one) not in asked]:
+        off_map, by_chance = (
+            np.concatenate([getattr(one, name) for one in beside]) for name in ("probability", "right")
+        )
         wanted = min(round(len(right) * DEFAULT_OFF_MAP_SHARE / (1 - DEFAULT_OFF_MAP_SHARE)), len(off_map))
-        chosen = off_map[np.arange(wanted) * len(off_map) // max(wanted, 1)]
-        probability, right = np.append(probability, chosen), np.append(right, np.zeros(wanted, bool))
+        chosen = np.arange(wanted) * len(off_map) // max(wanted, 1)
+        probability, right = np.append(probability, off_map[chosen]), np.append(right, by_chance[chosen])
     return reliability(probability, right)
 
 

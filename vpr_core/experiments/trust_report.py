@@ -36,11 +36,14 @@ def write_trust_report(path: Path, rows: Sequence[Row], found: Found, lines: Seq
 
 CHECKS_TEXT = "What is asked of a localizer that a vehicle can trust, each with what was measured."
 DRIVES_TEXT = (
-    f"Right is within {RADIUS_M:g} m. Recall is of the frames that have a place in the map; AUROC and expected "
-    "calibration error are of the drive's frames and, as a tenth of all, frames off the map."
+    f"Right is within {RADIUS_M:g} m. Recall is of the frames on the map, for a camera those that a place faces; AUROC "
+    "and expected calibration error are of the drive's frames and, as a tenth of all, frames off the map."
 )
 RUNS_TEXT = "Frames are counted from the cut to the first right acceptance, of the cuts where there was one."
-RELIABILITY_TEXT = "All towns and conditions together, with a tenth of frames off the map. A number is of frames."
+RELIABILITY_TEXT = (
+    "All drives on the map together, with a tenth of frames off it, a camera's other way round among them. A number is "
+    "of frames."
+)
 
 
 def _has_content(section: Section) -> bool:

@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,8 +50,8 @@ BUNDLE, LIDAR = (Path(__file__).parents[3] / "bundles" / name for name in ("town
 FRAMES, SPACING_M = 60, 2.0
 
 
-def toy_drive(folder: Path, street: int, seed: int) -> None:
-    """A straight drive along a street whose walls are blocks of colour, as `make_drives` would leave it."""
+def toy_drive(folder: Path, street: int, seed: int, turned_rad: float = 0.0) -> None:
+    """A drive along a street whose walls are blocks of colour, as `make_drives` would leave it; nearly straight."""
     (folder / "images").mkdir(parents=True)
     walls = np.random.default_rng([5, street]).uniform(0, 255, (8, 12 + FRAMES, 3)).astype(np.uint8)
     rng, frames, odometry = np.random.default_rng([6, street, seed]), [], []
@@ -59,7 +60,7 @@ def toy_drive(folder: Path, street: int, seed: int) -> None:
         seen = cv2.resize(walls[:, index : index + 12], (160, 120), interpolation=cv2.INTER_LINEAR)
         noisy = seen * rng.uniform(0.9, 1.0) + rng.normal(0, 8, seen.shape)
         cv2.imwrite(str(folder / name), noisy.clip(0, 255).astype(np.uint8))
-        pose = Pose((index * SPACING_M, 200.0 * street, 0.0))
+        pose = Pose.from_xy_yaw(index * SPACING_M, 200.0 * street, turned_rad + 0.001 * index)
         frames.append(Frame(index, (1 + seed) * 10**13 + index * 500_000_000, name, None, None, pose))
         odometry.append((frames[-1].stamp_ns, *Pose((1.01 * index * SPACING_M, 0.0, 0.0)).cells()))
     card = {"session": folder.name, "bag": "toy", "topics": {}, "map_frame": "map", "image_size": [160, 120]}
@@ -114,9 +115,10 @@ def test_from_drives_to_checks_and_nothing_is_made_twice(work: Path, capsys: pyt
     assert (drawn / ODOMETRY).stat().st_mtime_ns == drawn_at
 
 
-def row(condition: str, mode: str = SINGLE, sensor: str = "camera", town: str = "town 7", **counts: object) -> Row:
-    values: dict[str, object] = {"frames": 300, "on_map": 300, **counts}
-    return Row("drives", "bundle", town, sensor, condition, mode, **values)  # type: ignore[arg-type]
+def row(condition: str, mode: str = SINGLE, sensor: str = "camera", town: str = "town 7", **counts: Any) -> Row:
+    values: dict[str, Any] = {"frames": 300, "on_map": 300, "accepted": 0, "wrong": 0, **counts}
+    values["recalled"] = values["accepted"] - values["wrong"]
+    return Row("drives", "bundle", town, sensor, condition, mode, **values)
 
 
 def line(rows: list[Row], text: str, sensor: str = "camera", mode: str = SINGLE) -> Check:
@@ -229,16 +231,49 @@ def test_a_tenth_of_the_frames_is_off_the_map() -> None:
     assert reliability_of([beside], [driven, beside]).matches == 8
 
 
-def test_the_other_way_round_a_camera_is_off_its_map() -> None:
-    driven, back = outcome("noon", [0.95] * 18, [1] * 18), outcome("opposite", [0.55] * 18, [0] * 18)
-    elsewhere = outcome("off_map", [0.05] * 18, [0] * 18)
-    found = reliability_of([driven], [driven, back, elsewhere])
-    assert found.matches == 20
-    assert found.expected_calibration_error == pytest.approx((18 * 0.05 + 0.55 + 0.05) / 20)
-    rows = {row.condition: row for row in rows_of({("camera", "town 7"): Results([driven, back, elsewhere], [], [])},
-                                                  "towns", {"camera": "hash"})}  # fmt: skip
-    assert rows["together"].frames == 18 and rows["together"].ece == pytest.approx((18 * 0.05 + 0.55 + 0.05) / 20)
-    assert rows["opposite"].on_map == 0 and rows["opposite"].ece == pytest.approx((18 * 0.55 + 2 * 0.05) / 20)
+def test_a_drive_that_is_mostly_off_a_camera_s_map_is_among_the_frames_off_it() -> None:
+    driven, elsewhere = outcome("noon", [0.95] * 18, [1] * 18), outcome("off_map", [0.05] * 18, [0] * 18)
+    back = outcome("opposite", [0.995] + [0.55] * 17, [1] + [0] * 17)
+    crossing = replace(back, on_map=np.arange(18) == 9)
+    for way in (replace(back, on_map=np.zeros(18, bool)), crossing):
+        found = reliability_of([driven], [driven, way, elsewhere])
+        assert found.matches == 20
+        assert found.expected_calibration_error == pytest.approx((18 * 0.05 + 0.005 + 0.05) / 20), "right by chance"
+        rows = {row.condition: row for row in rows_of({("camera", "town 7"): Results([driven, way, elsewhere], [], [])},
+                                                      "towns", {"camera": "hash"})}  # fmt: skip
+        assert rows["together"].frames == 18 and rows["noon"].recall == 0.0
+        opposite = rows["opposite"]
+        assert (opposite.accepted, opposite.wrong, opposite.right, opposite.auroc) == (1, 0, 0, None)
+        assert opposite.ece == pytest.approx((0.005 + 17 * 0.55 + 2 * 0.05) / 20)
+
+
+def test_headings_of_drive_and_map_say_whether_a_camera_is_on_it(tmp_path: Path) -> None:
+    for name, turned_rad in (("map", 0.0), ("ahead", 0.5), ("back", np.pi)):
+        toy_drive(tmp_path / name, 1, len(name), turned_rad)
+    build_map(BUNDLE, tmp_path / "map", tmp_path / "place_map")
+    places = PlaceMap.load(tmp_path / "place_map")
+    ahead = Frames.load(tmp_path / "ahead")
+    known = ValidationDrive.of(ahead, describe(Bundle.load(BUNDLE), ahead), True)
+    calibrate(places, [known], 10.0)[0].save(tmp_path / "place_map", {})
+    recognizer = PlaceRecognizer.load(BUNDLE, tmp_path / "place_map", target_precision=0.9)
+    judge = Judge("town 1", "camera", recognizer, PlaceFilter(places, ObservationModel(0.0, 20.0, 1.0)))
+    for name, is_on_map in (("ahead", True), ("back", False)):
+        seen = look(recognizer, tmp_path / name)
+        found = judge.single(seen.part(range(10, 40)), name)
+        assert found.on_map.tolist() == [is_on_map] * 30
+        assert found.right.mean() > 0.5, "by position"
+
+
+def test_every_drive_of_the_plan_has_a_name_a_seed_and_one_use() -> None:
+    plan = TrustPlan()
+    drives = plan.drives(Path("bags"))
+    assert len({drive.out for drive in drives}) == len(drives)
+    of_each = [(drive.town, drive.style, drive.seed) for drive in drives]
+    assert len(set(of_each)) == len(drives), "other parked cars and traffic in each"
+    folders = {Path("frames") / drive.out.name for drive in drives}
+    for town in [*(plan.town(Path("frames"), number) for number in plan.towns), plan.identical(Path("frames"))]:
+        used = [town.database, *town.fitted.values(), *town.tested.values(), *filter(None, [town.off_map])]
+        assert len(set(used)) == len(used) and folders.issuperset(used)
 
 
 def test_a_carried_robot_notices_nothing_by_odometry_and_time() -> None:
