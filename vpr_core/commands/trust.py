@@ -28,7 +28,7 @@ def define(command: ArgumentParser) -> None:
 
     Prints tables and, for each line of what is asked of such a localizer, whether it is met and with which figure;
     writes a CSV file and a report with reliability diagrams. docs/trust.md says what the columns mean. All of it takes
-    an hour and a half on two cores and 3 GB of --work; it goes on where it was stopped, and draws nothing twice.
+    two hours on two cores and 4 GB of --work; it goes on where it was stopped, and draws nothing twice.
 
     vpr-distill trust --quick true        # a few minutes: little of everything, figures without a meaning
     """
