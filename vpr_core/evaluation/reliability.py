@@ -61,6 +61,18 @@ def reliability(probability: np.ndarray, right: np.ndarray, weight: np.ndarray |
     return Reliability(bins, float(error), auroc_of(probability, right), len(right))
 
 
+def error_by_chance(probability: np.ndarray, share: float = 0.95, draws: int = 1000) -> float:
+    """What the expected calibration error stays below in a `share` of cases where each match is right with just its
+    probability [M]: on few matches no probability has less.
+
+    Matches are drawn as independent, which those of one drive are not: of a drive it may be larger.
+    """
+    rng, number = np.random.default_rng(0), np.minimum((probability * BINS).astype(int), BINS - 1)
+    off = (rng.random((draws, len(probability))) < probability) - probability
+    errors = sum(np.abs(off[:, number == index].sum(axis=1)) for index in np.unique(number)) / len(probability)
+    return float(np.quantile(errors, share))
+
+
 def _bin(index: int, within: np.ndarray, probability: np.ndarray, right: np.ndarray, weight: np.ndarray) -> Bin:
     mass = weight[within]
     return Bin(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vpr_core.experiments.town import OPPOSITE
@@ -159,7 +159,14 @@ def ece(rows: Sequence[Row]) -> Iterator[Check]:
     line = f"expected calibration error <= {ECE:g} on every drive by itself"
     for sensor, mode, chosen in _each(rows, _is_driven):
         known = [(row.ece, row) for row in chosen if row.ece is not None]
-        yield _of_drives(line, sensor, mode, [(value <= ECE, value, row) for value, row in known], max, "largest")
+        check = _of_drives(line, sensor, mode, [(value <= ECE, value, row) for value, row in known], max, "largest")
+        by_chance = sum(value <= (row.ece_by_chance or 0.0) for value, row in known if _is_on_map(row))
+        figure = f"{check.figure}; {by_chance} no larger than a perfect probability's on so few frames (95 %)"
+        yield replace(check, figure=figure) if known else check
+
+
+def _is_on_map(row: Row) -> bool:
+    return 2 * row.on_map >= row.frames
 
 
 def _of_drives(
@@ -171,7 +178,7 @@ def _of_drives(
     named: str,
 ) -> Check:
     """Of the drives on the map; what was found of those that are not is told beside it."""
-    of_map = [one for one in found if 2 * one[2].on_map >= one[2].frames]
+    of_map = [one for one in found if _is_on_map(one[2])]
     if not of_map:
         return _not_measured(line, sensor, mode)
     reached = sum(is_met for is_met, _, _ in of_map)

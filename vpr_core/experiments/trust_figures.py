@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vpr_core.evaluation.evaluate import rounded, table_text
-from vpr_core.evaluation.reliability import Reliability, reliability
+from vpr_core.evaluation.reliability import error_by_chance, reliability
 from vpr_core.experiments.trust_drives import ELSEWHERE, OFF_MAP
 from vpr_core.experiments.trust_outcomes import MODES, Outcome
 from vpr_core.experiments.trust_results import Results
@@ -54,6 +54,8 @@ class Row:
     auroc: float | None = None
     ece: float | None = None
     """Both with a tenth of the frames off the map."""
+    ece_by_chance: float | None = None
+    """What it stays below 95 times of 100 where the probability is perfect, on so few frames."""
     strict_accepted: int = 0
     strict_wrong: int = 0
     """At 99.9 %."""
@@ -103,8 +105,8 @@ class Row:
 DERIVED = ("recall_at_1", "precision", "lower_bound", "recall", "median_frames", "max_frames")
 COLUMNS = (
     "drives", "bundle", "town", "sensor", "condition", "mode", "frames", "on_map", "right", "recall_at_1", "accepted",
-    "wrong", "precision", "lower_bound", "recall", "auroc", "ece", "strict_accepted", "strict_wrong", "refused_wrong",
-    "ambiguous", "runs", "found", "median_frames", "max_frames", "found_after",
+    "wrong", "precision", "lower_bound", "recall", "auroc", "ece", "ece_by_chance", "strict_accepted", "strict_wrong",
+    "refused_wrong", "ambiguous", "runs", "found", "median_frames", "max_frames", "found_after",
     "church_m",
 )  # fmt: skip
 
@@ -139,7 +141,10 @@ def _of_outcomes(known: dict[str, Any], group: Sequence[Outcome], of_town: Seque
         np.concatenate([getattr(one, name) for one in group])
         for name in ("right", "accepted", "strict", "ambiguous", "on_map")
     )
-    judged = None if first.condition in BESIDE else reliability_of(group, of_town)
+    judged, by_chance = None, None
+    if first.condition not in BESIDE:
+        probability, is_right = judged_on(group, of_town)
+        judged, by_chance = reliability(probability, is_right), error_by_chance(probability)
     return Row(
         **known,
         town=first.town,
@@ -154,6 +159,7 @@ def _of_outcomes(known: dict[str, Any], group: Sequence[Outcome], of_town: Seque
         recalled=int((accepted & right & on_map).sum()),
         auroc=None if judged is None or np.isnan(judged.auroc) or not is_on_map(group) else judged.auroc,
         ece=None if judged is None else judged.expected_calibration_error,
+        ece_by_chance=by_chance,
         strict_accepted=int(strict.sum()),
         strict_wrong=int((strict & ~right).sum()),
         refused_wrong=int((~accepted & ~right).sum()),
@@ -181,8 +187,9 @@ def _together(known: dict[str, Any], group: Sequence[Outcome], of_town: Sequence
     return replace(_of_outcomes(known, group, of_town), condition=TOGETHER)
 
 
-def reliability_of(group: Sequence[Outcome], of_town: Sequence[Outcome]) -> Reliability:
-    """Of some outcomes of one mode, with so many frames of drives off the map, evenly chosen, as make a tenth."""
+def judged_on(group: Sequence[Outcome], of_town: Sequence[Outcome]) -> tuple[np.ndarray, np.ndarray]:
+    """Probability and whether it was right, of some outcomes of one mode and of so many frames of drives off the map,
+    evenly chosen, as make a tenth."""
     probability, right = (np.concatenate([getattr(one, name) for one in group]) for name in ("probability", "right"))
     asked, mode = {id(one) for one in group}, group[0].mode
     if beside := [one for one in of_town if one.mode == mode and not is_on_map([one]) and id(one) not in asked]:
@@ -192,7 +199,7 @@ def reliability_of(group: Sequence[Outcome], of_town: Sequence[Outcome]) -> Reli
         wanted = min(round(len(right) * DEFAULT_OFF_MAP_SHARE / (1 - DEFAULT_OFF_MAP_SHARE)), len(off_map))
         chosen = np.arange(wanted) * len(off_map) // max(wanted, 1)
         probability, right = np.append(probability, off_map[chosen]), np.append(right, by_chance[chosen])
-    return reliability(probability, right)
+    return probability, right
 
 
 def _by_condition(runs: Sequence[Any]) -> dict[tuple[str, str], list[Any]]:

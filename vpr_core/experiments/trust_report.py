@@ -8,10 +8,10 @@ from typing import Any
 
 from vpr_core.evaluation.breakdown import Share
 from vpr_core.evaluation.charts import share_bars
-from vpr_core.evaluation.reliability import reliability_chart
+from vpr_core.evaluation.reliability import reliability, reliability_chart
 from vpr_core.evaluation.report import Chart, Section, write_report
 from vpr_core.experiments.trust_checks import Check, by_setting, met_text
-from vpr_core.experiments.trust_figures import NO_DRIVE, Row, driven, pooled, reliability_of
+from vpr_core.experiments.trust_figures import NO_DRIVE, Row, driven, judged_on, pooled
 from vpr_core.experiments.trust_outcomes import MODES, RADIUS_M, TARGET
 from vpr_core.experiments.trust_results import Results
 
@@ -84,14 +84,14 @@ def _bars(mode: str, rows: Sequence[Row]) -> Chart:
 def _reliability(sensor: str, found: Found) -> Section:
     outcomes = [one for (of, town), results in found.items() if of == sensor and town.startswith("town")
                 for one in results.outcomes]  # fmt: skip
-    charts = [reliability_chart(mode, reliability_of(chosen, outcomes)) for mode in MODES
+    charts = [reliability_chart(mode, reliability(*judged_on(chosen, outcomes))) for mode in MODES
               if (chosen := driven(outcomes, mode))]  # fmt: skip
     return Section(f"Reliability: {sensor}", RELIABILITY_TEXT, charts=charts)
 
 
 def _row(row: Row) -> dict[str, Any]:
     names = ("town", "sensor", "mode", "condition", "frames", "accepted", "wrong", "precision", "lower_bound", "recall",
-             "auroc", "ece", "strict_accepted", "strict_wrong")  # fmt: skip
+             "auroc", "ece", "ece_by_chance", "strict_accepted", "strict_wrong")  # fmt: skip
     values = {name: getattr(row, name) for name in names}
     return {**values, "condition": row.condition.replace("_", " "), "recall_at_1": row.recall_at_1}
 

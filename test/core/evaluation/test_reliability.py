@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vpr_core.evaluation.reliability import reliability, threshold_rows, write_reliability
+from vpr_core.evaluation.reliability import error_by_chance, reliability, threshold_rows, write_reliability
 from vpr_core.retrieval.calibrating import thresholds
 from vpr_core.retrieval.calibration import Calibration
 from vpr_core.retrieval.match_model import Logistic, MatchModel
@@ -24,6 +24,17 @@ def test_bins_and_error_by_hand() -> None:
     assert [one.probability for one in found.bins] == pytest.approx([0.05, 0.15, 0.975])
     assert found.expected_calibration_error == pytest.approx((0.05 + 2 * 0.35 + 2 * 0.025) / 5)
     assert found.auroc == pytest.approx((2 * 2 + 1 + 0.5) / 6)
+
+
+def test_what_chance_makes_of_a_perfect_probability() -> None:
+    rng = np.random.default_rng(1)
+    for count in (100, 1000):
+        probability = rng.random(count)
+        errors = [reliability(probability, rng.random(count) < probability).expected_calibration_error
+                  for _ in range(400)]  # fmt: skip
+        assert 0.91 < np.mean(np.array(errors) <= error_by_chance(probability)) < 0.99
+    assert error_by_chance(rng.random(4000)) < error_by_chance(rng.random(100)) / 4
+    assert error_by_chance(np.array([0.0, 1.0])) == 0.0
 
 
 def test_a_weight_is_a_repetition() -> None:

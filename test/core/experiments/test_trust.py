@@ -17,9 +17,10 @@ from vpr_core.cli import main
 from vpr_core.data.frames import Frame, Frames, write_index
 from vpr_core.data.poses import compose, inverse
 from vpr_core.errors import VprError
+from vpr_core.evaluation.reliability import reliability
 from vpr_core.experiments.trust_checks import Check, checks, checks_text
 from vpr_core.experiments.trust_drives import ODOMETRY, QUICK, TrustPlan, neighbours, read_odometry
-from vpr_core.experiments.trust_figures import COLUMNS, Row, pooled, reliability_of, rows_of
+from vpr_core.experiments.trust_figures import COLUMNS, Row, judged_on, pooled, rows_of
 from vpr_core.experiments.trust_outcomes import (
     FILTERED,
     FILTERED_VERIFIED,
@@ -157,7 +158,10 @@ def test_the_worst_drive_decides_over_auroc_and_calibration_error() -> None:
     assert not turned.is_met
     off_map = line([*rows, row("opposite", on_map=0, ece=0.4)], alone[1])
     assert off_map.is_met
-    assert off_map.figure.endswith("largest 0.050 (town 7, night); the other way, off a camera's map, largest 0.400")
+    assert "largest 0.050 (town 7, night); the other way, off a camera's map, largest 0.400; 0 no" in off_map.figure
+    few = line([*rows, row("rain", town="town 9", ece=0.06, ece_by_chance=0.07)], alone[1])
+    assert not few.is_met, "what is asked is asked"
+    assert few.figure.endswith("; 1 no larger than a perfect probability's on so few frames (95 %)")
     worse = [*rows, row("night", town="town 9", auroc=0.79, ece=0.06)]
     assert line(worse, alone[0]).figure == "2 of 3 drives, mean 0.830, lowest 0.790 (town 9, night)"
     assert not any(line(worse, text).is_met for text in alone)
@@ -224,11 +228,11 @@ def outcome(condition: str, probability: list[float], right: list[int], town: st
 def test_a_tenth_of_the_frames_is_off_the_map() -> None:
     driven = outcome("noon", [0.95] * 17 + [0.15], [1] * 17 + [0])
     beside = outcome("off_map", [0.85, 0.05, 0.05, 0.05, 0.85, 0.05, 0.05, 0.05], [0] * 8)
-    found = reliability_of([driven], [driven, beside])
+    found = reliability(*judged_on([driven], [driven, beside]))
     assert found.matches == 20 and found.auroc == 1.0
     assert found.expected_calibration_error == pytest.approx((17 * 0.05 + 0.15 + 2 * 0.85) / 20)
-    assert reliability_of([driven], [driven]).matches == 18
-    assert reliability_of([beside], [driven, beside]).matches == 8
+    assert len(judged_on([driven], [driven])[0]) == 18
+    assert len(judged_on([beside], [driven, beside])[0]) == 8
 
 
 def test_a_drive_that_is_mostly_off_a_camera_s_map_is_among_the_frames_off_it() -> None:
@@ -236,7 +240,7 @@ def test_a_drive_that_is_mostly_off_a_camera_s_map_is_among_the_frames_off_it() 
     back = outcome("opposite", [0.995] + [0.55] * 17, [1] + [0] * 17)
     crossing = replace(back, on_map=np.arange(18) == 9)
     for way in (replace(back, on_map=np.zeros(18, bool)), crossing):
-        found = reliability_of([driven], [driven, way, elsewhere])
+        found = reliability(*judged_on([driven], [driven, way, elsewhere]))
         assert found.matches == 20
         assert found.expected_calibration_error == pytest.approx((18 * 0.05 + 0.005 + 0.05) / 20), "right by chance"
         rows = {row.condition: row for row in rows_of({("camera", "town 7"): Results([driven, way, elsewhere], [], [])},
