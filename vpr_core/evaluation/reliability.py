@@ -63,7 +63,7 @@ def reliability(probability: np.ndarray, right: np.ndarray, weight: np.ndarray |
 
 def error_by_chance(probability: np.ndarray, share: float = 0.95, draws: int = 1000) -> float:
     """What the expected calibration error stays below in a `share` of cases where each match is right with just its
-    probability [M]: on few matches no probability has less.
+    probability [M]: an error up to that may be chance.
 
     Matches are drawn as independent, which those of one drive are not: of a drive it may be larger.
     """

@@ -160,13 +160,9 @@ def ece(rows: Sequence[Row]) -> Iterator[Check]:
     for sensor, mode, chosen in _each(rows, _is_driven):
         known = [(row.ece, row) for row in chosen if row.ece is not None]
         check = _of_drives(line, sensor, mode, [(value <= ECE, value, row) for value, row in known], max, "largest")
-        by_chance = sum(value <= (row.ece_by_chance or 0.0) for value, row in known if _is_on_map(row))
+        by_chance = sum(value <= (row.ece_by_chance or 0.0) for value, row in known if row.is_on_map)
         figure = f"{check.figure}; {by_chance} no larger than a perfect probability's on so few frames (95 %)"
         yield replace(check, figure=figure) if known else check
-
-
-def _is_on_map(row: Row) -> bool:
-    return 2 * row.on_map >= row.frames
 
 
 def _of_drives(
@@ -178,7 +174,7 @@ def _of_drives(
     named: str,
 ) -> Check:
     """Of the drives on the map; what was found of those that are not is told beside it."""
-    of_map = [one for one in found if _is_on_map(one[2])]
+    of_map = [one for one in found if one[2].is_on_map]
     if not of_map:
         return _not_measured(line, sensor, mode)
     reached = sum(is_met for is_met, _, _ in of_map)

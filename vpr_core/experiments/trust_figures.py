@@ -71,6 +71,11 @@ class Row:
     """Of CHURCH: how far before it that was, the latest run."""
 
     @property
+    def is_on_map(self) -> bool:
+        """Whether the map has places for most of the frames."""
+        return 2 * self.on_map >= self.frames
+
+    @property
     def precision(self) -> float | None:
         return 1 - self.wrong / self.accepted if self.accepted else None
 
@@ -157,7 +162,7 @@ def _of_outcomes(known: dict[str, Any], group: Sequence[Outcome], of_town: Seque
         accepted=int(accepted.sum()),
         wrong=int((accepted & ~right).sum()),
         recalled=int((accepted & right & on_map).sum()),
-        auroc=None if judged is None or np.isnan(judged.auroc) or not is_on_map(group) else judged.auroc,
+        auroc=None if judged is None or np.isnan(judged.auroc) or not mostly_on_map(group) else judged.auroc,
         ece=None if judged is None else judged.expected_calibration_error,
         ece_by_chance=by_chance,
         strict_accepted=int(strict.sum()),
@@ -167,14 +172,14 @@ def _of_outcomes(known: dict[str, Any], group: Sequence[Outcome], of_town: Seque
     )
 
 
-def is_on_map(drives: Sequence[Outcome]) -> bool:
-    """Whether the map has places for most of the frames."""
+def mostly_on_map(drives: Sequence[Outcome]) -> bool:
+    """As `Row.is_on_map`."""
     return bool(np.concatenate([one.on_map for one in drives]).mean() >= 0.5)
 
 
 def driven(outcomes: Sequence[Outcome], mode: str) -> list[Outcome]:
     """The drives on the map, of one mode."""
-    return [one for one in outcomes if one.mode == mode and is_on_map([one])]
+    return [one for one in outcomes if one.mode == mode and mostly_on_map([one])]
 
 
 def _of_each_mode(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
@@ -192,7 +197,7 @@ def judged_on(group: Sequence[Outcome], of_town: Sequence[Outcome]) -> tuple[np.
     evenly chosen, as make a tenth."""
     probability, right = (np.concatenate([getattr(one, name) for one in group]) for name in ("probability", "right"))
     asked, mode = {id(one) for one in group}, group[0].mode
-    if beside := [one for one in of_town if one.mode == mode and not is_on_map([one]) and id(one) not in asked]:
+    if beside := [one for one in of_town if one.mode == mode and not mostly_on_map([one]) and id(one) not in asked]:
         off_map, by_chance = (
             np.concatenate([getattr(one, name) for one in beside]) for name in ("probability", "right")
         )
