@@ -95,6 +95,8 @@ class Recognition:
     """[D] float32, unit length."""
     off_map_probability: float | None = None
     """That the map has no place for the query, in [0, 1]; None where that is not calibrated."""
+    light: tuple[float, ...] = ()
+    """Of the image, see `retrieval.light`; empty of a cloud, and where the map is not calibrated."""
 
     @property
     def accepted(self) -> Match | None:

@@ -144,17 +144,17 @@ class _Reader:
 
     def _described(self, drive: Frames, on_map: bool) -> ValidationDrive:
         from vpr_core.retrieval.checking import check_drive
-        from vpr_core.retrieval.mapping import describe
+        from vpr_core.retrieval.mapping import describe_with_light
         from vpr_core.retrieval.validation import ValidationDrive
 
         with tqdm(total=len(drive), desc=drive.session, unit="frame") as bar:
-            descriptors = describe(self.bundle, drive, bar.update)
+            descriptors, light = describe_with_light(self.bundle, drive, bar.update)
         checks = None
         if self.verifier:
             with tqdm(total=-(-len(drive) // self.every), desc=f"{drive.session}, verified", unit="frame") as bar:
                 similarities = descriptors @ self.place_map.descriptors.T
                 checks = check_drive(self.verifier, self.place_map, drive, similarities, self.every, bar.update)
-        return ValidationDrive.of(drive, descriptors, on_map, checks)
+        return ValidationDrive.of(drive, descriptors, on_map, checks, light)
 
 
 def _drives(folders: list[Path], place_map: PlaceMap | None = None) -> list[Frames]:

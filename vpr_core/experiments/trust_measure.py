@@ -22,7 +22,7 @@ from vpr_core.retrieval.camera_model import CameraModel
 from vpr_core.retrieval.checking import check_drive
 from vpr_core.retrieval.filter import PlaceFilter
 from vpr_core.retrieval.filter_fit import CHOICES, fit_filter_of_drive
-from vpr_core.retrieval.mapping import build_map, describe
+from vpr_core.retrieval.mapping import build_map, describe_with_light
 from vpr_core.retrieval.observation_model import ObservationModel
 from vpr_core.retrieval.place_clouds import CloudOptions, store_clouds
 from vpr_core.retrieval.place_features import store_features
@@ -205,11 +205,11 @@ def _calibrate(place: Workplace, town: TrustTown, step: Callable[[], None] | Non
     drives = []
     for path, on_map in _fitted(place, town):
         drive = Frames.load(path)
-        described, checks = describe(bundle, drive), None
+        (described, light), checks = describe_with_light(bundle, drive), None
         if verifier and step:
             similarities = described @ places.descriptors.T
             checks = check_drive(verifier, places, drive, similarities, place.verify_every, lambda _: step())
-        drives.append(ValidationDrive.of(drive, described, on_map, checks))
+        drives.append(ValidationDrive.of(drive, described, on_map, checks, light))
     calibrate(places, drives, RADIUS_M)[0].save(folder, {})
 
 

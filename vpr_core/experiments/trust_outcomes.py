@@ -210,4 +210,4 @@ class Judge:
         assert gate
         similarity = self.recognizer.place_map.descriptors @ recognition.descriptor
         rows = np.array([match.place_id for match in recognition.matches])
-        return gate.judge(similarity, rows, STRICT, -1.0)[1].reasons[0].name == "ACCEPTED"
+        return gate.judge(similarity, rows, STRICT, -1.0, recognition.light)[1].reasons[0].name == "ACCEPTED"

@@ -17,6 +17,7 @@ import numpy as np
 
 from vpr_core.errors import BundleError
 from vpr_core.files import commit, read_manifest, require_keys, sha256_json
+from vpr_core.retrieval.light import NO_LIGHT
 
 SCHEMA = 1
 MANIFEST = "bundle.json"
@@ -70,6 +71,10 @@ class Bundle(ABC):
     @abstractmethod
     def encode(self, observations: Sequence[np.ndarray]) -> np.ndarray:
         """Images or clouds, as the modality is, to unit descriptors float32 [B, D]; raises InputError."""
+
+    def light_of(self, observation: np.ndarray) -> tuple[float, ...]:
+        """The light in which an image that `encode` takes was taken, see `light`; empty of a cloud."""
+        return NO_LIGHT
 
 
 def _kind(modality: str) -> type[Bundle]:

@@ -13,10 +13,12 @@ from scipy.stats import beta, binom
 
 from vpr_core.errors import FramesError
 from vpr_core.retrieval.calibration import TARGETS, Calibration
+from vpr_core.retrieval.light import LightShift
 from vpr_core.retrieval.match_model import (
     CHECKED_RAISES,
     FIT,
     OFF_MAP_RAISES,
+    SHIFTED,
     CheckedModel,
     Logistic,
     MatchModel,
@@ -88,32 +90,35 @@ def calibrate(
             f" expected {MIN_FRAMES} or more: give a drive through the mapped places, with poses in the map's frame"
         )
     weight, everything = samples.weights(off_map_share), np.full(len(samples.drive), True)
+    light_shift = _light_shift(samples, everything)
     validated, found = _validated(samples, weight, samples.right[:, 0], lambda use: _plain(samples, weight, use))
-    best, others, off_map = _fit(samples, weight, everything)
-    checked = _checked(samples.checked, off_map_share)
+    shifted = samples.shifted(light_shift)
+    best, others, off_map = _fit(shifted, weight, everything)
+    checked = _checked(samples.checked, off_map_share, light_shift)
     calibration = Calibration(
         map_hash=place_map.hash,
         model_hash=place_map.model_hash,
         radius_m=radius_m,
         exclusion_m=exclusion_m,
         off_map_share=off_map_share,
+        light_shift=light_shift,
         best=best,
         others=others,
         off_map=off_map,
-        typical=_typical(samples),
+        typical=_typical(shifted),
         thresholds=found,
         checked=checked[0] if checked else None,
     )
     return calibration, replace(validated, checked=checked[1] if checked else None)
 
 
-def _checked(samples: Samples, off_map_share: float) -> tuple[CheckedModel, Validated] | None:
+def _checked(samples: Samples, off_map_share: float, light_shift: LightShift) -> tuple[CheckedModel, Validated] | None:
     """Of frames that were checked; None where they are too few."""
     if samples.on_map.sum() < MIN_FRAMES:
         return None
     weight, right = samples.weights(off_map_share), samples.right_chosen
     validated, found = _validated(samples, weight, right, lambda use: _with_checks(samples, weight, use))
-    best, others = _fit_checked(samples, weight, np.full(len(weight), True))
+    best, others = _fit_checked(samples.shifted(light_shift), weight, np.full(len(weight), True))
     return CheckedModel(best, others, float(samples.support[..., 0].max()), found), validated
 
 
@@ -128,14 +133,23 @@ def _validated(
 
 
 def _plain(samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
+    samples = samples.shifted(_light_shift(samples, use))
     best, _, _ = _fit(samples, weight, use)
     return lambda rows: (best(samples.features[rows, 0]), best.has_close_rival(samples.features[rows, 0]))
 
 
 def _with_checks(samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
+    samples = samples.shifted(_light_shift(samples, use))
     best, _ = _fit_checked(samples, weight, use)
     features = samples.of_chosen(samples.checked_features)
     return lambda rows: (best(features[rows]), features[rows, FIT] <= 0)
+
+
+def _light_shift(samples: Samples, use: np.ndarray) -> LightShift:
+    """By the best matches that are right, of the frames that `use` bool [M] names; by all where none is."""
+    right = use & samples.right[:, 0]
+    chosen = right if right.any() else use
+    return LightShift.fit(samples.features[chosen, 0, :SHIFTED], samples.light[chosen])
 
 
 def _fit(samples: Samples, weight: np.ndarray, use: np.ndarray) -> tuple[MatchModel, MatchModel, Logistic | None]:
@@ -149,7 +163,8 @@ def _fit(samples: Samples, weight: np.ndarray, use: np.ndarray) -> tuple[MatchMo
         others = fit_match_model(features[:, 1:].reshape(-1, width), right[:, 1:].ravel(), each)
     off_map, beside = None, ~samples.on_map[use]
     if beside.sum() >= MIN_OFF_MAP:
-        off_map = fit_logistic(samples.off_map_features[use], beside, weight, OFF_MAP_RAISES)
+        distance = features[:, 0, : len(OFF_MAP_RAISES)]
+        off_map = fit_logistic(distance, beside, weight, OFF_MAP_RAISES)
     return best, others, off_map
 
 

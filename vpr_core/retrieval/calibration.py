@@ -17,11 +17,14 @@ from vpr_core.errors import MapError
 from vpr_core.files import read_manifest, write_json
 from vpr_core.retrieval.check import Support
 from vpr_core.retrieval.evidence import Evidence
+from vpr_core.retrieval.light import LightShift
 from vpr_core.retrieval.match_model import (
+    AS_SEEN,
     CHECKED_FEATURES,
     FEATURES,
     FIT,
     OFF_MAP_FEATURES,
+    SHIFTED,
     CheckedModel,
     Logistic,
     MatchModel,
@@ -29,16 +32,15 @@ from vpr_core.retrieval.match_model import (
     features_of,
     least_of,
     numbers,
-    off_map_features_of,
 )
 from vpr_core.types import Reason
 
-SCHEMA = 2
+SCHEMA = 3
 FILE = "calibration.json"
 MADE_BY = "vpr-distill calibrate"
 KEYS = (
-    "map_hash", "model_hash", "radius_m", "exclusion_m", "off_map_share", "best", "others", "off_map", "typical",
-    "thresholds", "checked",
+    "map_hash", "model_hash", "radius_m", "exclusion_m", "off_map_share", "light_shift", "best", "others", "off_map",
+    "typical", "thresholds", "checked",
 )  # fmt: skip
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 """Precisions for which a threshold is looked for; one between two of them is judged by the next stricter."""
@@ -67,13 +69,15 @@ class Calibration:
     exclusion_m: float
     """Places within this distance of a candidate are no rivals of it."""
     off_map_share: float
+    light_shift: LightShift
+    """Of the first SHIFTED features; the models take them as it gives them."""
     best: MatchModel
     """For the first candidate."""
     others: MatchModel
     """For those after it."""
     off_map: Logistic | None
     typical: tuple[float, ...]
-    """[5] median features of right best matches."""
+    """[6] median features of right best matches."""
     thresholds: tuple[Threshold, ...]
     checked: CheckedModel | None = None
     """For candidates that were checked; None where the validation drives were not."""
@@ -87,7 +91,7 @@ class Calibration:
         return None if self.checked is None else least_of(self.checked.thresholds, target_precision)
 
     def accepts(self, features: np.ndarray, target_precision: float) -> np.ndarray:
-        """bool [M]: whether best matches with features [M, 5] are accepted."""
+        """bool [M]: whether best matches with features [M, 6], shifted by `light_shift`, are accepted."""
         least = self.threshold(target_precision)
         if least is None:
             return np.zeros(len(features), bool)
@@ -96,7 +100,8 @@ class Calibration:
     def accepts_checked(self, features: np.ndarray, target_precision: float) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities [M] and bool [M]: whether candidates that were chosen by checks are accepted.
 
-        features: float64 [M, 7] as CHECKED_FEATURES says. Only for a calibration that knows checks.
+        features: float64 [M, 8] as CHECKED_FEATURES says, shifted by `light_shift`. Only for a calibration that knows
+        checks.
         """
         assert self.checked is not None
         probability, least = self.checked.best(features), self.checked_threshold(target_precision)
@@ -104,14 +109,14 @@ class Calibration:
 
     def judge(self, evidence: Evidence, target_precision: float) -> Judgement:
         """Probabilities of the candidates, and who is accepted: the first or nobody. docs/trust.md explains it."""
-        features, least = features_of(evidence), self.threshold(target_precision)
+        features, least = self._features(evidence), self.threshold(target_precision)
         probabilities = np.append(self.best(features[:1]), self.others(features[1:]))
-        off_map = None if self.off_map is None else float(self.off_map(off_map_features_of(evidence)[0]))
+        off_map = None if self.off_map is None else float(self.off_map(features[0, : len(OFF_MAP_FEATURES)]))
         if self.accepts(features[:1], target_precision)[0]:
             first = Reason.ACCEPTED
         else:
             first = self._why_not(features[0], off_map, least, evidence.is_look_alike)
-        close = evidence.elsewhere & (evidence.distance[0] >= math.exp(self.typical[1]) * evidence.distance)
+        close = evidence.elsewhere & (evidence.distance[0] >= math.exp(self.typical[AS_SEEN]) * evidence.distance)
         close |= evidence.is_look_alike & (evidence.rows == evidence.rival)
         rest = [
             _other_reason(first, bool(close[k]), least is not None and float(probabilities[k]) >= least)
@@ -126,7 +131,7 @@ class Calibration:
         """
         plain, least = self.judge(evidence, target_precision), self.checked_threshold(target_precision)
         assert self.checked is not None and least is not None
-        found = self.checked(np.hstack([features_of(evidence), support.columns]), support.chosen)
+        found = self.checked(np.hstack([self._features(evidence), support.columns]), support.chosen)
         reasons = [Reason.NOT_BEST if one >= least else Reason.BELOW_TARGET for one in found]
         if support.is_borne_out and found[support.chosen] >= least:
             reasons[support.chosen] = Reason.ACCEPTED
@@ -141,7 +146,11 @@ class Calibration:
         """Whether `judge_checked` would accept one of the candidates if the best of checks led to it."""
         least = self.checked_threshold(target_precision)
         assert self.checked is not None and least is not None
-        return self.checked.could_reach(features_of(evidence), least)
+        return self.checked.could_reach(self._features(evidence), least)
+
+    def _features(self, evidence: Evidence) -> np.ndarray:
+        """float64 [K, 6] of the candidates, as they would be in the mean of all lights."""
+        return self.light_shift(features_of(evidence), evidence.light)
 
     def _why_not(self, features: np.ndarray, off_map: float | None, least: float | None, is_look_alike: bool) -> Reason:
         if least is not None and off_map is not None and off_map >= 0.5:
@@ -195,6 +204,7 @@ class Calibration:
             radius_m=float(manifest["radius_m"]),
             exclusion_m=float(manifest["exclusion_m"]),
             off_map_share=float(manifest["off_map_share"]),
+            light_shift=LightShift.from_json(manifest["light_shift"], SHIFTED),
             off_map=None if off_map is None else Logistic.from_json(off_map, len(OFF_MAP_FEATURES)),
             typical=numbers(manifest["typical"], len(FEATURES)),
             thresholds=tuple(Threshold(**entry) for entry in manifest["thresholds"]),

@@ -18,6 +18,7 @@ from vpr_core.errors import BundleError
 from vpr_core.files import read_checked
 from vpr_core.preprocess import check_image, resize_image
 from vpr_core.retrieval.bundle import MADE_BY, Bundle, identity, write_bundle
+from vpr_core.retrieval.light import light_of
 from vpr_core.retrieval.runtime import open_session
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class CameraBundle(Bundle):
         batch = np.stack([resize_image(image, height, width) for image in observations])
         (descriptors,) = self.session.run(None, {"image": batch})
         return np.asarray(descriptors)
+
+    def light_of(self, observation: np.ndarray) -> tuple[float, ...]:
+        return light_of(observation)
 
 
 def write_camera_bundle(

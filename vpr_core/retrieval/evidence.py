@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vpr_core.retrieval.light import NO_LIGHT
 from vpr_core.retrieval.place_map import Place
 
 AGREEING = 10
@@ -80,15 +81,24 @@ class Evidence:
     """bool [K]: outside the exclusion radius of the first candidate."""
     rival: int
     """Row of the most similar place outside the exclusion radius of the first candidate; -1 where there is none."""
+    light: tuple[float, ...] = NO_LIGHT
+    """In which the query was taken, see `light`."""
     is_look_alike: bool = False
     """Whether the first candidate looks like that rival in the map itself, see `look_alikes`."""
 
 
-def evidence_of(similarity: np.ndarray, rows: np.ndarray, layout: Layout, exclusion: float) -> Evidence:
+def evidence_of(
+    similarity: np.ndarray,
+    rows: np.ndarray,
+    layout: Layout,
+    exclusion: float,
+    light: tuple[float, ...] = NO_LIGHT,
+) -> Evidence:
     """Evidence for the candidates int `rows` [K], the one to be judged first.
 
     similarity: float [N] cosine of the query to every place. exclusion: radius [m, or places without poses] within
     which places show the same as the candidate. A map of few places, or of none elsewhere, gives a ratio to FARTHEST.
+    light: of the query's image.
     """
     similarity, rows = similarity.astype(np.float64), np.asarray(rows, dtype=np.int64)
     top = np.argsort(-similarity, kind="stable")[:AGREEING]
@@ -109,6 +119,7 @@ def evidence_of(similarity: np.ndarray, rows: np.ndarray, layout: Layout, exclus
         spread=np.median(apart[:, top[:SPREAD_OVER]], axis=1),
         elsewhere=~near[0][rows],
         rival=int(rivals[0]) if has_rival[0] else -1,
+        light=light,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from vpr_core.retrieval.calibration import Calibration, Judgement
 from vpr_core.retrieval.check import SAME_PLACE_M, Check
 from vpr_core.retrieval.evidence import Evidence, Layout, evidence_of
+from vpr_core.retrieval.light import NO_LIGHT
 from vpr_core.retrieval.look_alikes import LookAlikes
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Pose, Reason, Recognition
@@ -56,21 +57,27 @@ class CalibratedGate:
         return None if calibration is None else cls(calibration, Layout.of(places.places), places.look_alikes)
 
     def judge(
-        self, similarity: np.ndarray, rows: np.ndarray, target_precision: float | None, min_similarity: float
+        self,
+        similarity: np.ndarray,
+        rows: np.ndarray,
+        target_precision: float | None,
+        min_similarity: float,
+        light: tuple[float, ...] = NO_LIGHT,
     ) -> tuple[np.ndarray, Judgement]:
         """The candidates int [K] and what calibration says of them.
 
         similarity: float [N] of the query to every place. rows: int [K], the candidates, the one to judge first.
         target_precision: None lets similarity alone decide who is accepted. min_similarity: below it none is.
+        light: of the query's image, see `light`.
         Where the first is ambiguous and no candidate is its rival, the last of two or more makes room for the rival.
         """
-        evidence = self._evidence(similarity, rows)
+        evidence = self._evidence(similarity, rows, light)
         judgement = self.calibration.judge(evidence, target_precision or 1.0)
         if target_precision is None:
             return rows, replace(judgement, reasons=tuple(judge(similarity[rows].tolist(), min_similarity)))
         if judgement.reasons[0] is Reason.AMBIGUOUS and len(rows) > 1 and Reason.AMBIGUOUS not in judgement.reasons[1:]:
             rows = np.append(rows[:-1], evidence.rival)
-            judgement = self.calibration.judge(self._evidence(similarity, rows), target_precision)
+            judgement = self.calibration.judge(self._evidence(similarity, rows, light), target_precision)
         if judgement.reasons[0] is Reason.ACCEPTED and similarity[rows[0]] < min_similarity:
             judgement = replace(judgement, reasons=(Reason.BELOW_SIMILARITY, *judgement.reasons[1:]))
         return rows, judgement
@@ -79,22 +86,30 @@ class CalibratedGate:
         """Whether checking candidates changes their probabilities at this target; None is no target."""
         return target_precision is not None and self.calibration.checked_threshold(target_precision) is not None
 
-    def could_reach(self, similarity: np.ndarray, rows: np.ndarray, target_precision: float) -> bool:
+    def could_reach(
+        self, similarity: np.ndarray, rows: np.ndarray, target_precision: float, light: tuple[float, ...] = NO_LIGHT
+    ) -> bool:
         """Whether checking the candidates can lead to an accepted one; for a target that `has_checks`."""
-        return self.calibration.could_reach(self._evidence(similarity, rows), target_precision)
+        return self.calibration.could_reach(self._evidence(similarity, rows, light), target_precision)
 
     def judge_checked(
-        self, similarity: np.ndarray, rows: np.ndarray, check: Check, target_precision: float, min_similarity: float
+        self,
+        similarity: np.ndarray,
+        rows: np.ndarray,
+        check: Check,
+        target_precision: float,
+        min_similarity: float,
+        light: tuple[float, ...] = NO_LIGHT,
     ) -> Judgement:
         """What calibration says of the candidates once they were checked; for a target that `has_checks`."""
         assert self.layout.positions_m is not None
         support = check.support(self.layout.positions_m[rows])
-        judgement = self.calibration.judge_checked(self._evidence(similarity, rows), support, target_precision)
+        judgement = self.calibration.judge_checked(self._evidence(similarity, rows, light), support, target_precision)
         refused = similarity[rows] < min_similarity
         reasons = (Reason.BELOW_SIMILARITY if reason is Reason.ACCEPTED and low else reason
                    for reason, low in zip(judgement.reasons, refused, strict=True))  # fmt: skip
         return replace(judgement, reasons=tuple(reasons))
 
-    def _evidence(self, similarity: np.ndarray, rows: np.ndarray) -> Evidence:
-        evidence = evidence_of(similarity, rows, self.layout, self.calibration.exclusion_m)
+    def _evidence(self, similarity: np.ndarray, rows: np.ndarray, light: tuple[float, ...]) -> Evidence:
+        evidence = evidence_of(similarity, rows, self.layout, self.calibration.exclusion_m, light)
         return replace(evidence, is_look_alike=self.look_alikes.are(int(rows[0]), evidence.rival))

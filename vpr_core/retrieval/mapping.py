@@ -65,6 +65,19 @@ def describe(
     return np.concatenate(list(_batches(bundle, drive, seen, progress)))
 
 
+def describe_with_light(
+    bundle: Bundle, drive: Frames, progress: Progress | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `describe` gives, and float64 [N, L] the light of the images, see `light`; L is 0 for a LiDAR."""
+    found: list[tuple[float, ...]] = []
+
+    def noted(observation: np.ndarray) -> np.ndarray:
+        found.append(bundle.light_of(observation))
+        return observation
+
+    return describe(bundle, drive, progress, noted), np.array(found, np.float64)
+
+
 def _batches(
     bundle: Bundle,
     drive: Frames,

@@ -11,26 +11,27 @@ import numpy as np
 
 from vpr_core.retrieval.evidence import Evidence
 
-FEATURES = ("log_distance", "log_ratio", "margin", "agreement", "log_spread")
-RAISES = (-1, -1, 1, 1, -1)
+FEATURES = ("log_distance", "log_ratio", "margin", "agreement", "log_spread", "log_ratio_as_seen")
+RAISES = (-1, -1, 1, 1, -1, -1)
 """Whether a feature can only raise the probability or only lower it: evidence never works against its meaning."""
 CHECKED_FEATURES = (*FEATURES, "fit", "against")
 FIT = CHECKED_FEATURES.index("fit")
 CHECKED_RAISES = (*RAISES, 1, -1)
 OFF_MAP_FEATURES = ("log_distance",)
+"""The first of FEATURES: rivals speak of ambiguity, not of being off the map."""
 OFF_MAP_RAISES = (1,)
+SHIFTED = 3
+"""So many of FEATURES, the first, depend on the query's light and are put right by `LightShift`."""
+AS_SEEN = FEATURES.index("log_ratio_as_seen")
+"""The ratio once more, which stays as it is: in no light are two places that look the same told apart."""
 
 
 def features_of(evidence: Evidence) -> np.ndarray:
-    """float64 [K, 5], columns as FEATURES says."""
+    """float64 [K, 6], columns as FEATURES says, as they are in the query's light."""
     spread = np.minimum(evidence.spread, 1e6)
-    columns = (_log(evidence.distance), _log(evidence.ratio), evidence.margin, evidence.agreement, np.log1p(spread))
+    distance, ratio = _log(evidence.distance), _log(evidence.ratio)
+    columns = (distance, ratio, evidence.margin, evidence.agreement, np.log1p(spread), ratio)
     return np.stack(columns, axis=1)
-
-
-def off_map_features_of(evidence: Evidence) -> np.ndarray:
-    """float64 [K, 1], columns as OFF_MAP_FEATURES says: rivals speak of ambiguity, not of being off the map."""
-    return _log(evidence.distance)[:, None]
 
 
 def _log(values: np.ndarray) -> np.ndarray:
@@ -73,13 +74,13 @@ class MatchModel:
     at_most: float
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """features [..., 5] to probabilities [...]."""
+        """features [..., 6] to probabilities [...]."""
         probability = self.logistic(features)
         return np.where(self.has_close_rival(features), np.minimum(probability, self.at_most), probability)
 
     def has_close_rival(self, features: np.ndarray) -> np.ndarray:
-        """bool [...] of features [..., 5]."""
-        return features[..., 1] > self.closest_rival
+        """bool [...] of features [..., 6]."""
+        return features[..., AS_SEEN] > self.closest_rival
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> MatchModel:
@@ -122,13 +123,13 @@ class CheckedModel:
     thresholds: tuple[Threshold, ...]
 
     def __call__(self, features: np.ndarray, chosen: int) -> np.ndarray:
-        """features [K, 7] to probabilities [K]; chosen: the candidate that the check leads to, or the first."""
+        """features [K, 8] to probabilities [K]; chosen: the candidate that the check leads to, or the first."""
         probability = self.others(features)
         probability[chosen] = self.best(features[chosen])
         return probability
 
     def could_reach(self, features: np.ndarray, least: float) -> bool:
-        """Whether one of the candidates with features [K, 5] would be accepted if the best of checks led to it."""
+        """Whether one of the candidates with features [K, 6] would be accepted if the best of checks led to it."""
         hoped = np.tile([self.best_fit, 0.0], (len(features), 1))
         return bool((self.best(np.hstack([features, hoped])) >= least).any())
 

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize
 
-from vpr_core.retrieval.match_model import RAISES, Logistic, MatchModel
+from vpr_core.retrieval.match_model import AS_SEEN, RAISES, Logistic, MatchModel
 
 _RIDGE = 1.0
 _NEARLY_ALL = 0.95
 
 
 def fit_match_model(features: np.ndarray, right: np.ndarray, weight: np.ndarray) -> MatchModel:
-    """Of candidates with features [M, 5], bool [M] whether they are right, and what each counts [M]."""
-    logistic, log_ratio = fit_logistic(features, right, weight, RAISES), features[:, 1]
+    """Of candidates with features [M, 6], bool [M] whether they are right, and what each counts [M]."""
+    logistic, log_ratio = fit_logistic(features, right, weight, RAISES), features[:, AS_SEEN]
     closest = float(np.quantile(log_ratio[right], _NEARLY_ALL)) if right.any() else 0.0
     beyond = log_ratio > closest
     at_most = float((weight[beyond & right].sum() + 1) / (weight[beyond].sum() + 2))

@@ -16,6 +16,7 @@ from vpr_core.retrieval.calibration import DEFAULT_TARGET, Calibration
 from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.gate import CalibratedGate, judge, with_verification
 from vpr_core.retrieval.index import Index, build_index
+from vpr_core.retrieval.light import NO_LIGHT
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.retrieval.reranker import Reranker
 from vpr_core.retrieval.verification import Verification, Verifier
@@ -100,7 +101,7 @@ class PlaceRecognizer:
             similarity, rows = similarity[order], rows[order]
             inliers = dict(zip(rows.tolist(), shared, strict=True))
         of_all = None if self.gate is None else self.place_map.descriptors @ descriptor[0]
-        return self._judged(stamp_ns, descriptor[0], similarity[:top_k], rows[:top_k], of_all, inliers)
+        return self._judged(stamp_ns, observation, descriptor[0], similarity[:top_k], rows[:top_k], of_all, inliers)
 
     def recognize_many(
         self, observations: Sequence[np.ndarray], stamp_ns: int, top_k: int | None = None
@@ -109,8 +110,8 @@ class PlaceRecognizer:
 
         Each is a query of its own; a place is as similar as the sensor says that sees the most of it. The second value
         is the number of that sensor for every match: where it looks is how the vehicle stands to the place's pose. The
-        descriptor is that of the best match's sensor. A calibration was fitted to one sensor: of several each adds
-        places to choose from, so probabilities are too high by what that gives.
+        descriptor and the light are those of the best match's sensor. A calibration was fitted to one sensor: each of
+        several adds places to choose from, so probabilities are too high by what that gives.
         observations, top_k: as `recognize` has them; raises InputError as that does, and with re-ranking.
         """
         top_k = self._asked(top_k)
@@ -124,8 +125,9 @@ class PlaceRecognizer:
         of_each = descriptors @ self.place_map.descriptors.T
         of_all = of_each.max(axis=0)
         rows = np.argsort(-of_all, kind="stable")[:top_k]
+        best = int(of_each[:, rows[0]].argmax())
         recognition = self._judged(
-            stamp_ns, descriptors[of_each[:, rows[0]].argmax()], of_all[rows], rows, of_all if self.gate else None, {}
+            stamp_ns, observations[best], descriptors[best], of_all[rows], rows, of_all if self.gate else None, {}
         )
         return recognition, tuple(int(of_each[:, match.place_id].argmax()) for match in recognition.matches)
 
@@ -155,7 +157,7 @@ class PlaceRecognizer:
         gate, target = self.gate, self.target_precision
         if gate is None or target is None or not gate.has_checks(target):
             return recognition.accepted is not None
-        return gate.could_reach(*self._compared(recognition), target)
+        return gate.could_reach(*self._compared(recognition), target, recognition.light)
 
     def checked(self, recognition: Recognition, verification: Verification[Any]) -> Recognition:
         """An answer that `recognize` gave, judged again by what checking its candidates gave.
@@ -167,7 +169,8 @@ class PlaceRecognizer:
         gate, target = self.gate, self.target_precision
         if gate is None or target is None or not gate.has_checks(target):
             return with_verification(recognition, check)
-        judged = gate.judge_checked(*self._compared(recognition), check, target, self.similarity_threshold)
+        similarity, rows = self._compared(recognition)
+        judged = gate.judge_checked(similarity, rows, check, target, self.similarity_threshold, recognition.light)
         told = zip(recognition.matches, judged.reasons, judged.probabilities, strict=True)
         matches = tuple(replace(match, reason=reason, probability=one) for match, reason, one in told)
         return replace(recognition, matches=matches)
@@ -191,6 +194,7 @@ class PlaceRecognizer:
     def _judged(
         self,
         stamp_ns: int,
+        observation: np.ndarray,
         descriptor: np.ndarray,
         similarity: np.ndarray,
         rows: np.ndarray,
@@ -200,14 +204,15 @@ class PlaceRecognizer:
         """The candidates `rows` and whom to believe; of_all: similarity to every place, for a calibrated map."""
         reasons: Sequence[Reason] = judge(similarity.tolist(), self.similarity_threshold)
         probabilities: Sequence[float | None] = [None] * len(rows)
-        off_map_probability = None
+        off_map_probability, light = None, NO_LIGHT
         if self.gate is not None and of_all is not None:
-            rows, judged = self.gate.judge(of_all, rows, self.target_precision, self.similarity_threshold)
+            light = self.bundle.light_of(observation)
+            rows, judged = self.gate.judge(of_all, rows, self.target_precision, self.similarity_threshold, light)
             similarity, reasons, probabilities = of_all[rows], judged.reasons, judged.probabilities
             off_map_probability = judged.off_map_probability
         told = zip(rows.tolist(), similarity.tolist(), reasons, probabilities, strict=True)
         matches = tuple(self._match(*of_one, inliers.get(of_one[0])) for of_one in told)
-        return Recognition(stamp_ns, matches, descriptor, off_map_probability)
+        return Recognition(stamp_ns, matches, descriptor, off_map_probability, light)
 
     def _match(
         self, row: int, similarity: float, reason: Reason, probability: float | None, inliers: int | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from vpr_core.data.places import within
 from vpr_core.errors import FramesError
 from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.evidence import Layout, evidence_of
-from vpr_core.retrieval.match_model import features_of, off_map_features_of
+from vpr_core.retrieval.light import LightShift
+from vpr_core.retrieval.match_model import features_of
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Pose
 
@@ -38,16 +39,23 @@ class ValidationDrive:
     where no frame was."""
     yaws_rad: np.ndarray | None = None
     """[M] headings in the map frame; None where they are not known, and any place near a frame counts as its own."""
+    light: np.ndarray | None = None
+    """float64 [M, L] of the images, see `light`; None where nothing is known of it, as of clouds."""
 
     @classmethod
     def of(
-        cls, drive: Frames, descriptors: np.ndarray, on_map: bool, checks: Sequence[Check | None] | None = None
+        cls,
+        drive: Frames,
+        descriptors: np.ndarray,
+        on_map: bool,
+        checks: Sequence[Check | None] | None = None,
+        light: np.ndarray | None = None,
     ) -> ValidationDrive:
         """Of a frames folder with poses, in the map's frame where it is `on_map`."""
         if not on_map:
-            return cls(descriptors, None, checks)
+            return cls(descriptors, None, checks, light=light)
         yaws_rad = yaws_of([frame.pose for frame in drive.frames if frame.pose])
-        return cls(descriptors, drive.positions_m, checks, yaws_rad)
+        return cls(descriptors, drive.positions_m, checks, yaws_rad, light)
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,9 @@ class Samples:
     """Evidence and truth of M validation frames with K candidates each."""
 
     features: np.ndarray
-    """float64 [M, K, F]."""
-    off_map_features: np.ndarray
-    """float64 [M, 1], of the best match."""
+    """float64 [M, K, F], as they are in each frame's light."""
+    light: np.ndarray
+    """float64 [M, L], see `light`; L is 0 where nothing is known of it."""
     right: np.ndarray
     """bool [M, K]."""
     on_map: np.ndarray
@@ -81,6 +89,10 @@ class Samples:
         each = off_map_share / (1.0 - off_map_share) * (len(self.on_map) - count) / count
         return np.where(self.on_map, 1.0, each)
 
+    def shifted(self, light_shift: LightShift) -> Samples:
+        """The same with features as they would be in the mean of all lights."""
+        return replace(self, features=light_shift(self.features, self.light))
+
     @property
     def checked(self) -> Samples:
         """The frames whose candidates were checked."""
@@ -89,7 +101,7 @@ class Samples:
 
     @property
     def checked_features(self) -> np.ndarray:
-        """float64 [M, K, 7], as CHECKED_FEATURES says."""
+        """float64 [M, K, 8], as CHECKED_FEATURES says."""
         return np.concatenate([self.features, self.support], axis=-1)
 
     @property
@@ -117,8 +129,8 @@ def collect(
     sizes = [len(part[0]) for part in parts]
     drive = np.repeat(np.arange(len(sizes)), sizes)
     fold = np.concatenate([np.arange(size) * FOLDS // max(size, 1) for size in sizes])
-    features, off_map, right, on_map, elsewhere, support, chosen = (np.concatenate(c) for c in zip(*parts, strict=True))
-    return Samples(features, off_map, right, on_map, elsewhere, support, chosen, drive, fold)
+    features, light, right, on_map, elsewhere, support, chosen = (np.concatenate(c) for c in zip(*parts, strict=True))
+    return Samples(features, light, right, on_map, elsewhere, support, chosen, drive, fold)
 
 
 def _of_drive(
@@ -136,14 +148,15 @@ def _of_drive(
         truth = within(layout.positions_m, drive.positions_m, radius_m)
         on_map = is_on_map(place_map, drive.positions_m, drive.yaws_rad, radius_m)
     checks = [None] * count if drive.checks is None else drive.checks
+    lights = np.empty((count, 0)) if drive.light is None else drive.light
     told = []
-    for descriptor, true, known, check in zip(drive.descriptors, truth, on_map, checks, strict=True):
+    for descriptor, true, known, check, light in zip(drive.descriptors, truth, on_map, checks, lights, strict=True):
         similarity = place_map.descriptors @ descriptor
         rows = candidates(similarity)
         evidence = evidence_of(similarity, rows, layout, exclusion_m)
         support = (check or Check(None)).support(layout.positions_m[rows])
         told.append((
-            features_of(evidence), off_map_features_of(evidence)[0], np.isin(rows, true), known, not len(true),
+            features_of(evidence), light, np.isin(rows, true), known, not len(true),
             support.columns, -1 if check is None else support.chosen,
         ))  # fmt: skip
         if progress:

@@ -283,10 +283,10 @@ def test_what_was_stored_judges_alike(world: Any, calibration: Calibration, tmp_
     [
         ({"map_hash": "other"}, "was made for map other, expected hash: calibrate again"),
         ({"model_hash": "other"}, "was made for model other, expected model"),
-        ({"schema": 1}, "has schema 1, this version reads 2; make it again with `vpr-distill calibrate`"),
+        ({"schema": 1}, "has schema 1, this version reads 3; make it again with `vpr-distill calibrate`"),
         ({"checked": {}}, "does not parse"),
         ({"best": {}}, "does not parse"),
-        ({"typical": [1.0]}, "expected 5 finite numbers"),
+        ({"typical": [1.0]}, "expected 6 finite numbers"),
         ({"thresholds": None}, "does not parse"),
         ({"radius_m": None}, "does not parse"),
     ],
