@@ -160,7 +160,7 @@ def ece(rows: Sequence[Row]) -> Iterator[Check]:
     for sensor, mode, chosen in _each(rows, _is_driven):
         known = [(row.ece, row) for row in chosen if row.ece is not None]
         check = _of_drives(line, sensor, mode, [(value <= ECE, value, row) for value, row in known], max, "largest")
-        by_chance = sum(value <= (row.ece_by_chance or 0.0) for value, row in known if row.is_on_map)
+        by_chance = sum(value <= (row.ece_by_chance or 0.0) for value, row in known)
         figure = f"{check.figure}; {by_chance} no larger than a perfect probability's on so few frames (95 %)"
         yield replace(check, figure=figure) if known else check
 
@@ -173,21 +173,18 @@ def _of_drives(
     worst: Callable[..., Any],
     named: str,
 ) -> Check:
-    """Of the drives on the map; what was found of those that are not is told beside it."""
-    of_map = [one for one in found if one[2].is_on_map]
-    if not of_map:
+    """Of the drives that have such a figure; of those the map's way apart."""
+    if not found:
         return _not_measured(line, sensor, mode)
-    reached = sum(is_met for is_met, _, _ in of_map)
-    _, value, row = worst(of_map, key=lambda one: one[1])
-    mean = statistics.fmean(one[1] for one in of_map)
-    figure = f"{reached} of {len(of_map)} drives, mean {mean:.3f}, {named} {value:.3f} ({row.town}, {row.condition})"
-    ahead = [one for one in of_map if one[2].condition != OPPOSITE]
-    if 0 < len(ahead) < len(of_map):
+    reached = sum(is_met for is_met, _, _ in found)
+    _, value, row = worst(found, key=lambda one: one[1])
+    mean = statistics.fmean(one[1] for one in found)
+    figure = f"{reached} of {len(found)} drives, mean {mean:.3f}, {named} {value:.3f} ({row.town}, {row.condition})"
+    ahead = [one for one in found if one[2].condition != OPPOSITE]
+    if 0 < len(ahead) < len(found):
         reached_ahead = sum(is_met for is_met, _, _ in ahead)
         figure += f"; the map's way {reached_ahead} of {len(ahead)}, {named} {worst(one[1] for one in ahead):.3f}"
-    if beside := [one[1] for one in found if one not in of_map]:
-        figure += f"; the other way, off a camera's map, {named} {worst(beside):.3f}"
-    return Check(line, sensor, mode, reached == len(of_map), figure)
+    return Check(line, sensor, mode, reached == len(found), figure)
 
 
 def off_map(rows: Sequence[Row]) -> Iterator[Check]:

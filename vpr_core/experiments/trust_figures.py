@@ -24,8 +24,7 @@ from vpr_core.retrieval.calibrating import DEFAULT_OFF_MAP_SHARE, lower_bound
 BESIDE = (OFF_MAP, ELSEWHERE)
 """Conditions in which nothing is right."""
 TOGETHER = "together"
-"""The drives on a town's map as one: what a probability is right on, which does not know its drive's condition. The
-other way round a camera is off its map."""
+"""A town's tested drives as one: what a probability is right on, which does not know its drive's condition."""
 NO_DRIVE = (*BESIDE, TOGETHER)
 """Conditions that are no drive through the map."""
 KIDNAP, CHURCH = "kidnap", "church"
@@ -69,11 +68,6 @@ class Row:
     """Of KIDNAP: the frames until that, of those found."""
     church_m: float | None = None
     """Of CHURCH: how far before it that was, the latest run."""
-
-    @property
-    def is_on_map(self) -> bool:
-        """Whether the map has places for most of the frames."""
-        return 2 * self.on_map >= self.frames
 
     @property
     def precision(self) -> float | None:
@@ -162,7 +156,7 @@ def _of_outcomes(known: dict[str, Any], group: Sequence[Outcome], of_town: Seque
         accepted=int(accepted.sum()),
         wrong=int((accepted & ~right).sum()),
         recalled=int((accepted & right & on_map).sum()),
-        auroc=None if judged is None or np.isnan(judged.auroc) or not mostly_on_map(group) else judged.auroc,
+        auroc=None if judged is None or np.isnan(judged.auroc) or not on_map.any() else judged.auroc,
         ece=None if judged is None else judged.expected_calibration_error,
         ece_by_chance=by_chance,
         strict_accepted=int(strict.sum()),
@@ -172,18 +166,13 @@ def _of_outcomes(known: dict[str, Any], group: Sequence[Outcome], of_town: Seque
     )
 
 
-def mostly_on_map(drives: Sequence[Outcome]) -> bool:
-    """As `Row.is_on_map`."""
-    return bool(np.concatenate([one.on_map for one in drives]).mean() >= 0.5)
-
-
 def driven(outcomes: Sequence[Outcome], mode: str) -> list[Outcome]:
-    """The drives on the map, of one mode."""
-    return [one for one in outcomes if one.mode == mode and mostly_on_map([one])]
+    """The tested drives, of one mode."""
+    return [one for one in outcomes if one.mode == mode and one.condition not in BESIDE]
 
 
 def _of_each_mode(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
-    """The drives on the map by mode; none in the town of like houses, which is no town like others."""
+    """The tested drives by mode; none in the town of like houses, which is no town like others."""
     is_ordinary = any(outcome.condition in BESIDE for outcome in outcomes)
     return [group for mode in MODES if (group := driven(outcomes, mode)) and is_ordinary]
 
@@ -193,17 +182,14 @@ def _together(known: dict[str, Any], group: Sequence[Outcome], of_town: Sequence
 
 
 def judged_on(group: Sequence[Outcome], of_town: Sequence[Outcome]) -> tuple[np.ndarray, np.ndarray]:
-    """Probability and whether it was right, of some outcomes of one mode and of so many frames of drives off the map,
+    """Probability and whether it was right, of some outcomes of one mode and of so many frames that no place is near,
     evenly chosen, as make a tenth."""
     probability, right = (np.concatenate([getattr(one, name) for one in group]) for name in ("probability", "right"))
-    asked, mode = {id(one) for one in group}, group[0].mode
-    if beside := [one for one in of_town if one.mode == mode and not mostly_on_map([one]) and id(one) not in asked]:
-        off_map, by_chance = (
-            np.concatenate([getattr(one, name) for one in beside]) for name in ("probability", "right")
-        )
+    if beside := [one.probability for one in of_town if one.mode == group[0].mode and one.condition in BESIDE]:
+        off_map = np.concatenate(beside)
         wanted = min(round(len(right) * DEFAULT_OFF_MAP_SHARE / (1 - DEFAULT_OFF_MAP_SHARE)), len(off_map))
         chosen = np.arange(wanted) * len(off_map) // max(wanted, 1)
-        probability, right = np.append(probability, off_map[chosen]), np.append(right, by_chance[chosen])
+        probability, right = np.append(probability, off_map[chosen]), np.append(right, np.zeros(wanted, bool))
     return probability, right
 
 

@@ -41,8 +41,8 @@ DRIVES_TEXT = (
 )
 RUNS_TEXT = "Frames are counted from the cut to the first right acceptance, of the cuts where there was one."
 RELIABILITY_TEXT = (
-    "All drives on the map together, with a tenth of frames off it, a camera's other way round among them. A number is "
-    "of frames."
+    "All tested drives together, a camera's other way round among them, and a tenth of frames that no place is near. A "
+    "number is of frames."
 )
 
 

@@ -53,7 +53,7 @@ class LightShift:
     """How the features of right matches lie in one light from those in the mean of all lights.
 
     A kernel regression (Nadaraya, Watson) over the lights of validation frames that were right. In a light like none of
-    theirs nothing is shifted, nor without any light.
+    theirs nothing is shifted, nor where the light of either is not known.
     """
 
     scale: tuple[float, ...]
@@ -75,7 +75,10 @@ class LightShift:
     def of(self, light: np.ndarray | Sequence[float]) -> np.ndarray:
         """float64 [..., F] by which features of right matches are larger in lights [..., L] than in the mean of all."""
         scale, lights, from_mean, frames = self._arrays
-        apart = (np.asarray(light, np.float64)[..., None, :] - lights) / scale
+        light = np.asarray(light, np.float64)
+        if not (len(scale) and light.shape[-1]):
+            return np.zeros((*light.shape[:-1], from_mean.shape[-1]))
+        apart = (light[..., None, :] - lights) / scale
         alike = frames * np.exp(-0.5 * (apart**2).sum(axis=-1) / BANDWIDTH**2)
         return np.asarray(alike @ from_mean / (alike.sum(axis=-1, keepdims=True) + PRIOR_FRAMES))
 
