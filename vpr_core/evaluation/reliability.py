@@ -92,13 +92,13 @@ def of_validation(validated: Validated) -> Reliability:
 
 def drive_row(name: str, calibration: Calibration, samples: Samples, target: float) -> dict[str, Any]:
     """What a calibration does on a drive: a row of a table. recall is of the frames on the map, as `Samples` has it."""
-    features, right = samples.shifted(calibration.light_shift).features[:, 0], samples.right[:, 0]
+    features, right = samples.by_light(calibration.light_shift).features[:, 0], samples.right[:, 0]
     return _row(name, calibration.best(features), calibration.accepts(features, target), right, samples)
 
 
 def checked_row(name: str, calibration: Calibration, samples: Samples, target: float) -> dict[str, Any]:
     """The same of frames whose candidates were checked, for a calibration that knows checks."""
-    features = samples.shifted(calibration.light_shift).checked_features
+    features = samples.by_light(calibration.light_shift).checked_features
     probability, accepted = calibration.accepts_checked(samples.of_chosen(features), target)
     return _row(name, probability, accepted, samples.right_chosen, samples)
 

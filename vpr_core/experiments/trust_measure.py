@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 
 from vpr_core.data.frames import Frames
+from vpr_core.experiments.town import OPPOSITE
 from vpr_core.experiments.trust_drives import ELSEWHERE, FILTER_FITTED, OFF_MAP, TrustPlan, TrustTown, neighbours
 from vpr_core.experiments.trust_outcomes import RADIUS_M, TARGET, Judge, Outcome, Seen, look
 from vpr_core.experiments.trust_results import FITTED, Results, Workplace
@@ -17,7 +18,7 @@ from vpr_core.experiments.trust_runs import churches, cuts
 from vpr_core.files import write_json
 from vpr_core.parallel import Progress, Task, run_tasks
 from vpr_core.retrieval.bundle import Bundle
-from vpr_core.retrieval.calibrating import calibrate
+from vpr_core.retrieval.calibrating import DEFAULT_OFF_MAP_SHARE, calibrate
 from vpr_core.retrieval.camera_model import CameraModel
 from vpr_core.retrieval.checking import check_drive
 from vpr_core.retrieval.filter import PlaceFilter
@@ -210,7 +211,13 @@ def _calibrate(place: Workplace, town: TrustTown, step: Callable[[], None] | Non
             similarities = described @ places.descriptors.T
             checks = check_drive(verifier, places, drive, similarities, place.verify_every, lambda _: step())
         drives.append(ValidationDrive.of(drive, described, on_map, checks, light))
-    calibrate(places, drives, RADIUS_M)[0].save(folder, {})
+    calibrate(places, drives, RADIUS_M, off_map_share=_off_map_share(place, town))[0].save(folder, {})
+
+
+def _off_map_share(place: Workplace, town: TrustTown) -> float:
+    """A camera is off its map on a drive the other way round, as one that comes back along its streets is."""
+    back = sum(condition == OPPOSITE for condition in town.tested) if place.sensor == "camera" else 0
+    return 1.0 - (1.0 - DEFAULT_OFF_MAP_SHARE) * (1.0 - back / len(town.tested))
 
 
 def _judge(place: Workplace, town: TrustTown) -> Judge:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.stats import beta, binom
@@ -17,14 +18,14 @@ from vpr_core.retrieval.light import LightShift
 from vpr_core.retrieval.match_model import (
     CHECKED_RAISES,
     FIT,
+    IN_LIGHT,
     OFF_MAP_RAISES,
-    SHIFTED,
+    ByLight,
     CheckedModel,
-    Logistic,
     MatchModel,
     Threshold,
 )
-from vpr_core.retrieval.model_fit import fit_logistic, fit_match_model
+from vpr_core.retrieval.model_fit import fit_by_light, fit_match_model
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.retrieval.validation import FOLDS, Progress, Samples, ValidationDrive, collect
 
@@ -45,6 +46,8 @@ MOST_DOUBTFUL = 5.0
 
 Judge = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Takes bool [M], the frames to judge; gives probability and whether it is refused in any case, of each of them."""
+Fit = Callable[[Samples, np.ndarray, np.ndarray], Judge]
+"""Takes samples, what each counts [M], and bool [M], the frames to fit a model to."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,10 @@ def calibrate(
         )
     weight, everything = samples.weights(off_map_share), np.full(len(samples.drive), True)
     light_shift = _light_shift(samples, everything)
-    validated, found = _validated(samples, weight, samples.right[:, 0], lambda use: _plain(samples, weight, use))
-    shifted = samples.shifted(light_shift)
-    best, others, off_map = _fit(shifted, weight, everything)
-    checked = _checked(samples.checked, off_map_share, light_shift)
+    validated, found = _validated(samples, weight, samples.right[:, 0], _plain)
+    by_light = samples.by_light(light_shift)
+    best, others, off_map = _fit(by_light, weight, everything)
+    checked = _checked(samples, light_shift, off_map_share)
     calibration = Calibration(
         map_hash=place_map.hash,
         model_hash=place_map.model_hash,
@@ -105,41 +108,60 @@ def calibrate(
         best=best,
         others=others,
         off_map=off_map,
-        typical=_typical(shifted),
+        typical=_typical(by_light),
         thresholds=found,
         checked=checked[0] if checked else None,
     )
     return calibration, replace(validated, checked=checked[1] if checked else None)
 
 
-def _checked(samples: Samples, off_map_share: float, light_shift: LightShift) -> tuple[CheckedModel, Validated] | None:
+def _checked(whole: Samples, light_shift: LightShift, off_map_share: float) -> tuple[CheckedModel, Validated] | None:
     """Of frames that were checked; None where they are too few."""
+    samples = whole.checked
     if samples.on_map.sum() < MIN_FRAMES:
         return None
     weight, right = samples.weights(off_map_share), samples.right_chosen
-    validated, found = _validated(samples, weight, right, lambda use: _with_checks(samples, weight, use))
-    best, others = _fit_checked(samples.shifted(light_shift), weight, np.full(len(weight), True))
+    validated, found = _validated(samples, weight, right, partial(_with_checks, whole))
+    best, others = _fit_checked(samples.by_light(light_shift), weight, np.full(len(weight), True))
     return CheckedModel(best, others, float(samples.support[..., 0].max()), found), validated
 
 
 def _validated(
-    samples: Samples, weight: np.ndarray, right: np.ndarray, judge: Callable[[np.ndarray], Judge]
+    samples: Samples, weight: np.ndarray, right: np.ndarray, fit: Fit
 ) -> tuple[Validated, tuple[Threshold, ...]]:
-    """judge: takes bool [M], the frames to fit a model to."""
-    probability, refused = _cross_validated(samples, judge)
-    given = np.where(refused, 0.0, probability)
-    found = thresholds(given, right, weight, np.where(samples.is_elsewhere, OFF_MAP, samples.drive))
+    """Where the light is not known thresholds are those that would hold if it were not of any validation frame."""
+    group = np.where(samples.is_elsewhere, OFF_MAP, samples.drive)
+
+    def judged(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+        probability, refused = _cross_validated(samples, lambda use: fit(samples, weight, use))
+        return probability, np.where(refused, 0.0, probability)
+
+    probability, given = judged(samples)
+    without = judged(samples.without_light)[1] if samples.light.size else given
+    unlit = thresholds(without, right, weight, group)
+    found = tuple(
+        replace(lit, in_unknown_light=_stricter(lit.probability, without.probability))
+        for lit, without in zip(thresholds(given, right, weight, group), unlit, strict=True)
+    )
     return Validated(probability, right, weight, samples.on_map, samples.is_elsewhere), found
 
 
+def _stricter(*thresholds: float | None) -> float | None:
+    known = [one for one in thresholds if one is not None]
+    return max(known) if len(known) == len(thresholds) else None
+
+
 def _plain(samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
-    samples = samples.shifted(_light_shift(samples, use))
+    samples = samples.by_light(_light_shift(samples, use))
     best, _, _ = _fit(samples, weight, use)
     return lambda rows: (best(samples.features[rows, 0]), best.has_close_rival(samples.features[rows, 0]))
 
 
-def _with_checks(samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
-    samples = samples.shifted(_light_shift(samples, use))
+def _with_checks(whole: Samples, samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
+    """Of the checked ones of the whole; what is usual in a light is of all frames that are not near held-out ones."""
+    held_out = np.zeros(len(whole.drive), bool)
+    held_out[np.flatnonzero(whole.chosen >= 0)[~use]] = True
+    samples = samples.by_light(_light_shift(whole, ~_widened(held_out, whole.drive)))
     best, _ = _fit_checked(samples, weight, use)
     features = samples.of_chosen(samples.checked_features)
     return lambda rows: (best(features[rows]), features[rows, FIT] <= 0)
@@ -149,10 +171,10 @@ def _light_shift(samples: Samples, use: np.ndarray) -> LightShift:
     """By the best matches that are right, of the frames that `use` bool [M] names; by all where none is."""
     right = use & samples.right[:, 0]
     chosen = right if right.any() else use
-    return LightShift.fit(samples.features[chosen, 0, :SHIFTED], samples.light[chosen])
+    return LightShift.fit(samples.features[chosen, 0, :IN_LIGHT], samples.light[chosen])
 
 
-def _fit(samples: Samples, weight: np.ndarray, use: np.ndarray) -> tuple[MatchModel, MatchModel, Logistic | None]:
+def _fit(samples: Samples, weight: np.ndarray, use: np.ndarray) -> tuple[MatchModel, MatchModel, ByLight | None]:
     """Models of the best match, of the others and of being off the map, from the frames that `use` bool [M] names."""
     features, right, weight = samples.features[use], samples.right[use], weight[use]
     best = fit_match_model(features[:, 0], right[:, 0], weight)
@@ -163,21 +185,20 @@ def _fit(samples: Samples, weight: np.ndarray, use: np.ndarray) -> tuple[MatchMo
         others = fit_match_model(features[:, 1:].reshape(-1, width), right[:, 1:].ravel(), each)
     off_map, beside = None, ~samples.on_map[use]
     if beside.sum() >= MIN_OFF_MAP:
-        distance = features[:, 0, : len(OFF_MAP_RAISES)]
-        off_map = fit_logistic(distance, beside, weight, OFF_MAP_RAISES)
+        off_map = fit_by_light(features[:, 0], beside, weight, OFF_MAP_RAISES)
     return best, others, off_map
 
 
-def _fit_checked(samples: Samples, weight: np.ndarray, use: np.ndarray) -> tuple[Logistic, Logistic]:
+def _fit_checked(samples: Samples, weight: np.ndarray, use: np.ndarray) -> tuple[ByLight, ByLight]:
     """Models of the candidates that checks lead to, and of the others, from the frames that `use` bool [M] names."""
     features, right, chosen = samples.checked_features[use], samples.right[use], samples.chosen[use]
     of_chosen = samples.of_chosen(samples.checked_features)[use]
-    best = fit_logistic(of_chosen, samples.right_chosen[use], weight[use], CHECKED_RAISES)
+    best = fit_by_light(of_chosen, samples.right_chosen[use], weight[use], CHECKED_RAISES)
     rest = np.arange(features.shape[1])[None] != chosen[:, None]
     if not rest.any():
         return best, best
     each = np.broadcast_to(weight[use, None], rest.shape)[rest] / (features.shape[1] - 1)
-    return best, fit_logistic(features[rest], right[rest], each, CHECKED_RAISES)
+    return best, fit_by_light(features[rest], right[rest], each, CHECKED_RAISES)
 
 
 def _cross_validated(samples: Samples, judge: Callable[[np.ndarray], Judge]) -> tuple[np.ndarray, np.ndarray]:

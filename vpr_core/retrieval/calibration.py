@@ -7,6 +7,7 @@ map has no place for the query, and, for a target precision, whether to accept a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,16 @@ from vpr_core.retrieval.check import Support
 from vpr_core.retrieval.evidence import Evidence
 from vpr_core.retrieval.light import LightShift
 from vpr_core.retrieval.match_model import (
-    AS_SEEN,
     CHECKED_FEATURES,
     FEATURES,
     FIT,
-    OFF_MAP_FEATURES,
-    SHIFTED,
+    IN_LIGHT,
+    LIGHT_KNOWN,
+    LOG_RATIO,
+    OFF_MAP_RAISES,
+    OWN,
+    ByLight,
     CheckedModel,
-    Logistic,
     MatchModel,
     Threshold,
     features_of,
@@ -70,53 +73,56 @@ class Calibration:
     """Places within this distance of a candidate are no rivals of it."""
     off_map_share: float
     light_shift: LightShift
-    """Of the first SHIFTED features; the models take them as it gives them."""
+    """The models take features as it gives them."""
     best: MatchModel
     """For the first candidate."""
     others: MatchModel
     """For those after it."""
-    off_map: Logistic | None
+    off_map: ByLight | None
     typical: tuple[float, ...]
-    """[6] median features of right best matches."""
+    """[9] median features of right best matches."""
     thresholds: tuple[Threshold, ...]
     checked: CheckedModel | None = None
     """For candidates that were checked; None where the validation drives were not."""
 
-    def threshold(self, target_precision: float) -> float | None:
-        """The probability from which a best match is accepted; None where the data does not support the target."""
-        return least_of(self.thresholds, target_precision)
+    def threshold(self, target_precision: float, light_known: float = 1.0) -> float | None:
+        """The probability from which a best match is accepted; None where the data does not support the target.
 
-    def checked_threshold(self, target_precision: float) -> float | None:
+        light_known: how far the query's light is, in [0, 1].
+        """
+        return least_of(self.thresholds, target_precision, light_known)
+
+    def checked_threshold(self, target_precision: float, light_known: float = 1.0) -> float | None:
         """The same of a match whose candidates were checked; None also where it was calibrated without checks."""
-        return None if self.checked is None else least_of(self.checked.thresholds, target_precision)
+        return None if self.checked is None else least_of(self.checked.thresholds, target_precision, light_known)
 
     def accepts(self, features: np.ndarray, target_precision: float) -> np.ndarray:
-        """bool [M]: whether best matches with features [M, 6], shifted by `light_shift`, are accepted."""
-        least = self.threshold(target_precision)
-        if least is None:
-            return np.zeros(len(features), bool)
+        """bool [M]: whether best matches with features [M, 9] are accepted."""
+        least = _each(features, lambda known: self.threshold(target_precision, known))
         return (self.best(features) >= least) & ~self.best.has_close_rival(features)
 
     def accepts_checked(self, features: np.ndarray, target_precision: float) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities [M] and bool [M]: whether candidates that were chosen by checks are accepted.
 
-        features: float64 [M, 8] as CHECKED_FEATURES says, shifted by `light_shift`. Only for a calibration that knows
-        checks.
+        features: float64 [M, 11] as CHECKED_FEATURES says. Only for a calibration that knows checks.
         """
         assert self.checked is not None
-        probability, least = self.checked.best(features), self.checked_threshold(target_precision)
-        return probability, (probability >= (2.0 if least is None else least)) & (features[:, FIT] > 0)
+        probability = self.checked.best(features)
+        least = _each(features, lambda known: self.checked_threshold(target_precision, known))
+        return probability, (probability >= least) & (features[:, FIT] > 0)
 
     def judge(self, evidence: Evidence, target_precision: float) -> Judgement:
         """Probabilities of the candidates, and who is accepted: the first or nobody. docs/trust.md explains it."""
-        features, least = self._features(evidence), self.threshold(target_precision)
+        features = self.light_shift(features_of(evidence), evidence.light)
+        least = self.threshold(target_precision, features[0, LIGHT_KNOWN])
         probabilities = np.append(self.best(features[:1]), self.others(features[1:]))
-        off_map = None if self.off_map is None else float(self.off_map(features[0, : len(OFF_MAP_FEATURES)]))
+        off_map = None if self.off_map is None else float(self.off_map(features[0]))
         if self.accepts(features[:1], target_precision)[0]:
             first = Reason.ACCEPTED
         else:
             first = self._why_not(features[0], off_map, least, evidence.is_look_alike)
-        close = evidence.elsewhere & (evidence.distance[0] >= math.exp(self.typical[AS_SEEN]) * evidence.distance)
+        usual_ratio = math.exp(self.typical[LOG_RATIO])
+        close = evidence.elsewhere & (evidence.distance[0] >= usual_ratio * evidence.distance)
         close |= evidence.is_look_alike & (evidence.rows == evidence.rival)
         rest = [
             _other_reason(first, bool(close[k]), least is not None and float(probabilities[k]) >= least)
@@ -129,9 +135,13 @@ class Calibration:
 
         Only for a target that has a `checked_threshold`.
         """
-        plain, least = self.judge(evidence, target_precision), self.checked_threshold(target_precision)
-        assert self.checked is not None and least is not None
-        found = self.checked(np.hstack([self._features(evidence), support.columns]), support.chosen)
+        assert self.checked is not None
+        plain, features = (
+            self.judge(evidence, target_precision),
+            self.light_shift(features_of(evidence), evidence.light),
+        )
+        least = _or_never(self.checked_threshold(target_precision, features[0, LIGHT_KNOWN]))
+        found = self.checked(np.hstack([features, support.columns]), support.chosen)
         reasons = [Reason.NOT_BEST if one >= least else Reason.BELOW_TARGET for one in found]
         if support.is_borne_out and found[support.chosen] >= least:
             reasons[support.chosen] = Reason.ACCEPTED
@@ -144,13 +154,10 @@ class Calibration:
 
     def could_reach(self, evidence: Evidence, target_precision: float) -> bool:
         """Whether `judge_checked` would accept one of the candidates if the best of checks led to it."""
-        least = self.checked_threshold(target_precision)
-        assert self.checked is not None and least is not None
-        return self.checked.could_reach(self._features(evidence), least)
-
-    def _features(self, evidence: Evidence) -> np.ndarray:
-        """float64 [K, 6] of the candidates, as they would be in the mean of all lights."""
-        return self.light_shift(features_of(evidence), evidence.light)
+        assert self.checked is not None
+        features = self.light_shift(features_of(evidence), evidence.light)
+        least = _or_never(self.checked_threshold(target_precision, features[0, LIGHT_KNOWN]))
+        return self.checked.could_reach(features, least)
 
     def _why_not(self, features: np.ndarray, off_map: float | None, least: float | None, is_look_alike: bool) -> Reason:
         if least is not None and off_map is not None and off_map >= 0.5:
@@ -163,8 +170,9 @@ class Calibration:
         """Whether its rivals cost a candidate more than its own distance does, and it would do well without them."""
         if self.best.has_close_rival(features):
             return True
-        without, model = np.append(features[:1], self.typical[1:]), self.best.logistic
-        cost = (np.asarray(self.typical) - features) / model.scale * model.weights
+        without = np.array(self.typical)
+        cost = self.best.by_light.cost(features, without)
+        without[OWN] = features[OWN]
         return bool(cost[1:].sum() > max(cost[0], 0.0)) and float(self.best(without)) >= min(least, _WELL)
 
     def save(self, folder: str | Path, report: dict[str, Any]) -> Path:
@@ -204,13 +212,22 @@ class Calibration:
             radius_m=float(manifest["radius_m"]),
             exclusion_m=float(manifest["exclusion_m"]),
             off_map_share=float(manifest["off_map_share"]),
-            light_shift=LightShift.from_json(manifest["light_shift"], SHIFTED),
-            off_map=None if off_map is None else Logistic.from_json(off_map, len(OFF_MAP_FEATURES)),
+            light_shift=LightShift.from_json(manifest["light_shift"], IN_LIGHT),
+            off_map=None if off_map is None else ByLight.from_json(off_map, len(OFF_MAP_RAISES)),
             typical=numbers(manifest["typical"], len(FEATURES)),
             thresholds=tuple(Threshold(**entry) for entry in manifest["thresholds"]),
             checked=None if checked is None else CheckedModel.from_json(checked),
             **fitted,
         )
+
+
+def _each(features: np.ndarray, threshold: Callable[[float], float | None]) -> np.ndarray:
+    """float64 [M], the threshold of each of features [M, F] by how far its light is known; above 1 without one."""
+    return np.array([_or_never(threshold(known)) for known in features[:, LIGHT_KNOWN]])
+
+
+def _or_never(threshold: float | None) -> float:
+    return 2.0 if threshold is None else threshold
 
 
 def _other_reason(first: Reason, is_rival: bool, is_probable: bool) -> Reason:

@@ -26,6 +26,7 @@ _HEIGHT, _WIDTH = 60, 80
 _BRIGHT = 0.95
 _DARKEST = 1e-2
 _LEAST_SCALE = 0.05
+_AT_ONCE = 1024
 _CELL = 0.5
 """Frames in one cell of this width, in standard deviations, are kept as one."""
 
@@ -52,8 +53,7 @@ def _log(value: float) -> float:
 class LightShift:
     """How the features of right matches lie in one light from those in the mean of all lights.
 
-    A kernel regression (Nadaraya, Watson) over the lights of validation frames that were right. In a light like none of
-    theirs nothing is shifted, nor where the light of either is not known.
+    A kernel regression (Nadaraya, Watson) over the lights of validation frames that were right.
     """
 
     scale: tuple[float, ...]
@@ -66,21 +66,35 @@ class LightShift:
     """[C]."""
 
     def __call__(self, features: np.ndarray, light: np.ndarray | Sequence[float]) -> np.ndarray:
-        """float64 [..., K, W] of candidates, W >= F, as they would be in the mean of all lights; light: [..., L]."""
-        shift = self.of(light)
-        shifted = np.array(features, np.float64)
-        shifted[..., : shift.shape[-1]] -= shift[..., None, :]
-        return shifted
+        """float64 [..., K, W + F + 1]: features [..., K, W] of candidates in lights [..., L], W >= F; behind them the
+        first F as they would be in the mean of all lights, and how far such light is known, in [0, 1)."""
+        shift, known = self.of(light)
+        whole = np.asarray(features, np.float64)
+        shifted = whole[..., : shift.shape[-1]] - shift[..., None, :]
+        return np.concatenate(
+            [whole, shifted, np.broadcast_to(known[..., None, None], (*whole.shape[:-1], 1))], axis=-1
+        )
 
-    def of(self, light: np.ndarray | Sequence[float]) -> np.ndarray:
-        """float64 [..., F] by which features of right matches are larger in lights [..., L] than in the mean of all."""
+    def of(self, light: np.ndarray | Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """By how much features of right matches are larger in lights [..., L] than in the mean of all [..., F].
+
+        And how far such light is known, [...] in [0, 1). Both are 0 in a light like none of the validation frames', and
+        where nothing is known of light.
+        """
+        lights = np.asarray(light, np.float64)
+        rows = lights.reshape(math.prod(lights.shape[:-1]), lights.shape[-1])
+        parts = [self._of_rows(rows[start : start + _AT_ONCE]) for start in range(0, max(len(rows), 1), _AT_ONCE)]
+        shift, known = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return shift.reshape(*lights.shape[:-1], -1), known.reshape(lights.shape[:-1])
+
+    def _of_rows(self, light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scale, lights, from_mean, frames = self._arrays
-        light = np.asarray(light, np.float64)
         if not (len(scale) and light.shape[-1]):
-            return np.zeros((*light.shape[:-1], from_mean.shape[-1]))
-        apart = (light[..., None, :] - lights) / scale
+            return np.zeros((len(light), from_mean.shape[-1])), np.zeros(len(light))
+        apart = (light[:, None] - lights) / scale
         alike = frames * np.exp(-0.5 * (apart**2).sum(axis=-1) / BANDWIDTH**2)
-        return np.asarray(alike @ from_mean / (alike.sum(axis=-1, keepdims=True) + PRIOR_FRAMES))
+        count = alike.sum(axis=-1)
+        return alike @ from_mean / (count + PRIOR_FRAMES)[:, None], count / (count + PRIOR_FRAMES)
 
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, ...]:
@@ -113,6 +127,8 @@ class LightShift:
         """Of `width` features. Raises TypeError, ValueError and KeyError on anything else."""
         scale, frames = tuple(map(float, entry["scale"])), tuple(map(float, entry["frames"]))
         lights, features = np.array(entry["lights"], float), np.array(entry["features"], float)
+        if len(scale) not in (0, len(LIGHT)):
+            raise ValueError(f"expected light_shift of {len(LIGHT)} values of light, got {len(scale)}")
         if lights.shape != (len(frames), len(scale)) or features.shape != (len(frames), width) or not len(frames):
             raise ValueError(
                 f"expected light_shift of one or more cells with {width} features each, got {len(frames)} cells with "

@@ -11,27 +11,37 @@ import numpy as np
 
 from vpr_core.retrieval.evidence import Evidence
 
-FEATURES = ("log_distance", "log_ratio", "margin", "agreement", "log_spread", "log_ratio_as_seen")
-RAISES = (-1, -1, 1, 1, -1, -1)
+PLAIN = ("log_distance", "log_ratio", "margin", "agreement", "log_spread")
+RAISES = (-1, -1, 1, 1, -1)
 """Whether a feature can only raise the probability or only lower it: evidence never works against its meaning."""
+IN_LIGHT = 3
+"""So many of PLAIN, the first, depend on the query's light: `LightShift` adds them as they are beside right matches in
+such light, and how far such light is known."""
+FEATURES = (*PLAIN, *(f"{name}_in_light" for name in PLAIN[:IN_LIGHT]), "light_known")
+KNOWN = 0.75
+"""A light that is known so far has a threshold of its own."""
+LIGHT_KNOWN = FEATURES.index("light_known")
 CHECKED_FEATURES = (*FEATURES, "fit", "against")
 FIT = CHECKED_FEATURES.index("fit")
 CHECKED_RAISES = (*RAISES, 1, -1)
-OFF_MAP_FEATURES = ("log_distance",)
-"""The first of FEATURES: rivals speak of ambiguity, not of being off the map."""
 OFF_MAP_RAISES = (1,)
-SHIFTED = 3
-"""So many of FEATURES, the first, depend on the query's light and are put right by `LightShift`."""
-AS_SEEN = FEATURES.index("log_ratio_as_seen")
-"""The ratio once more, which stays as it is: in no light are two places that look the same told apart."""
+"""Of the distance alone: rivals speak of ambiguity, not of being off the map."""
+OWN = [FEATURES.index(name) for name in ("log_distance", "log_distance_in_light", "light_known")]
+"""What a candidate shows whatever its rivals are."""
+LOG_RATIO = FEATURES.index("log_ratio")
+
+
+def columns(count: int) -> tuple[list[int], list[int]]:
+    """Of CHECKED_FEATURES those of a model of `count` features: as they are, and as they are in the query's light."""
+    plain = [*range(len(PLAIN)), *range(FIT, len(CHECKED_FEATURES))][:count]
+    return plain, [number + len(PLAIN) if number < IN_LIGHT else number for number in plain]
 
 
 def features_of(evidence: Evidence) -> np.ndarray:
-    """float64 [K, 6], columns as FEATURES says, as they are in the query's light."""
+    """float64 [K, 5], columns as PLAIN says."""
     spread = np.minimum(evidence.spread, 1e6)
-    distance, ratio = _log(evidence.distance), _log(evidence.ratio)
-    columns = (distance, ratio, evidence.margin, evidence.agreement, np.log1p(spread), ratio)
-    return np.stack(columns, axis=1)
+    of_each = (_log(evidence.distance), _log(evidence.ratio), evidence.margin, evidence.agreement, np.log1p(spread))
+    return np.stack(of_each, axis=1)
 
 
 def _log(values: np.ndarray) -> np.ndarray:
@@ -60,6 +70,34 @@ class Logistic:
 
 
 @dataclass(frozen=True)
+class ByLight:
+    """A probability by what right matches show in the query's light, as far as that light is known; else without it."""
+
+    plain: Logistic
+    in_light: Logistic
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """features [..., F], as FEATURES or CHECKED_FEATURES says, to probabilities [...]."""
+        plain, in_light = columns(len(self.plain.weights))
+        known = features[..., LIGHT_KNOWN]
+        return known * self.in_light(features[..., in_light]) + (1.0 - known) * self.plain(features[..., plain])
+
+    def cost(self, features: np.ndarray, typical: np.ndarray) -> np.ndarray:
+        """[F] how much less the logit is for each of its features than if it were typical; both [9 or more]."""
+        known = features[LIGHT_KNOWN]
+        plain, in_light = (
+            (typical[chosen] - features[chosen]) / model.scale * model.weights
+            for model, chosen in zip((self.plain, self.in_light), columns(len(self.plain.weights)), strict=True)
+        )
+        return np.asarray(known * in_light + (1.0 - known) * plain)
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any], width: int) -> ByLight:
+        """Of `width` features. Raises TypeError, ValueError and KeyError on anything else."""
+        return cls(Logistic.from_json(entry["plain"], width), Logistic.from_json(entry["in_light"], width))
+
+
+@dataclass(frozen=True)
 class MatchModel:
     """The probability that a candidate is right, from FEATURES.
 
@@ -68,24 +106,24 @@ class MatchModel:
     most the share of right ones among such matches, and the match is never accepted.
     """
 
-    logistic: Logistic
+    by_light: ByLight
     closest_rival: float
     """Log ratio beyond which a rival is that close."""
     at_most: float
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """features [..., 6] to probabilities [...]."""
-        probability = self.logistic(features)
+        """features [..., 9] to probabilities [...]."""
+        probability = self.by_light(features)
         return np.where(self.has_close_rival(features), np.minimum(probability, self.at_most), probability)
 
     def has_close_rival(self, features: np.ndarray) -> np.ndarray:
-        """bool [...] of features [..., 6]."""
-        return features[..., AS_SEEN] > self.closest_rival
+        """bool [...] of features [..., 9]."""
+        return features[..., LOG_RATIO] > self.closest_rival
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> MatchModel:
         closest, at_most = numbers([entry["closest_rival"], entry["at_most"]], 2)
-        return cls(Logistic.from_json(entry["logistic"], len(FEATURES)), closest, at_most)
+        return cls(ByLight.from_json(entry["by_light"], len(RAISES)), closest, at_most)
 
 
 @dataclass(frozen=True)
@@ -100,12 +138,19 @@ class Threshold:
     wrong: int
     lower_bound: float
     """Of the precision of frames weighted as in probabilities, one-sided, at 95 % confidence (Clopper and Pearson)."""
+    in_unknown_light: float | None = None
+    """The same probability for queries in a light that no validation frame had; never lower."""
 
 
-def least_of(thresholds: Sequence[Threshold], target_precision: float) -> float | None:
-    """The probability from which a match is accepted; None where the data does not support the target."""
+def least_of(thresholds: Sequence[Threshold], target_precision: float, light_known: float) -> float | None:
+    """The probability from which a match is accepted; None where the data does not support the target.
+
+    light_known: how far the query's light is, in [0, 1].
+    """
     entry = next((entry for entry in thresholds if entry.target >= target_precision - 1e-9), None)
-    return entry.probability if entry else None
+    if entry is None:
+        return None
+    return entry.probability if light_known >= KNOWN else entry.in_unknown_light
 
 
 @dataclass(frozen=True)
@@ -115,27 +160,27 @@ class CheckedModel:
     Rivals need no rule of their own here: a check that fits two places says so, and gives no pose.
     """
 
-    best: Logistic
+    best: ByLight
     """For the candidate that the check leads to, or the first."""
-    others: Logistic
+    others: ByLight
     best_fit: float
     """The best fit that a validation frame had: nothing better is hoped for of a candidate before it is checked."""
     thresholds: tuple[Threshold, ...]
 
     def __call__(self, features: np.ndarray, chosen: int) -> np.ndarray:
-        """features [K, 8] to probabilities [K]; chosen: the candidate that the check leads to, or the first."""
+        """features [K, 11] to probabilities [K]; chosen: the candidate that the check leads to, or the first."""
         probability = self.others(features)
         probability[chosen] = self.best(features[chosen])
         return probability
 
     def could_reach(self, features: np.ndarray, least: float) -> bool:
-        """Whether one of the candidates with features [K, 6] would be accepted if the best of checks led to it."""
+        """Whether one of the candidates with features [K, 9] would be accepted if the best of checks led to it."""
         hoped = np.tile([self.best_fit, 0.0], (len(features), 1))
         return bool((self.best(np.hstack([features, hoped])) >= least).any())
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> CheckedModel:
-        best, others = (Logistic.from_json(entry[name], len(CHECKED_FEATURES)) for name in ("best", "others"))
+        best, others = (ByLight.from_json(entry[name], len(CHECKED_RAISES)) for name in ("best", "others"))
         (best_fit,) = numbers([entry["best_fit"]], 1)
         return cls(best, others, best_fit, tuple(Threshold(**one) for one in entry["thresholds"]))
 

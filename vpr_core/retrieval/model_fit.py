@@ -10,19 +10,32 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize
 
-from vpr_core.retrieval.match_model import AS_SEEN, RAISES, Logistic, MatchModel
+from vpr_core.retrieval.match_model import LIGHT_KNOWN, LOG_RATIO, RAISES, ByLight, Logistic, MatchModel, columns
 
 _RIDGE = 1.0
 _NEARLY_ALL = 0.95
 
 
 def fit_match_model(features: np.ndarray, right: np.ndarray, weight: np.ndarray) -> MatchModel:
-    """Of candidates with features [M, 6], bool [M] whether they are right, and what each counts [M]."""
-    logistic, log_ratio = fit_logistic(features, right, weight, RAISES), features[:, AS_SEEN]
+    """Of candidates with features [M, 9], bool [M] whether they are right, and what each counts [M]."""
+    by_light, log_ratio = fit_by_light(features, right, weight, RAISES), features[:, LOG_RATIO]
     closest = float(np.quantile(log_ratio[right], _NEARLY_ALL)) if right.any() else 0.0
     beyond = log_ratio > closest
     at_most = float((weight[beyond & right].sum() + 1) / (weight[beyond].sum() + 2))
-    return MatchModel(logistic, closest, at_most)
+    return MatchModel(by_light, closest, at_most)
+
+
+def fit_by_light(features: np.ndarray, target: np.ndarray, weight: np.ndarray, raises: Sequence[int]) -> ByLight:
+    """Of bool target [M] on features [M, 9 or 11], for as many of them as `raises` has; see `fit_logistic`.
+
+    In the query's light a frame counts as far as that is known.
+    """
+    plain, in_light = columns(len(raises))
+    without = fit_logistic(features[:, plain], target, weight, raises)
+    known = features[:, LIGHT_KNOWN]
+    if not known.any():
+        return ByLight(without, without)
+    return ByLight(without, fit_logistic(features[:, in_light], target, weight * known, raises))
 
 
 def fit_logistic(features: np.ndarray, target: np.ndarray, weight: np.ndarray, raises: Sequence[int]) -> Logistic:

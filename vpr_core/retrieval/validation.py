@@ -40,7 +40,8 @@ class ValidationDrive:
     yaws_rad: np.ndarray | None = None
     """[M] headings in the map frame; None where they are not known, and any place near a frame counts as its own."""
     light: np.ndarray | None = None
-    """float64 [M, L] of the images, see `light`; None where nothing is known of it, as of clouds."""
+    """float64 [M, L] of the images, see `light`; None where nothing is known of it, as of clouds. Of drives together it
+    counts where all have it."""
 
     @classmethod
     def of(
@@ -63,7 +64,7 @@ class Samples:
     """Evidence and truth of M validation frames with K candidates each."""
 
     features: np.ndarray
-    """float64 [M, K, F], as they are in each frame's light."""
+    """float64 [M, K, 5], as PLAIN says, or 9 as FEATURES does, see `by_light`."""
     light: np.ndarray
     """float64 [M, L], see `light`; L is 0 where nothing is known of it."""
     right: np.ndarray
@@ -89,9 +90,14 @@ class Samples:
         each = off_map_share / (1.0 - off_map_share) * (len(self.on_map) - count) / count
         return np.where(self.on_map, 1.0, each)
 
-    def shifted(self, light_shift: LightShift) -> Samples:
-        """The same with features as they would be in the mean of all lights."""
+    def by_light(self, light_shift: LightShift) -> Samples:
+        """The same with all FEATURES; of samples that have not got them yet."""
         return replace(self, features=light_shift(self.features, self.light))
+
+    @property
+    def without_light(self) -> Samples:
+        """The same as if nothing were known of the light."""
+        return replace(self, light=self.light[:, :0])
 
     @property
     def checked(self) -> Samples:
@@ -101,7 +107,7 @@ class Samples:
 
     @property
     def checked_features(self) -> np.ndarray:
-        """float64 [M, K, 8], as CHECKED_FEATURES says."""
+        """float64 [M, K, 11], as CHECKED_FEATURES says, of samples `by_light`."""
         return np.concatenate([self.features, self.support], axis=-1)
 
     @property
@@ -125,6 +131,8 @@ def collect(
     layout = Layout.of(place_map.places)
     if layout.positions_m is None:
         raise FramesError("the map has no poses, so nothing tells which match is right: make it of a drive with poses")
+    if not all(drive.light is not None for drive in drives):
+        drives = [replace(drive, light=None) for drive in drives]
     parts = [_of_drive(place_map, layout, drive, (radius_m, exclusion_m), progress) for drive in drives]
     sizes = [len(part[0]) for part in parts]
     drive = np.repeat(np.arange(len(sizes)), sizes)

@@ -63,7 +63,7 @@ def test_on_a_drive_not_calibrated_on_probabilities_are_the_shares_that_are_righ
     calibration, _ = calibrate(world.place_map, [world.drive(NOISE, seed) for seed in range(4)], RADIUS_M)
     samples = collect(
         world.place_map, [world.drive(NOISE, seed) for seed in (10, 11, 12)], RADIUS_M, calibration.exclusion_m
-    )
+    ).by_light(calibration.light_shift)
     for probability, right in (
         (calibration.best(samples.features[:, 0]), samples.right[:, 0]),
         (calibration.others(samples.features[:, 1:]).ravel(), samples.right[:, 1:].ravel()),
@@ -76,10 +76,11 @@ def test_on_a_drive_not_calibrated_on_probabilities_are_the_shares_that_are_righ
 
 def test_at_a_target_the_accepted_of_another_drive_are_right_as_often(world: Any, calibration: Calibration) -> None:
     samples = collect(world.place_map, [world.drive(NOISE, seed) for seed in range(20, 26)], RADIUS_M, 15.0)
+    samples = samples.by_light(calibration.light_shift)
     accepted = calibration.best(samples.features[:, 0]) >= (calibration.threshold(0.95) or 2.0)
     right = samples.right[accepted, 0]
     assert accepted.sum() > 300 and right.mean() >= 0.95
-    elsewhere = collect(world.place_map, [world.elsewhere(500, 9)], RADIUS_M, 15.0)
+    elsewhere = collect(world.place_map, [world.elsewhere(500, 9)], RADIUS_M, 15.0).by_light(calibration.light_shift)
     taken = [
         calibration.best(elsewhere.features[:, 0]) >= (calibration.threshold(target) or 2.0) for target in (0.9, 0.99)
     ]
@@ -89,17 +90,16 @@ def test_at_a_target_the_accepted_of_another_drive_are_right_as_often(world: Any
 def test_the_share_of_the_time_off_the_map_lowers_probabilities(world: Any) -> None:
     drives = [world.drive(NOISE, 0), world.elsewhere(100, 0)]
     samples = collect(world.place_map, drives[:1], RADIUS_M, 15.0)
-    mean = [
-        calibrate(world.place_map, drives, RADIUS_M, off_map_share=share)[0].best(samples.features[:, 0]).mean()
-        for share in (0.0, 0.1, 0.5)
-    ]
+    fitted = [calibrate(world.place_map, drives, RADIUS_M, off_map_share=share)[0] for share in (0.0, 0.1, 0.5)]
+    mean = [one.best(samples.by_light(one.light_shift).features[:, 0]).mean() for one in fitted]
     assert mean[0] > mean[1] > mean[2]
 
 
 def test_evidence_only_counts_in_the_direction_of_its_meaning(calibration: Calibration) -> None:
     for model in (calibration.best, calibration.others):
-        assert all(weight * sign >= 0 for weight, sign in zip(model.logistic.weights, RAISES, strict=True))
-        assert any(model.logistic.weights)
+        weights = model.by_light.plain.weights
+        assert all(weight * sign >= 0 for weight, sign in zip(weights, RAISES, strict=True))
+        assert any(weights)
 
 
 def test_the_fit_is_that_of_a_naive_search() -> None:
@@ -286,7 +286,7 @@ def test_what_was_stored_judges_alike(world: Any, calibration: Calibration, tmp_
         ({"schema": 1}, "has schema 1, this version reads 3; make it again with `vpr-distill calibrate`"),
         ({"checked": {}}, "does not parse"),
         ({"best": {}}, "does not parse"),
-        ({"typical": [1.0]}, "expected 6 finite numbers"),
+        ({"typical": [1.0]}, "expected 9 finite numbers"),
         ({"thresholds": None}, "does not parse"),
         ({"radius_m": None}, "does not parse"),
     ],

@@ -16,7 +16,7 @@ from vpr_core.retrieval.calibration import Calibration
 from vpr_core.retrieval.check import SAME_PLACE_M, Check
 from vpr_core.retrieval.evidence import Layout
 from vpr_core.retrieval.gate import CalibratedGate
-from vpr_core.retrieval.match_model import CHECKED_RAISES, FIT
+from vpr_core.retrieval.match_model import CHECKED_RAISES
 from vpr_core.retrieval.verification import Verification
 from vpr_core.types import Pose, Reason
 
@@ -97,13 +97,15 @@ def test_candidates_that_put_the_vehicle_at_one_pose_count_together(world: Any) 
 def test_checks_let_more_be_accepted_and_no_less_be_right(world: Any, fitted: tuple[Calibration, Validated]) -> None:
     calibration, validated = fitted
     assert validated.checked is not None and len(validated.checked.right) == len(validated.right)
-    samples = collect(world.place_map, [checked(world.drive(NOISE, 20), 20)], RADIUS_M, calibration.exclusion_m)
+    raw = collect(world.place_map, [checked(world.drive(NOISE, 20), 20)], RADIUS_M, calibration.exclusion_m)
+    samples = raw.by_light(calibration.light_shift)
     plain = calibration.accepts(samples.features[:, 0], 0.98) & samples.right[:, 0]
     accepted = calibration.accepts_checked(samples.of_chosen(samples.checked_features), 0.98)[1]
     assert accepted.sum() > 1.2 * plain.sum() > 100 and samples.right_chosen[accepted].mean() >= 0.98
-    row = checked_row("fog, verified", calibration, samples.checked, 0.98)
+    row = checked_row("fog, verified", calibration, raw.checked, 0.98)
     assert (row["frames"], row["accepted"], row["wrong"]) == (300, accepted.sum(), 0)
     elsewhere = collect(world.place_map, [checked(world.elsewhere(600, 5), 5)], RADIUS_M, calibration.exclusion_m)
+    elsewhere = elsewhere.by_light(calibration.light_shift)
     taken = calibration.accepts_checked(elsewhere.of_chosen(elsewhere.checked_features), 0.98)[1]
     assert (elsewhere.of_chosen(elsewhere.support)[:, 0] > 0).any() and taken.sum() <= 1
 
@@ -112,8 +114,8 @@ def test_a_check_only_counts_in_the_direction_of_its_meaning(fitted: tuple[Calib
     model = fitted[0].checked
     assert model is not None
     for part in (model.best, model.others):
-        assert all(weight * sign >= 0 for weight, sign in zip(part.weights, CHECKED_RAISES, strict=True))
-        assert part.weights[FIT] > 0
+        assert all(weight * sign >= 0 for weight, sign in zip(part.plain.weights, CHECKED_RAISES, strict=True))
+        assert part.plain.weights[-2] > 0, "of the fit"
 
 
 def test_the_place_that_the_check_leads_to_is_accepted_be_it_the_most_similar_or_not(
