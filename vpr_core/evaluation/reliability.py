@@ -122,17 +122,23 @@ def _row(
 
 
 def threshold_rows(thresholds: Sequence[Threshold]) -> list[dict[str, Any]]:
-    """A table of what each target precision takes."""
+    """A table of what each target precision takes; of a camera also in a light that no validation frame had."""
+    by_light = any(entry.in_unknown_light != entry.probability for entry in thresholds)
     return [
         {
             "target": f"{100 * entry.target:g} %",
-            "accepted_from": "not supported" if entry.probability is None else f"{entry.probability:.4f}",
+            "accepted_from": _told(entry.probability),
+            **({"in_unknown_light": _told(entry.in_unknown_light)} if by_light else {}),
             "frames": entry.accepted,
             "wrong": entry.wrong,
             "lower_bound": entry.lower_bound,
         }
         for entry in thresholds
     ]
+
+
+def _told(probability: float | None) -> str:
+    return "not supported" if probability is None else f"{probability:.4f}"
 
 
 def reliability_chart(title: str, found: Reliability) -> Chart:

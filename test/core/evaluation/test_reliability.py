@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from vpr_core.evaluation.reliability import error_by_chance, reliability, threshold_rows, write_reliability
 from vpr_core.retrieval.calibrating import thresholds
 from vpr_core.retrieval.calibration import Calibration
-from vpr_core.retrieval.match_model import Logistic, MatchModel
+from vpr_core.retrieval.light import LightShift
+from vpr_core.retrieval.match_model import ByLight, Logistic, MatchModel
 
 PROBABILITY = np.array([0.05, 0.15, 0.15, 0.95, 1.0])
 RIGHT = np.array([False, False, True, True, True])
@@ -52,11 +54,18 @@ def test_where_all_are_right_there_is_no_auroc() -> None:
 
 
 def test_the_report_stands_alone_and_says_what_is_not_supported(tmp_path: Path) -> None:
-    model = MatchModel(Logistic((0.0,) * 5, (1.0,) * 5, (0.0,) * 5, 0.0), 0.0, 0.5)
+    logistic = Logistic((0.0,) * 5, (1.0,) * 5, (0.0,) * 5, 0.0)
+    model, no_light = (
+        MatchModel(ByLight(logistic, logistic), 0.0, 0.5),
+        LightShift.fit(np.ones((1, 3)), np.ones((1, 0))),
+    )
     found = thresholds(np.linspace(1.0, 0.6, 150), np.ones(150, bool))
-    calibration = Calibration("abc", "def", 10.0, 15.0, 0.1, model, model, None, (0.0,) * 5, found)
+    calibration = Calibration("abc", "def", 10.0, 15.0, 0.1, no_light, model, model, None, (0.0,) * 9, found)
     rows = threshold_rows(found)
     assert [row["accepted_from"] for row in rows if row["target"] == "99.9 %"] == ["not supported"]
+    assert [row["in_unknown_light"] for row in rows] == ["not supported"] * len(rows)
+    alike = [replace(entry, in_unknown_light=entry.probability) for entry in found]
+    assert "in_unknown_light" not in threshold_rows(alike)[0]
     page = write_reliability(tmp_path / "r.html", calibration, reliability(PROBABILITY, RIGHT), [{"drive": "rain <x>"}])
     text = page.read_text()
     assert "<svg" in text and "not supported" in text and "rain &lt;x&gt;" in text and "map abc" in text.lower()

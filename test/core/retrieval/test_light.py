@@ -13,14 +13,17 @@ import pytest
 
 from vpr_core.data.frames import Frames
 from vpr_core.errors import MapError
+from vpr_core.evaluation.reliability import checked_row
 from vpr_core.retrieval.bundle import Bundle
 from vpr_core.retrieval.calibrating import ValidationDrive, calibrate, collect
 from vpr_core.retrieval.calibration import Calibration
+from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.evidence import Layout
 from vpr_core.retrieval.gate import CalibratedGate
 from vpr_core.retrieval.light import LIGHT, LightShift, light_of
 from vpr_core.retrieval.mapping import build_map, describe, describe_with_light
 from vpr_core.retrieval.recognizer import PlaceRecognizer
+from vpr_core.types import Pose
 
 BUNDLES = Path(__file__).parents[3] / "bundles"
 RADIUS_M = 10.0
@@ -51,27 +54,42 @@ def test_right_matches_in_one_light_are_shifted_to_the_mean_of_all() -> None:
     features = np.repeat([[-1.0, 0.5], [-0.2, 0.5]], [300, 100], axis=0)
     shift = LightShift.fit(features, light)
     mean = 0.75 * -1.0 + 0.25 * -0.2
-    assert shift.of(DAY) == pytest.approx([-1.0 - mean, 0.0], abs=0.01)
-    assert shift.of(NIGHT) == pytest.approx([-0.2 - mean, 0.0], abs=0.04), "a few frames in the mean of all are added"
+    assert shift.of(DAY)[0] == pytest.approx([-1.0 - mean, 0.0], abs=0.01)
+    assert shift.of(NIGHT)[0] == pytest.approx([-0.2 - mean, 0.0], abs=0.04), (
+        "a few frames in the mean of all are added"
+    )
+    assert 0.9 < shift.of(NIGHT)[1] < shift.of(DAY)[1] < 1.0
     candidates = np.array([[-0.2, 0.5, 7.0], [0.0, 0.5, 8.0]])
-    assert shift(candidates, NIGHT) == pytest.approx(candidates - [-0.2 - mean, 0.0, 0.0], abs=0.04)
-    assert shift(candidates[None], np.array([NIGHT]))[0] == pytest.approx(shift(candidates, NIGHT))
-    assert shift.of((5.0, 5.0, 5.0, 5.0)) == pytest.approx([0.0, 0.0], abs=1e-9), "in a light that nobody saw"
+    by_night = shift(candidates, NIGHT)
+    assert by_night.shape == (2, 6) and np.array_equal(by_night[:, :3], candidates)
+    assert by_night[:, 3:5] == pytest.approx(candidates[:, :2] - [-0.2 - mean, 0.0], abs=0.04)
+    assert by_night[:, 5] == pytest.approx(float(shift.of(NIGHT)[1]))
+    many = np.tile(NIGHT, (3000, 1))
+    assert shift(np.tile(candidates, (3000, 1, 1)), many)[[0, -1]] == pytest.approx(np.stack([by_night, by_night]))
+    unseen, known = shift.of((5.0, 5.0, 5.0, 5.0))
+    assert unseen == pytest.approx([0.0, 0.0], abs=1e-9) and known == pytest.approx(0.0, abs=1e-9)
     assert len(shift.frames) < 40 and sum(shift.frames) == 400
 
 
 def test_without_light_nothing_is_shifted() -> None:
     features = np.random.default_rng(1).normal(size=(50, 3))
     shift = LightShift.fit(features, np.empty((50, 0)))
-    assert len(shift.frames) == 1 and np.array_equal(shift(features[:, None], np.empty((50, 0))), features[:, None])
-    assert not shift.of(NIGHT).any(), "nothing was known when it was fitted"
+    found = shift(features[:, None], np.empty((50, 0)))
+    assert len(shift.frames) == 1 and np.array_equal(found[:, 0, :3], features)
+    assert np.array_equal(found[:, 0, 3:6], features) and not found[..., 6].any()
+    assert not shift.of(NIGHT)[0].any() and not shift.of(NIGHT)[1], "nothing was known when it was fitted"
     lit = LightShift.fit(features, np.random.default_rng(2).normal(size=(50, 4)))
-    assert lit.of(DAY).any() and not lit.of(()).any(), "nothing is known of the query"
+    assert lit.of(DAY)[0].any() and not lit.of(())[0].any() and not lit.of(())[1], "nothing is known of the query"
 
 
 def lit(drive: ValidationDrive, light: tuple[float, ...], seed: int) -> ValidationDrive:
     spread = np.random.default_rng([7, seed]).normal(0, 0.05, (len(drive.descriptors), 4))
     return replace(drive, light=np.array(light) + spread)
+
+
+def probability(world: Any, calibration: Calibration, drive: ValidationDrive) -> np.ndarray:
+    samples = collect(world.place_map, [drive], RADIUS_M, calibration.exclusion_m)
+    return calibration.best(samples.by_light(calibration.light_shift).features[:, 0])
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +106,38 @@ def by_light(world: Any) -> dict[str, tuple[Calibration, list[ValidationDrive]]]
 def test_a_bright_picture_that_is_like_nothing_is_off_the_map_where_a_dark_one_may_not_be(
     world: Any, by_light: dict[str, tuple[Calibration, list[ValidationDrive]]]
 ) -> None:
-    def probability(calibration: Calibration, drive: ValidationDrive) -> np.ndarray:
-        samples = collect(world.place_map, [drive], RADIUS_M, calibration.exclusion_m)
-        return calibration.best(samples.shifted(calibration.light_shift).features[:, 0])
-
     knowing, blind = by_light["lit"][0], by_light["blind"][0]
     by_night, elsewhere = world.drive(BY_NIGHT, 30), world.elsewhere(400, 31)
-    told = probability(knowing, lit(elsewhere, DAY, 31)).mean()
-    assert told < 0.5 * probability(blind, elsewhere).mean(), "by day nothing right is so far"
-    assert told < 0.5 * probability(knowing, lit(elsewhere, NIGHT, 31)).mean()
-    assert probability(knowing, lit(by_night, NIGHT, 30)).mean() > probability(blind, by_night).mean()
+    told = probability(world, knowing, lit(elsewhere, DAY, 31)).mean()
+    assert told < 0.5 * probability(world, blind, elsewhere).mean(), "by day nothing right is so far"
+    assert told < 0.5 * probability(world, knowing, lit(elsewhere, NIGHT, 31)).mean()
+    assert probability(world, knowing, lit(by_night, NIGHT, 30)).mean() > probability(world, blind, by_night).mean()
+
+
+def test_in_a_light_that_no_validation_frame_had_a_match_is_judged_as_without_light(
+    world: Any, by_light: dict[str, tuple[Calibration, list[ValidationDrive]]]
+) -> None:
+    knowing, blind = by_light["lit"][0], by_light["blind"][0]
+    for drive in (world.drive(BY_DAY, 50), world.drive(BY_NIGHT, 51), world.elsewhere(300, 52)):
+        unseen = lit(drive, (-0.6, -0.2, -0.1, 0.8), 53)
+        np.testing.assert_allclose(probability(world, knowing, unseen), probability(world, blind, drive), atol=1e-6)
+    for own, of_blind in zip(knowing.thresholds, blind.thresholds, strict=True):
+        assert of_blind.probability == of_blind.in_unknown_light
+        assert knowing.threshold(own.target, 1.0) == own.probability
+        stricter = knowing.threshold(own.target, 0.1)
+        if stricter is None:
+            assert own.probability is None or of_blind.probability is None
+        else:
+            assert stricter == pytest.approx(max(own.probability, of_blind.probability), abs=1e-9)
+    assert knowing.threshold(0.9, 0.1) is not None
+
+
+def test_drives_of_which_one_has_no_light_are_calibrated_on_without(
+    world: Any, by_light: dict[str, tuple[Calibration, list[ValidationDrive]]]
+) -> None:
+    _, drives = by_light["lit"]
+    mixed = calibrate(world.place_map, [replace(drives[0], light=None), *drives[1:]], RADIUS_M)[0]
+    assert mixed == by_light["blind"][0]
 
 
 def test_the_gate_takes_the_light_of_the_query(
@@ -118,6 +158,36 @@ def test_the_gate_takes_the_light_of_the_query(
     assert told["night"][0] > told["day"][0] and told["night"][1] < told["day"][1]
 
 
+def test_what_a_check_adds_is_judged_in_the_light_too(world: Any) -> None:
+    """Every second frame is checked, and half of the checks on the map lead to the vehicle's place."""
+
+    def checked(drive: ValidationDrive) -> ValidationDrive:
+        places = [None] * len(drive.descriptors) if drive.positions_m is None else drive.positions_m
+        checks = [
+            None if index % 2 else Check(None if place is None or index % 4 else Pose((*place[:2], 0.0)), 2.0)
+            for index, place in enumerate(places)
+        ]
+        return replace(drive, checks=checks)
+
+    drives = [lit(world.drive(noise, seed), light, seed)
+              for seed, (noise, light) in enumerate([(BY_DAY, DAY), (BY_NIGHT, NIGHT)])]  # fmt: skip
+    drives += [lit(world.elsewhere(300, 1), DAY, 9), lit(world.elsewhere(300, 2), NIGHT, 10)]
+    calibration = calibrate(world.place_map, [checked(drive) for drive in drives], RADIUS_M)[0]
+    assert calibration.checked and calibration.checked.best.plain != calibration.checked.best.in_light
+    gate = CalibratedGate(calibration, Layout.of(world.place_map.places), world.place_map.look_alikes)
+    similarities = world.drive(BY_NIGHT, 60).descriptors @ world.place_map.descriptors.T
+    told = {
+        light: np.mean([
+            gate.judge_checked(row, np.argsort(-row)[:5], Check(None), 0.9, -1.0, light).probabilities[0]
+            for row in similarities
+        ])
+        for light in (DAY, NIGHT)
+    }  # fmt: skip
+    assert told[NIGHT] > told[DAY]
+    row = checked_row("night", calibration, collect(world.place_map, [checked(drives[1])], RADIUS_M, 15.0).checked, 0.9)
+    assert row["frames"] == 150
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -125,6 +195,7 @@ def test_the_gate_takes_the_light_of_the_query(
         {"frames": [0.0]},
         {"scale": [0.0, 1.0, 1.0, 1.0]},
         {"lights": [[1.0, 2.0]]},
+        {"scale": [1.0, 1.0], "lights": [[1.0, 2.0]]},
         {"features": [[1.0, 2.0, 3.0, 4.0]]},
         {"lights": [[float("nan"), 0.0, 0.0, 0.0]]},
     ],
@@ -160,3 +231,7 @@ def test_what_a_map_is_calibrated_with_is_what_its_recognizer_gives(
     )
     calibrated = PlaceRecognizer.load(BUNDLES / f"town_{sensor}", tmp_path / "map")
     assert calibrated.recognize(observation, 1).light == tuple(light[3])
+    if sensor == "camera":
+        dark = (observation // 8).astype(np.uint8)
+        several, sensors = calibrated.recognize_many([dark, observation], 1)
+        assert several.light == (light_of(dark), tuple(light[3]))[sensors[0]]

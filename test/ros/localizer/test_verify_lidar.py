@@ -16,7 +16,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from vpr_core.data.frames import Frames
 from vpr_core.data.poses import pose_from_message
 from vpr_core.retrieval.calibration import Calibration
-from vpr_core.retrieval.match_model import CheckedModel, Logistic, MatchModel, Threshold
+from vpr_core.retrieval.light import LightShift
+from vpr_core.retrieval.match_model import ByLight, CheckedModel, Logistic, MatchModel, Threshold
 from vpr_core.retrieval.place_clouds import FILE, CloudOptions, store_clouds
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_core.types import Pose
@@ -41,15 +42,17 @@ def calibrated_map(cloud_map: Path, tmp_path: Path) -> Path:
     folder = Path(shutil.copytree(cloud_map, tmp_path / "calibrated"))
     places = PlaceMap.load(folder)
 
-    def logistic(width: int, of_fit: float) -> Logistic:
+    def logistic(width: int, of_fit: float) -> ByLight:
         weights = (*(0.0,) * 5, of_fit, 0.0)[:width]
-        return Logistic((0.0,) * width, (1.0,) * width, weights, math.log(0.3 / 0.7))
+        one = Logistic((0.0,) * width, (1.0,) * width, weights, math.log(0.3 / 0.7))
+        return ByLight(one, one)
 
     plain = MatchModel(logistic(5, 0.0), closest_rival=10.0, at_most=0.5)
-    checked = CheckedModel(logistic(7, 20.0), logistic(7, 0.0), 2.0, (Threshold(0.99, 0.9, 200, 0, 0.985),))
-    entries = (Threshold(0.99, 0.95, 200, 0, 0.985),)
+    checked = CheckedModel(logistic(7, 20.0), logistic(7, 0.0), 2.0, (Threshold(0.99, 0.9, 200, 0, 0.985, 0.9),))
+    no_light = LightShift.fit(np.zeros((1, 3)), np.empty((1, 0)))
+    entries = (Threshold(0.99, 0.95, 200, 0, 0.985, 0.95),)
     Calibration(
-        places.hash, places.model_hash, 10.0, 15.0, 0.1, plain, plain, None, (0.0,) * 5, entries, checked
+        places.hash, places.model_hash, 10.0, 15.0, 0.1, no_light, plain, plain, None, (0.0,) * 9, entries, checked
     ).save(folder, {})  # fmt: skip
     return folder
 
