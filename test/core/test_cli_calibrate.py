@@ -151,7 +151,7 @@ def test_a_lidar_map_with_clouds_is_calibrated_for_verification(
     assert f"verified, {3 * count} of these frames:" in shown
     stored = json.loads((folder / FILE).read_text())
     assert stored["report"]["verified"]["matches"] == 3 * count
-    assert stored["checked"]["best"]["weights"][5] > 0 or stored["report"]["verified"]["auroc"] is None
+    assert stored["checked"]["best"]["plain"]["weights"][5] > 0 or stored["report"]["verified"]["auroc"] is None
     assert "Reliability, verified" in (folder / "reliability.html").read_text()
     recognizer = PlaceRecognizer.load(lidar_bundle, folder, target_precision=0.9)
     cloud = Frames.load(frames).cloud(9)

@@ -38,8 +38,8 @@ def define(command: ArgumentParser) -> None:
     camera's where none of these faces its way, and all of --off_map, drives through places that the map does not have;
     without any nothing is known of refusing there. A target of 99 % takes 99 accepted frames on the map without a wrong
     one, 99.9 % takes 999, and no drive by itself may speak against it. A map with clouds (LiDAR) or points of local
-    features (camera) is calibrated for `verify` of the localizer too: of every --verify_every-th frame the candidates are
-    checked, about 0.3 s a cloud and 0.2 s an image. docs/trust.md explains what comes out.
+    features (camera) is calibrated for `verify` of the localizer too: of every --verify_every-th frame the candidates
+    are checked, about 0.3 s a cloud and 0.2 s an image. docs/trust.md explains what comes out.
 
     vpr-distill calibrate --bundle bundle --map place_map --frames frames/dusk frames/night --off_map frames/elsewhere
     --test frames/rain

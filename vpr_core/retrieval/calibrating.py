@@ -158,10 +158,9 @@ def _plain(samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
 
 
 def _with_checks(whole: Samples, samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
-    """Of the checked ones of the whole; what is usual in a light is of all frames that are not near held-out ones."""
-    held_out = np.zeros(len(whole.drive), bool)
-    held_out[np.flatnonzero(whole.chosen >= 0)[~use]] = True
-    samples = samples.by_light(_light_shift(whole, ~_widened(held_out, whole.drive)))
+    """Of the checked ones of the whole; what is usual in a light is told by those after them too."""
+    checked_before = np.cumsum(whole.chosen >= 0) - 1
+    samples = samples.by_light(_light_shift(whole, use[np.maximum(checked_before, 0)]))
     best, _ = _fit_checked(samples, weight, use)
     features = samples.of_chosen(samples.checked_features)
     return lambda rows: (best(features[rows]), features[rows, FIT] <= 0)

@@ -55,10 +55,8 @@ def test_where_all_are_right_there_is_no_auroc() -> None:
 
 def test_the_report_stands_alone_and_says_what_is_not_supported(tmp_path: Path) -> None:
     logistic = Logistic((0.0,) * 5, (1.0,) * 5, (0.0,) * 5, 0.0)
-    model, no_light = (
-        MatchModel(ByLight(logistic, logistic), 0.0, 0.5),
-        LightShift.fit(np.ones((1, 3)), np.ones((1, 0))),
-    )
+    model = MatchModel(ByLight(logistic, logistic), 0.0, 0.5)
+    no_light = LightShift.fit(np.ones((1, 3)), np.ones((1, 0)))
     found = thresholds(np.linspace(1.0, 0.6, 150), np.ones(150, bool))
     calibration = Calibration("abc", "def", 10.0, 15.0, 0.1, no_light, model, model, None, (0.0,) * 9, found)
     rows = threshold_rows(found)
