@@ -120,7 +120,8 @@ class LoadedMap:
             return f"{text}: calibrate the map, or set min_similarity", True
         checked = recognizer.calibration.checked_threshold(target) if self.verifier is not None else None
         if checked is not None:
-            return f"accepting from probability {checked:.4f} what is verified, for a precision of {target:g}", False
+            known = f"accepting from probability {checked:.4f} what is verified, for a precision of {target:g}"
+            return known + _in_unknown_light(checked, recognizer.calibration.checked_threshold(target, 0.0)), False
         least = recognizer.calibration.threshold(target)
         if least is None:
             return (
@@ -128,7 +129,15 @@ class LoadedMap:
                 "more drives, or set a lower target_precision",
                 True,
             )
-        return f"accepting from probability {least:.4f}, for a precision of {target:g}", False
+        known = f"accepting from probability {least:.4f}, for a precision of {target:g}"
+        return known + _in_unknown_light(least, recognizer.calibration.threshold(target, 0.0)), False
+
+
+def _in_unknown_light(known: float, least: float | None) -> str:
+    """What is accepted in a light that a camera's map was not calibrated in, where that differs."""
+    if least == known:
+        return ""
+    return "; in a light it was not calibrated in " + ("none" if least is None else f"from {least:.4f}")
 
 
 def _map_folder(values: LocalizerParameters) -> Path:

@@ -129,7 +129,7 @@ def _checked(whole: Samples, light_shift: LightShift, off_map_share: float) -> t
 def _validated(
     samples: Samples, weight: np.ndarray, right: np.ndarray, fit: Fit
 ) -> tuple[Validated, tuple[Threshold, ...]]:
-    """Where the light is not known thresholds are those that would hold if it were not of any validation frame."""
+    """Where the light is not known thresholds hold as if it were of no validation frame, and none is lower."""
     group = np.where(samples.is_elsewhere, OFF_MAP, samples.drive)
 
     def judged(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
@@ -158,16 +158,25 @@ def _plain(samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
 
 
 def _with_checks(whole: Samples, samples: Samples, weight: np.ndarray, use: np.ndarray) -> Judge:
-    """Of the checked ones of the whole; what is usual in a light is told by those after them too."""
-    checked_before = np.cumsum(whole.chosen >= 0) - 1
-    samples = samples.by_light(_light_shift(whole, use[np.maximum(checked_before, 0)]))
+    """Of the checked ones of the whole; what is usual in a light is told by the frames between them too."""
+    samples = samples.by_light(_light_shift(whole, _of_whole(whole, use)))
     best, _ = _fit_checked(samples, weight, use)
     features = samples.of_chosen(samples.checked_features)
     return lambda rows: (best(features[rows]), features[rows, FIT] <= 0)
 
 
+def _of_whole(whole: Samples, use: np.ndarray) -> np.ndarray:
+    """bool [M] of all frames from that of the checked ones: as the last before in its drive, or the first, is used."""
+    is_checked, found = whole.chosen >= 0, np.ones(len(whole.drive), bool)
+    number = np.cumsum(is_checked) - 1
+    for one in np.unique(whole.drive[is_checked]):
+        of_drive = whole.drive == one
+        found[of_drive] = use[np.maximum(number[of_drive], number[of_drive & is_checked][0])]
+    return found
+
+
 def _light_shift(samples: Samples, use: np.ndarray) -> LightShift:
-    """By the best matches that are right, of the frames that `use` bool [M] names; by all where none is."""
+    """By the best matches that are right, of the frames that `use` bool [M] names; by all of these where none is."""
     right = use & samples.right[:, 0]
     chosen = right if right.any() else use
     return LightShift.fit(samples.features[chosen, 0, :IN_LIGHT], samples.light[chosen])
@@ -203,13 +212,14 @@ def _fit_checked(samples: Samples, weight: np.ndarray, use: np.ndarray) -> tuple
 def _cross_validated(samples: Samples, judge: Callable[[np.ndarray], Judge]) -> tuple[np.ndarray, np.ndarray]:
     """[M] probability of each best match by a model that saw neither its block of the drive nor frames next to it.
 
-    And bool [M], whether that model refuses it in any case.
+    And bool [M], whether that model refuses it in any case. Where no frame is left to fit one to, nothing is probable.
     """
-    probability, refused = np.empty(len(samples.drive)), np.empty(len(samples.drive), bool)
+    probability, refused = np.zeros(len(samples.drive)), np.ones(len(samples.drive), bool)
     for fold in range(FOLDS):
         held_out = samples.fold == fold
-        if held_out.any():
-            of_others = judge(~_widened(held_out, samples.drive))
+        use = ~_widened(held_out, samples.drive)
+        if held_out.any() and use.any():
+            of_others = judge(use)
             probability[held_out], refused[held_out] = of_others(held_out)
     return probability, refused
 

@@ -133,14 +133,12 @@ class Calibration:
     def judge_checked(self, evidence: Evidence, support: Support, target_precision: float) -> Judgement:
         """The same once the candidates were checked: the one that the check leads to is accepted, or nobody.
 
-        Only for a target that has a `checked_threshold`.
+        Only for a target that has a `checked_threshold` in the query's light.
         """
-        assert self.checked is not None
-        plain, features = (
-            self.judge(evidence, target_precision),
-            self.light_shift(features_of(evidence), evidence.light),
-        )
-        least = _or_never(self.checked_threshold(target_precision, features[0, LIGHT_KNOWN]))
+        plain = self.judge(evidence, target_precision)
+        features = self.light_shift(features_of(evidence), evidence.light)
+        least = self.checked_threshold(target_precision, features[0, LIGHT_KNOWN])
+        assert self.checked is not None and least is not None
         found = self.checked(np.hstack([features, support.columns]), support.chosen)
         reasons = [Reason.NOT_BEST if one >= least else Reason.BELOW_TARGET for one in found]
         if support.is_borne_out and found[support.chosen] >= least:
@@ -154,9 +152,9 @@ class Calibration:
 
     def could_reach(self, evidence: Evidence, target_precision: float) -> bool:
         """Whether `judge_checked` would accept one of the candidates if the best of checks led to it."""
-        assert self.checked is not None
         features = self.light_shift(features_of(evidence), evidence.light)
-        least = _or_never(self.checked_threshold(target_precision, features[0, LIGHT_KNOWN]))
+        least = self.checked_threshold(target_precision, features[0, LIGHT_KNOWN])
+        assert self.checked is not None and least is not None
         return self.checked.could_reach(features, least)
 
     def _why_not(self, features: np.ndarray, off_map: float | None, least: float | None, is_look_alike: bool) -> Reason:
@@ -223,11 +221,8 @@ class Calibration:
 
 def _each(features: np.ndarray, threshold: Callable[[float], float | None]) -> np.ndarray:
     """float64 [M], the threshold of each of features [M, F] by how far its light is known; above 1 without one."""
-    return np.array([_or_never(threshold(known)) for known in features[:, LIGHT_KNOWN]])
-
-
-def _or_never(threshold: float | None) -> float:
-    return 2.0 if threshold is None else threshold
+    found = (threshold(known) for known in features[:, LIGHT_KNOWN])
+    return np.array([2.0 if one is None else one for one in found])
 
 
 def _other_reason(first: Reason, is_rival: bool, is_probable: bool) -> Reason:

@@ -82,9 +82,10 @@ class CalibratedGate:
             judgement = replace(judgement, reasons=(Reason.BELOW_SIMILARITY, *judgement.reasons[1:]))
         return rows, judgement
 
-    def has_checks(self, target_precision: float | None) -> bool:
-        """Whether checking candidates changes their probabilities at this target; None is no target."""
-        return target_precision is not None and self.calibration.checked_threshold(target_precision) is not None
+    def has_checks(self, target_precision: float | None, light: tuple[float, ...] = NO_LIGHT) -> bool:
+        """Whether checking candidates changes their probabilities at this target, in such light; None is no target."""
+        known = float(self.calibration.light_shift.of(light)[1])
+        return target_precision is not None and self.calibration.checked_threshold(target_precision, known) is not None
 
     def could_reach(
         self, similarity: np.ndarray, rows: np.ndarray, target_precision: float, light: tuple[float, ...] = NO_LIGHT

@@ -78,14 +78,14 @@ class LightShift:
     def of(self, light: np.ndarray | Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """By how much features of right matches are larger in lights [..., L] than in the mean of all [..., F].
 
-        And how far such light is known, [...] in [0, 1). Both are 0 in a light like none of the validation frames', and
-        where nothing is known of light.
+        And how far such light is known, [...] in [0, 1). Both are 0 in a light like none that validation frames were
+        right in, and where nothing is known of light.
         """
         lights = np.asarray(light, np.float64)
         rows = lights.reshape(math.prod(lights.shape[:-1]), lights.shape[-1])
         parts = [self._of_rows(rows[start : start + _AT_ONCE]) for start in range(0, max(len(rows), 1), _AT_ONCE)]
         shift, known = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return shift.reshape(*lights.shape[:-1], -1), known.reshape(lights.shape[:-1])
+        return shift.reshape(*lights.shape[:-1], shift.shape[-1]), known.reshape(lights.shape[:-1])
 
     def _of_rows(self, light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scale, lights, from_mean, frames = self._arrays

@@ -19,7 +19,7 @@ IN_LIGHT = 3
 such light, and how far such light is known."""
 FEATURES = (*PLAIN, *(f"{name}_in_light" for name in PLAIN[:IN_LIGHT]), "light_known")
 KNOWN = 0.75
-"""A light that is known so far has a threshold of its own."""
+"""From here up a light counts as known: in such light 15 validation frames or more were right."""
 LIGHT_KNOWN = FEATURES.index("light_known")
 CHECKED_FEATURES = (*FEATURES, "fit", "against")
 FIT = CHECKED_FEATURES.index("fit")
@@ -59,7 +59,7 @@ class Logistic:
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """features [..., F] to probabilities [...]."""
-        logit = ((features - self.mean) / self.scale) @ np.asarray(self.weights) + self.bias
+        logit = ((np.ascontiguousarray(features) - self.mean) / self.scale) @ np.asarray(self.weights) + self.bias
         return 0.5 * (1.0 + np.tanh(0.5 * logit))  # the logistic function, which does not overflow
 
     @classmethod
@@ -139,7 +139,7 @@ class Threshold:
     lower_bound: float
     """Of the precision of frames weighted as in probabilities, one-sided, at 95 % confidence (Clopper and Pearson)."""
     in_unknown_light: float | None = None
-    """The same probability for queries in a light that no validation frame had; never lower."""
+    """The same for queries in a light in which too few validation frames were right, see KNOWN; never lower."""
 
 
 def least_of(thresholds: Sequence[Threshold], target_precision: float, light_known: float) -> float | None:

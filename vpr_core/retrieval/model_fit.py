@@ -44,6 +44,7 @@ def fit_logistic(features: np.ndarray, target: np.ndarray, weight: np.ndarray, r
     With Platt's targets (n + 1) / (n + 2) and 1 / (m + 2) in place of 1 and 0, for the weighted counts of both kinds:
     where no match is wrong, the probability stays short of 1 by what so many frames can tell.
     """
+    features = np.ascontiguousarray(features)
     mean, sign = features.mean(axis=0), np.asarray(raises, dtype=np.float64)
     scale = np.maximum(features.std(axis=0), 1e-6)
     inputs = (features - mean) / scale * sign

@@ -155,7 +155,7 @@ class PlaceRecognizer:
     def could_accept(self, recognition: Recognition) -> bool:
         """Whether checking the candidates of an answer that `recognize` gave can lead to an accepted match."""
         gate, target = self.gate, self.target_precision
-        if gate is None or target is None or not gate.has_checks(target):
+        if gate is None or target is None or not gate.has_checks(target, recognition.light):
             return recognition.accepted is not None
         return gate.could_reach(*self._compared(recognition), target, recognition.light)
 
@@ -167,7 +167,7 @@ class PlaceRecognizer:
         """
         check = Check.of(verification, self.place_map)
         gate, target = self.gate, self.target_precision
-        if gate is None or target is None or not gate.has_checks(target):
+        if gate is None or target is None or not gate.has_checks(target, recognition.light):
             return with_verification(recognition, check)
         similarity, rows = self._compared(recognition)
         judged = gate.judge_checked(similarity, rows, check, target, self.similarity_threshold, recognition.light)

@@ -28,6 +28,7 @@ from vpr_core.types import Pose
 BUNDLES = Path(__file__).parents[3] / "bundles"
 RADIUS_M = 10.0
 DAY, NIGHT = (-0.6, -0.2, -2.0, 0.1), (-1.6, -0.7, -1.4, -0.2)
+UNSEEN = (-0.6, -0.2, -0.1, 0.8)
 BY_DAY, BY_NIGHT = 0.5, 1.2
 
 
@@ -119,7 +120,7 @@ def test_in_a_light_that_no_validation_frame_had_a_match_is_judged_as_without_li
 ) -> None:
     knowing, blind = by_light["lit"][0], by_light["blind"][0]
     for drive in (world.drive(BY_DAY, 50), world.drive(BY_NIGHT, 51), world.elsewhere(300, 52)):
-        unseen = lit(drive, (-0.6, -0.2, -0.1, 0.8), 53)
+        unseen = lit(drive, UNSEEN, 53)
         np.testing.assert_allclose(probability(world, knowing, unseen), probability(world, blind, drive), atol=1e-6)
     for own, of_blind in zip(knowing.thresholds, blind.thresholds, strict=True):
         assert of_blind.probability == of_blind.in_unknown_light
@@ -130,6 +131,17 @@ def test_in_a_light_that_no_validation_frame_had_a_match_is_judged_as_without_li
         else:
             assert stricter == pytest.approx(max(own.probability, of_blind.probability), abs=1e-9)
     assert knowing.threshold(0.9, 0.1) is not None
+
+
+def test_too_few_checked_frames_to_hold_any_out_are_no_error(world: Any) -> None:
+    drives = []
+    for seed in range(10):
+        drive = world.drive(BY_DAY, seed)
+        few = replace(drive, descriptors=drive.descriptors[:60], positions_m=drive.positions_m[:60])
+        drives.append(replace(few, checks=[Check(None) if index % 10 == 0 else None for index in range(60)]))
+    calibration, _ = calibrate(world.place_map, drives, RADIUS_M)
+    assert calibration.checked is not None
+    assert all(one.probability is None for one in calibration.checked.thresholds)
 
 
 def test_drives_of_which_one_has_no_light_are_calibrated_on_without(
@@ -184,6 +196,11 @@ def test_what_a_check_adds_is_judged_in_the_light_too(world: Any) -> None:
         for light in (DAY, NIGHT)
     }  # fmt: skip
     assert told[NIGHT] > told[DAY]
+    unknown = tuple(replace(one, in_unknown_light=None) for one in calibration.checked.thresholds)
+    alike = replace(calibration, checked=replace(calibration.checked, thresholds=unknown))
+    assert replace(gate, calibration=alike).has_checks(0.9, DAY)
+    assert not replace(gate, calibration=alike).has_checks(0.9, UNSEEN), "so an accepted match has to be verified"
+    assert gate.has_checks(0.9, UNSEEN)
     row = checked_row("night", calibration, collect(world.place_map, [checked(drives[1])], RADIUS_M, 15.0).checked, 0.9)
     assert row["frames"] == 150
 
