@@ -37,8 +37,10 @@ from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
 
 from vpr_core.data.ingest import ingest  # noqa: E402
-from vpr_core.retrieval.calibration import Calibration, Logistic, MatchModel, Threshold  # noqa: E402
+from vpr_core.retrieval.calibration import Calibration  # noqa: E402
+from vpr_core.retrieval.light import LightShift  # noqa: E402
 from vpr_core.retrieval.mapping import build_map  # noqa: E402
+from vpr_core.retrieval.match_model import ByLight, Logistic, MatchModel, Threshold  # noqa: E402
 from vpr_core.retrieval.observation_model import ObservationModel  # noqa: E402
 from vpr_core.retrieval.place_clouds import CloudOptions, store_clouds  # noqa: E402
 from vpr_core.retrieval.place_map import PlaceMap  # noqa: E402
@@ -60,10 +62,11 @@ def calibrate(place_map: Path) -> None:
     """Probability 0.98 for whatever is seen: enough for a precision of 0.9, too little for 0.99."""
     places = PlaceMap.load(place_map)
     flat = Logistic((0.0,) * 5, (1.0,) * 5, (0.0,) * 5, math.log(0.98 / 0.02))
-    model = MatchModel(flat, closest_rival=10.0, at_most=0.5)
-    entries = (Threshold(0.9, 0.97, 100, 5, 0.9), Threshold(0.99, 0.99, 100, 0, 0.97))
-    known = Calibration(places.hash, places.model_hash, 10.0, 15.0, 0.1, model, model, None, (0.0,) * 5, entries)
-    known.save(place_map, {})
+    model, no_light = MatchModel(ByLight(flat, flat), 10.0, 0.5), LightShift.fit(np.zeros((1, 3)), np.zeros((1, 0)))
+    entries = (Threshold(0.9, 0.97, 100, 5, 0.9, 0.97), Threshold(0.99, 0.99, 100, 0, 0.97, 0.99))
+    Calibration(
+        places.hash, places.model_hash, 10.0, 15.0, 0.1, no_light, model, model, None, (0.0,) * 9, entries
+    ).save(place_map, {})  # fmt: skip
 
 
 def prepared(folder: Path) -> tuple[Path, dict[str, Path]]:

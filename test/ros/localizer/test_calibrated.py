@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from visualization_msgs.msg import MarkerArray
 
 from vpr_core.retrieval.calibration import Calibration
-from vpr_core.retrieval.match_model import Logistic, MatchModel, Threshold
+from vpr_core.retrieval.light import LightShift
+from vpr_core.retrieval.match_model import ByLight, Logistic, MatchModel, Threshold
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_distill_msgs.msg import PlaceMatch
 from vpr_distill_msgs.srv import LoadMap, QueryPlace
@@ -25,15 +27,15 @@ def calibrate_by_hand(folder: Path) -> Path:
     """A calibration by distance alone: a picture of the map itself has probability 0.98; 99.9 % is not supported."""
     places = PlaceMap.load(folder)
     flat = Logistic((0.0,) * 5, (1.0,) * 5, (0.0, 0.0, 0.0, 0.0, 0.0), math.log(0.98 / 0.02))
-    model = MatchModel(flat, closest_rival=10.0, at_most=0.5)
+    model, no_light = MatchModel(ByLight(flat, flat), 10.0, 0.5), LightShift.fit(np.zeros((1, 3)), np.zeros((1, 0)))
     entries = (
-        Threshold(0.9, 0.97, 100, 5, 0.9),
-        Threshold(0.99, 0.99, 100, 0, 0.97),
+        Threshold(0.9, 0.97, 100, 5, 0.9, 0.97),
+        Threshold(0.99, 0.99, 100, 0, 0.97, 0.99),
         Threshold(0.999, None, 100, 0, 0.97),
     )
-    Calibration(places.hash, places.model_hash, 10.0, 15.0, 0.1, model, model, None, (0.0,) * 5, entries).save(
-        folder, {}
-    )
+    Calibration(
+        places.hash, places.model_hash, 10.0, 15.0, 0.1, no_light, model, model, None, (0.0,) * 9, entries
+    ).save(folder, {})  # fmt: skip
     return folder
 
 

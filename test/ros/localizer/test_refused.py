@@ -15,7 +15,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CompressedImage, PointCloud2
 
 from vpr_core.preprocess import decode_image
-from vpr_core.retrieval.calibration import Calibration, Logistic, MatchModel, Threshold
+from vpr_core.retrieval.calibration import Calibration
+from vpr_core.retrieval.light import LightShift
+from vpr_core.retrieval.match_model import ByLight, Logistic, MatchModel, Threshold
 from vpr_core.retrieval.place_map import PlaceMap
 from vpr_distill_msgs.msg import PlaceMatch
 from vpr_distill_msgs.srv import QueryPlace
@@ -186,11 +188,14 @@ def bounded_map(place_map: Path, tmp_path: Path) -> Path:
     folder = Path(shutil.copytree(place_map, tmp_path / "calibrated"))
     places = PlaceMap.load(folder)
     near = Logistic((-1.5, 0.0, 0.0, 0.0, 0.0), (1.0,) * 5, (-20.0, 0.0, 0.0, 0.0, 0.0), 0.0)
-    model, far = MatchModel(near, closest_rival=10.0, at_most=0.5), Logistic((-1.5,), (1.0,), (20.0,), 0.0)
-    thresholds = (Threshold(0.99, 0.99, 100, 0, 0.97),)
-    Calibration(places.hash, places.model_hash, 10.0, 15.0, 0.1, model, model, far, (0.0,) * 5, thresholds).save(
-        folder, {}
+    model, far = MatchModel(ByLight(near, near), 10.0, 0.5), Logistic((-1.5,), (1.0,), (20.0,), 0.0)
+    thresholds, no_light = (
+        (Threshold(0.99, 0.99, 100, 0, 0.97, 0.99),),
+        LightShift.fit(np.zeros((1, 3)), np.zeros((1, 0))),
     )
+    Calibration(
+        places.hash, places.model_hash, 10.0, 15.0, 0.1, no_light, model, model, ByLight(far, far), (0.0,) * 9, thresholds
+    ).save(folder, {})  # fmt: skip
     return folder
 
 
