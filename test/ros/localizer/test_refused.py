@@ -189,12 +189,10 @@ def bounded_map(place_map: Path, tmp_path: Path) -> Path:
     places = PlaceMap.load(folder)
     near = Logistic((-1.5, 0.0, 0.0, 0.0, 0.0), (1.0,) * 5, (-20.0, 0.0, 0.0, 0.0, 0.0), 0.0)
     model, far = MatchModel(ByLight(near, near), 10.0, 0.5), Logistic((-1.5,), (1.0,), (20.0,), 0.0)
-    thresholds, no_light = (
-        (Threshold(0.99, 0.99, 100, 0, 0.97, 0.99),),
-        LightShift.fit(np.zeros((1, 3)), np.zeros((1, 0))),
-    )
+    off_map, no_light = ByLight(far, far), LightShift.fit(np.zeros((1, 3)), np.zeros((1, 0)))
+    thresholds = (Threshold(0.99, 0.99, 100, 0, 0.97, 0.99),)
     Calibration(
-        places.hash, places.model_hash, 10.0, 15.0, 0.1, no_light, model, model, ByLight(far, far), (0.0,) * 9, thresholds
+        places.hash, places.model_hash, 10.0, 15.0, 0.1, no_light, model, model, off_map, (0.0,) * 9, thresholds
     ).save(folder, {})  # fmt: skip
     return folder
 
