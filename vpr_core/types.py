@@ -62,6 +62,7 @@ class Reason(enum.IntEnum):
     AMBIGUOUS = 4
     OFF_MAP = 5
     NOT_VERIFIED = 6
+    STALE = 7
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def _row(
 
 
 def threshold_rows(thresholds: Sequence[Threshold]) -> list[dict[str, Any]]:
-    """A table of what each target precision takes; of a camera also in a light that no validation frame had."""
+    """A table of what each target precision takes; of a camera also in a light that too few frames were right in."""
     by_light = any(entry.in_unknown_light != entry.probability for entry in thresholds)
     return [
         {
@@ -188,7 +188,9 @@ def write_reliability(
             "Thresholds",
             "From which probability a match is accepted for a target precision, the validation frames from there up, "
             "and the lower bound of their precision (95 %), weighted alike. A target is supported where one wrong "
-            "match more than was seen would not break it, and no drive by itself speaks against it.",
+            "match more than was seen would not break it, and no drive by itself speaks against it. The frames are of "
+            "every light; in one that too few of them were right in, a camera's match is accepted from "
+            "in_unknown_light.",
             rows=threshold_rows(calibration.thresholds),
         ),
     ]

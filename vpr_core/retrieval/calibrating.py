@@ -176,8 +176,8 @@ def _of_whole(whole: Samples, use: np.ndarray) -> np.ndarray:
 
 
 def _light_shift(samples: Samples, use: np.ndarray) -> LightShift:
-    """By the best matches that are right, of the frames that `use` bool [M] names; by all of these where none is."""
-    right = use & samples.right[:, 0]
+    """By right best matches on the map of the frames that `use` bool [M] names; by all of these where none is."""
+    right = use & samples.on_map & samples.right[:, 0]
     chosen = right if right.any() else use
     return LightShift.fit(samples.features[chosen, 0, :IN_LIGHT], samples.light[chosen])
 
@@ -257,7 +257,7 @@ def thresholds(
     ends_a_tie = np.append(np.diff(falling) < 0, True)[: len(falling)]
     cuts = np.flatnonzero(ends_a_tie & (falling >= _least_ever(min(TARGETS))))
     if not len(cuts):
-        return tuple(Threshold(target, None, 0, 0, 0.0) for target in TARGETS)
+        return tuple(Threshold(target, None, 0, 0, 0.0, None) for target in TARGETS)
     counted = np.ones(len(order)) if weight is None else weight[order]
     of = np.zeros(len(order), np.int64) if group is None else group[order]
     wrong = ~right[order]
@@ -270,7 +270,7 @@ def thresholds(
         at = int(reached[-1] if len(reached) else precision.argmax())
         least = float(falling[cuts[at]]) if len(reached) else None
         bound = lower_bound(float(accepted_weight[at]), float(wrong_weight[at]))
-        found.append(Threshold(target, least, int(cuts[at]) + 1, int(wrong[: cuts[at] + 1].sum()), bound))
+        found.append(Threshold(target, least, int(cuts[at]) + 1, int(wrong[: cuts[at] + 1].sum()), bound, least))
     return tuple(found)
 
 

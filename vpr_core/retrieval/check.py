@@ -53,15 +53,20 @@ class Check:
     """The sum of the scores of all candidates whose check puts the vehicle there, above 0 where there is a pose.
 
     A wrong place fits now and then by chance; its neighbours along the road do not put the vehicle at the same pose."""
-    is_ambiguous: bool = False
-    """Whether candidates fit, and none of them is the one: that there is no pose then speaks against no place."""
+    rivals: frozenset[int] = frozenset()
+    """The places that fit where none of them is the one."""
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether candidates fit, and none of them is the one: that there is no pose then speaks against no place."""
+        return bool(self.rivals)
 
     @classmethod
     def of(cls, verification: Verification[Any], place_map: PlaceMap) -> Check:
         """Of what checking the candidates against a map's places gave."""
         kept = verification.verified
         if kept is None:
-            return cls(None, is_ambiguous=verification.is_ambiguous)
+            return cls(None, rivals=frozenset(verification.rivals))
         believed = ((place_map.places[place_id].pose, one) for place_id, one in verification.tried if one.accepted)
         scores = [
             one.score for pose, one in believed if pose and _agree(compose(pose, one.T_place_query), kept.T_map_base)

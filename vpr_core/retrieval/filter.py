@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpr_core.errors import InputError, VprError
+from vpr_core.retrieval.calibration import DEFAULT_TARGET
 from vpr_core.retrieval.check import SAME_PLACE_M, Check
 from vpr_core.retrieval.motion import Motion, MotionModel, PlaceGraph
 from vpr_core.retrieval.observation_model import ObservationModel
@@ -87,7 +88,7 @@ class PlaceFilter:
         observation_model: ObservationModel,
         motion_model: MotionModel | None = None,
         *,
-        min_probability: float = 0.99,
+        min_probability: float = DEFAULT_TARGET,
         ambiguous_from: float = 0.05,
         exclusion_m: float = 10.0,
         step_m: float = 2.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,9 +33,18 @@ def with_verification(recognition: Recognition, check: Check) -> Recognition:
     best, found = recognition.accepted, check.T_map_base
     if best is None or (found and best.pose and are_near(found, best.pose)):
         return recognition
-    reason = Reason.AMBIGUOUS if check.is_ambiguous else Reason.NOT_VERIFIED
-    refused = tuple(replace(one, reason=reason) if one.accepted else one for one in recognition.matches)
-    return replace(recognition, matches=refused)
+    first = Reason.AMBIGUOUS if check.is_ambiguous else Reason.NOT_VERIFIED
+    matches = recognition.matches
+    reasons = [first if one.accepted else one.reason for one in matches]
+    told = zip(matches, _with_rivals(reasons, [one.place_id for one in matches], check), strict=True)
+    return replace(recognition, matches=tuple(replace(one, reason=reason) for one, reason in told))
+
+
+def _with_rivals(reasons: Sequence[Reason], place_ids: Sequence[int], check: Check) -> tuple[Reason, ...]:
+    """Where the first candidate is ambiguous, so is each that fits when it is checked."""
+    is_ambiguous = reasons[0] is Reason.AMBIGUOUS
+    told = zip(reasons, place_ids, strict=True)
+    return tuple(Reason.AMBIGUOUS if is_ambiguous and one in check.rivals else reason for reason, one in told)
 
 
 def are_near(one: Pose, other: Pose) -> bool:
@@ -109,7 +119,7 @@ class CalibratedGate:
         refused = similarity[rows] < min_similarity
         reasons = (Reason.BELOW_SIMILARITY if reason is Reason.ACCEPTED and low else reason
                    for reason, low in zip(judgement.reasons, refused, strict=True))  # fmt: skip
-        return replace(judgement, reasons=tuple(reasons))
+        return replace(judgement, reasons=_with_rivals(tuple(reasons), rows.tolist(), check))
 
     def _evidence(self, similarity: np.ndarray, rows: np.ndarray, light: tuple[float, ...]) -> Evidence:
         evidence = evidence_of(similarity, rows, self.layout, self.calibration.exclusion_m, light)

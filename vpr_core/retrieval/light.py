@@ -19,14 +19,15 @@ LIGHT = ("log_median", "log_bright", "log_saturation", "log_blue_over_red")
 """What is known of a picture's light; nothing is of a cloud's, whose sensor brings its own."""
 NO_LIGHT: tuple[float, ...] = ()
 BANDWIDTH = 0.5
-"""Lights so near, in standard deviations of those of the validation frames, count as alike."""
+"""Lights so near, in standard deviations of those of right matches, count as alike."""
 PRIOR_FRAMES = 5.0
 """As many frames in the mean of all lights are added to those in a light like the query's."""
 _HEIGHT, _WIDTH = 60, 80
 _BRIGHT = 0.95
 _DARKEST = 1e-2
-_LEAST_SCALE = 0.05
-_AT_ONCE = 1024
+_LEAST_SCALE = 0.2
+"""As the light of frames of one drive scatters, so that one drive knows another in the same light."""
+_AT_ONCE = 128
 _CELL = 0.5
 """Frames in one cell of this width, in standard deviations, are kept as one."""
 

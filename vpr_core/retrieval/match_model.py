@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vpr_core.retrieval.evidence import Evidence
+from vpr_core.retrieval.light import PRIOR_FRAMES
 
 PLAIN = ("log_distance", "log_ratio", "margin", "agreement", "log_spread")
 RAISES = (-1, -1, 1, 1, -1)
@@ -18,14 +19,14 @@ IN_LIGHT = 3
 """So many of PLAIN, the first, depend on the query's light: `LightShift` adds them as they are beside right matches in
 such light, and how far such light is known."""
 FEATURES = (*PLAIN, *(f"{name}_in_light" for name in PLAIN[:IN_LIGHT]), "light_known")
-KNOWN = 0.75
-"""From here up a light counts as known: in such light 15 validation frames or more were right."""
+KNOWN = 15.0 / (15.0 + PRIOR_FRAMES)
+"""From here up a light counts as known: 15 validation frames in such light, or more in lights near it, were right."""
 LIGHT_KNOWN = FEATURES.index("light_known")
 CHECKED_FEATURES = (*FEATURES, "fit", "against")
 FIT = CHECKED_FEATURES.index("fit")
 CHECKED_RAISES = (*RAISES, 1, -1)
 OFF_MAP_RAISES = (1,)
-"""Of the distance alone: rivals speak of ambiguity, not of being off the map."""
+"""Of the distance alone, as it is and in the query's light: rivals speak of ambiguity, not of being off the map."""
 OWN = [FEATURES.index(name) for name in ("log_distance", "log_distance_in_light", "light_known")]
 """What a candidate shows whatever its rivals are."""
 LOG_RATIO = FEATURES.index("log_ratio")
@@ -134,11 +135,11 @@ class Threshold:
     probability: float | None
     """None where the validation frames are too few, or too many of them wrong, to support the target."""
     accepted: int
-    """Validation frames from that probability up; without one, those of the cut that came nearest."""
+    """Validation frames from that probability up, in any light; without one, those of the cut that came nearest."""
     wrong: int
     lower_bound: float
     """Of the precision of frames weighted as in probabilities, one-sided, at 95 % confidence (Clopper and Pearson)."""
-    in_unknown_light: float | None = None
+    in_unknown_light: float | None
     """The same for queries in a light in which too few validation frames were right, see KNOWN; never lower."""
 
 

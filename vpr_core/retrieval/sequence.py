@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vpr_core.data.poses import Track, compose, inverse
+from vpr_core.retrieval.calibration import DEFAULT_TARGET
 from vpr_core.retrieval.check import Check
 from vpr_core.retrieval.filter import Estimate, PlaceFilter
 from vpr_core.retrieval.observation_model import ObservationModel
@@ -31,10 +32,18 @@ class SequenceRecognizer:
     def of(cls, recognizer: PlaceRecognizer, place_map: str | Path, **parameters: Any) -> SequenceRecognizer:
         """With the observation model stored in the map's folder `place_map`.
 
-        parameters: of `PlaceFilter`. Raises MapError where the map has no such model or no poses.
+        It accepts from the recognizer's target precision up, see `aim_at`. parameters: others of `PlaceFilter`.
+        Raises MapError where the map has no such model or no poses.
         """
         model = ObservationModel.load(place_map, recognizer.map_hash)
-        return cls(recognizer, PlaceFilter(recognizer.place_map, model, **parameters))
+        made = cls(recognizer, PlaceFilter(recognizer.place_map, model, **parameters))
+        made.aim_at(recognizer.target_precision)
+        return made
+
+    def aim_at(self, target_precision: float | None) -> None:
+        """Accept from this probability up, in (0, 1]: a place as probable as that is right as often. None, where single
+        frames are accepted by similarity, stands for the default."""
+        self.places.min_probability = DEFAULT_TARGET if target_precision is None else target_precision
 
     def recognize(self, observation: np.ndarray, stamp_ns: int, pose: Pose | None) -> tuple[Recognition, Estimate]:
         """What this frame alone says, and what it says with those before it.

@@ -85,9 +85,11 @@ class Verification(Generic[A]):
     """Each candidate's place and what checking it gave, in the order of the recognition."""
 
     @property
-    def is_ambiguous(self) -> bool:
-        """Whether candidates fit, and none of them is the one."""
-        return self.verified is None and any(one.accepted or one.is_ambiguous for _, one in self.tried)
+    def rivals(self) -> tuple[int, ...]:
+        """The places that fit where none of them is the one; one alone where that fits at two poses."""
+        if self.verified is not None:
+            return ()
+        return tuple(place_id for place_id, one in self.tried if one.accepted or one.is_ambiguous)
 
 
 def decide(

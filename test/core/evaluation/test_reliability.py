@@ -61,9 +61,9 @@ def test_the_report_stands_alone_and_says_what_is_not_supported(tmp_path: Path) 
     calibration = Calibration("abc", "def", 10.0, 15.0, 0.1, no_light, model, model, None, (0.0,) * 9, found)
     rows = threshold_rows(found)
     assert [row["accepted_from"] for row in rows if row["target"] == "99.9 %"] == ["not supported"]
-    assert [row["in_unknown_light"] for row in rows] == ["not supported"] * len(rows)
-    alike = [replace(entry, in_unknown_light=entry.probability) for entry in found]
-    assert "in_unknown_light" not in threshold_rows(alike)[0]
+    assert "in_unknown_light" not in rows[0], "clouds have no light"
+    refused = threshold_rows([replace(entry, in_unknown_light=None) for entry in found])
+    assert [row["in_unknown_light"] for row in refused] == ["not supported"] * len(rows)
     page = write_reliability(tmp_path / "r.html", calibration, reliability(PROBABILITY, RIGHT), [{"drive": "rain <x>"}])
     text = page.read_text()
     assert "<svg" in text and "not supported" in text and "rain &lt;x&gt;" in text and "map abc" in text.lower()

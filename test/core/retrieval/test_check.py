@@ -88,10 +88,10 @@ def test_candidates_that_put_the_vehicle_at_one_pose_count_together(world: Any) 
     )
     kept: Any = SimpleNamespace(T_map_base=at(world, 40))
     assert Check.of(Verification(kept, "", tried), world.place_map) == Check(at(world, 40), 1.5)
-    assert Check.of(Verification(None, "", tried), world.place_map) == Check(None, is_ambiguous=True)
+    assert Check.of(Verification(None, "", tried), world.place_map) == Check(None, rivals=frozenset({40, 41, 42, 43}))
     assert Check.of(Verification(None, "", tried[4:]), world.place_map) == Check(None)
     slides = (44, SimpleNamespace(accepted=False, is_ambiguous=True))
-    assert Check.of(Verification(None, "", (slides,)), world.place_map) == Check(None, is_ambiguous=True)
+    assert Check.of(Verification(None, "", (slides,)), world.place_map) == Check(None, rivals=frozenset({44}))
 
 
 def test_checks_let_more_be_accepted_and_no_less_be_right(world: Any, fitted: tuple[Calibration, Validated]) -> None:
@@ -147,8 +147,11 @@ def test_a_check_that_leads_nowhere_or_elsewhere_refuses_what_was_accepted(world
         refused = gate.judge_checked(similarity, rows, check, 0.98, -1.0)
         assert refused.reasons[0] is Reason.NOT_VERIFIED and Reason.ACCEPTED not in refused.reasons
         assert refused.probabilities[0] < borne_out.probabilities[0]
-    two_fit = gate.judge_checked(similarity, rows, Check(None, is_ambiguous=True), 0.98, -1.0)
-    assert two_fit.reasons[0] is Reason.AMBIGUOUS and Reason.ACCEPTED not in two_fit.reasons
+    rivals = frozenset(rows[[0, 3]].tolist())
+    two_fit = gate.judge_checked(similarity, rows, Check(None, rivals=rivals), 0.98, -1.0)
+    marked = [reason is Reason.AMBIGUOUS for reason in two_fit.reasons]
+    assert marked == [True, False, False, True, False], "the reason names the places"
+    assert Reason.ACCEPTED not in two_fit.reasons
 
 
 def test_off_the_map_stays_so_where_nothing_fits(world: Any, gate: CalibratedGate) -> None:

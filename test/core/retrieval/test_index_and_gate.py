@@ -53,7 +53,8 @@ def test_only_the_best_is_accepted_and_only_above_the_threshold() -> None:
         (Check(Pose((0.5 * SAME_PLACE_M, 0.0, 50.0)), 1.0), (Reason.ACCEPTED, Reason.NOT_BEST)),
         (Check(Pose((1.5 * SAME_PLACE_M, 0.0, 0.0)), 1.0), (Reason.NOT_VERIFIED, Reason.NOT_BEST)),
         (Check(None), (Reason.NOT_VERIFIED, Reason.NOT_BEST)),
-        (Check(None, is_ambiguous=True), (Reason.AMBIGUOUS, Reason.NOT_BEST)),
+        (Check(None, rivals=frozenset({0})), (Reason.AMBIGUOUS, Reason.NOT_BEST)),
+        (Check(None, rivals=frozenset({0, 1})), (Reason.AMBIGUOUS, Reason.AMBIGUOUS)),
     ],
 )
 def test_an_accepted_match_stays_so_where_the_check_leads_to_its_place(

@@ -22,6 +22,7 @@ from vpr_core.retrieval.evidence import Layout
 from vpr_core.retrieval.gate import CalibratedGate
 from vpr_core.retrieval.light import LIGHT, LightShift, light_of
 from vpr_core.retrieval.mapping import build_map, describe, describe_with_light
+from vpr_core.retrieval.match_model import KNOWN
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.types import Pose
 
@@ -113,6 +114,15 @@ def test_a_bright_picture_that_is_like_nothing_is_off_the_map_where_a_dark_one_m
     assert told < 0.5 * probability(world, blind, elsewhere).mean(), "by day nothing right is so far"
     assert told < 0.5 * probability(world, knowing, lit(elsewhere, NIGHT, 31)).mean()
     assert probability(world, knowing, lit(by_night, NIGHT, 30)).mean() > probability(world, blind, by_night).mean()
+
+
+def test_drives_in_one_light_alone_know_that_light() -> None:
+    """Scattered as frames of a synthetic town's drive at noon are."""
+    rng = np.random.default_rng(4)
+    first, second, by_night = (np.array(light) + rng.normal(0, (0.15, 0.05, 0.17, 0.03), (300, 4))
+                               for light in (DAY, DAY, NIGHT))  # fmt: skip
+    shift = LightShift.fit(np.zeros((300, 3)), first)
+    assert (shift.of(second)[1] >= KNOWN).mean() > 0.85 and (shift.of(by_night)[1] < KNOWN).all()
 
 
 def test_in_a_light_that_no_validation_frame_had_a_match_is_judged_as_without_light(

@@ -96,7 +96,7 @@ def test_two_candidates_that_fit_speak_against_no_place() -> None:
     model = ObservationModel(-14.0, 20.0, 0.0, 0.0, 3.0, checked_log_ratio=4.0, unchecked_log_ratio=-4.0)
     similarities = mapped.descriptors @ mapped.descriptors[140]
     p_off_map = []
-    for check in (None, Check(None, is_ambiguous=True), Check(None)):
+    for check in (None, Check(None, rivals=frozenset({3})), Check(None)):
         p_off_map.append(PlaceFilter(mapped, model).update(similarities, Pose((0.0, 0.0, 0.0)), 1, check).p_off_map)
     assert p_off_map[0] == p_off_map[1] < p_off_map[2]
 

@@ -124,7 +124,7 @@ def test_a_validation_drive_makes_a_filter_that_keeps_its_target() -> None:
 def test_what_checks_tell_is_counted_with_one_more_of_each_kind() -> None:
     here, far = Pose.from_xy_yaw(0.0, 0.0, 0.0), Pose.from_xy_yaw(50.0, 0.0, 0.0)
     checks = [Check(here, 1.0)] * 40 + [Check(far, 1.0)] * 2 + [Check(None)] * 5 + [None] * 90
-    hidden = [Check(far, 0.5)] + [Check(None)] * 44 + [Check(None, is_ambiguous=True)] * 2 + [None] * 90
+    hidden = [Check(far, 0.5)] + [Check(None)] * 44 + [Check(None, rivals=frozenset({3}))] * 2 + [None] * 90
     model = fit_checks(MODEL, checks, hidden, [here] * len(checks))
     assert model.checked_log_ratio == pytest.approx(np.log((41 / 50) / (2 / 50)))
     assert model.unchecked_log_ratio == pytest.approx(np.log((6 / 50) / (45 / 50)))
