@@ -14,7 +14,7 @@ from vpr_core.retrieval.filter import Estimate
 from vpr_core.retrieval.gate import are_near
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.verification import Verification
-from vpr_core.types import Match, Pose, Recognition
+from vpr_core.types import Match, Pose, Reason, Recognition
 from vpr_distill_ros import conversions
 from vpr_distill_ros.interfaces import PlaceMatchArray
 
@@ -35,9 +35,16 @@ class Answer:
     """None where the candidates were not verified."""
     only_verified: bool = False
     """Whether a pose that no check bears out is none, also where the filter believes it."""
+    stale_s: float | None = None
+    """How old the image or cloud was when it was looked at, where that is too old to be believed; None where not."""
     turns: tuple[Pose | None, ...] | None = None
     """By match T_place_base, how the vehicle stands to the place, None where that is not known; None for a camera that
     is where the map's was, or a LiDAR."""
+
+    def stale(self, age_s: float) -> Answer:
+        """The same, refused: it says where the vehicle was so long ago."""
+        matches = tuple(replace(match, reason=Reason.STALE) for match in self.recognition.matches)
+        return replace(self, recognition=replace(self.recognition, matches=matches), stale_s=age_s)
 
     @property
     def stamp(self) -> Time:

@@ -10,11 +10,32 @@ from dataclasses import dataclass, field
 import numpy as np
 
 _LATENCIES_KEPT = 200
+_RATE_OVER_S = 5.0
 
 
 def since(moment_s: float | None) -> float | None:
     """Seconds since a moment of time.monotonic()."""
     return None if moment_s is None else time.monotonic() - moment_s
+
+
+class Rate:
+    """How many times a second something happens, over the last seconds; for whoever holds a lock."""
+
+    def __init__(self) -> None:
+        self._moments_s: collections.deque[float] = collections.deque()
+
+    def count(self) -> None:
+        self._moments_s.append(time.monotonic())
+        self._forget()
+
+    @property
+    def hz(self) -> float:
+        self._forget()
+        return len(self._moments_s) / _RATE_OVER_S
+
+    def _forget(self) -> None:
+        while self._moments_s and self._moments_s[0] <= time.monotonic() - _RATE_OVER_S:
+            self._moments_s.popleft()
 
 
 @dataclass(frozen=True)
@@ -33,6 +54,10 @@ class Snapshot:
     latency_p50_ms: float
     """From a frame's arrival in the node to the publication of its matches, over the last 200; NaN before the first."""
     latency_p95_ms: float
+    received_hz: float
+    """Frames that came a second, over the last 5 s."""
+    processed_hz: float
+    """Of these, those that were answered."""
 
 
 @dataclass
@@ -50,20 +75,25 @@ class FrameCounters:
     _backwards_s: float | None = None
     _dropped: collections.Counter[str] = field(default_factory=collections.Counter)
     _latencies_ms: collections.deque[float] = field(default_factory=lambda: collections.deque(maxlen=_LATENCIES_KEPT))
+    _arrivals: Rate = field(default_factory=Rate)
+    _answers: Rate = field(default_factory=Rate)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def receive(self, stamp_ns: int) -> list[str]:
-        """Count an arrival; what is odd about its stamp, the first time that it is: "are zero" or "went back"."""
+    def receive(self, stamp_ns: int) -> int:
+        """Count an arrival; by how much its stamp lies before the one before it [ns], 0 where it does not. Time goes on
+        from it: a clock that was set back costs one frame."""
         with self._lock:
             self._received += 1
+            self._arrivals.count()
             if stamp_ns == 0:
                 self._stamps_zero += 1
-                return ["are zero"] * (self._stamps_zero == 1)
-            backwards = self._newest_stamp_ns is not None and stamp_ns < self._newest_stamp_ns
+                return 0
+            back_ns = max(0, (self._newest_stamp_ns or 0) - stamp_ns)
             self._newest_stamp_ns = stamp_ns
-            self._stamps_backwards += backwards
-            self._backwards_s = time.monotonic() if backwards else self._backwards_s
-            return ["went back"] * (backwards and self._stamps_backwards == 1)
+            if back_ns:
+                self._stamps_backwards += 1
+                self._backwards_s = time.monotonic()
+            return back_ns
 
     def skip(self) -> None:
         with self._lock:
@@ -77,6 +107,7 @@ class FrameCounters:
     def process(self, latency_ms: float) -> None:
         with self._lock:
             self._processed += 1
+            self._answers.count()
             self._usable_s = time.monotonic()
             self._latencies_ms.append(latency_ms)
 
@@ -110,4 +141,6 @@ class FrameCounters:
                 self._stamps_zero,
                 float(p50),
                 float(p95),
+                self._arrivals.hz,
+                self._answers.hz,
             )

@@ -166,6 +166,8 @@ def status_message(
 def figures(counts: Snapshot) -> dict[str, str]:
     return {
         "frames_received": str(counts.received),
+        "frames_received_hz": f"{counts.received_hz:.1f}",
+        "frames_processed_hz": f"{counts.processed_hz:.1f}",
         "frames_processed": str(counts.processed),
         "frames_skipped": str(counts.skipped),
         "frames_superseded": str(counts.superseded),

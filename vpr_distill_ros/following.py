@@ -88,5 +88,6 @@ class Following:
     def _tell(self, answer: Answer, moved_to: Pose | None, odometry: Pose | None) -> None:
         estimate = None
         if self._sequence is not None:
+            self._sequence.aim_at(answer.recognizer.target_precision)
             estimate = self._sequence.follow(answer.recognition, moved_to, answer.verification)
         self._deliver(Followed(answer, estimate, odometry))

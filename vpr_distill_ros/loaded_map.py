@@ -118,11 +118,14 @@ class LoadedMap:
                 return f"accepting from similarity {recognizer.similarity_threshold:g}", False
             text = "the bundle brings no threshold, so the best place is accepted however unlike it is"
             return f"{text}: calibrate the map, or set min_similarity", True
-        checked = recognizer.calibration.checked_threshold(target) if self.verifier is not None else None
+        calibration = recognizer.calibration
+        checked = calibration.checked_threshold(target) if self.verifier is not None else None
         if checked is not None:
+            # Where checks do not support the target a verified match is accepted by the probability without them.
+            unknown = calibration.checked_threshold(target, 0.0) or calibration.threshold(target, 0.0)
             known = f"accepting from probability {checked:.4f} what is verified, for a precision of {target:g}"
-            return known + _in_unknown_light(checked, recognizer.calibration.checked_threshold(target, 0.0)), False
-        least = recognizer.calibration.threshold(target)
+            return known + _in_unknown_light(checked, unknown), False
+        least = calibration.threshold(target)
         if least is None:
             return (
                 f"refusing every match: the map's calibration does not support a precision of {target:g}; calibrate on "
@@ -130,14 +133,14 @@ class LoadedMap:
                 True,
             )
         known = f"accepting from probability {least:.4f}, for a precision of {target:g}"
-        return known + _in_unknown_light(least, recognizer.calibration.threshold(target, 0.0)), False
+        return known + _in_unknown_light(least, calibration.threshold(target, 0.0)), False
 
 
 def _in_unknown_light(known: float, least: float | None) -> str:
-    """What is accepted in a light that a camera's map was not calibrated in, where that differs."""
+    """What is accepted in a light that too few frames were right in when a camera's map was calibrated."""
     if least == known:
         return ""
-    return "; in a light it was not calibrated in " + ("none" if least is None else f"from {least:.4f}")
+    return "; in a light of which calibration knows too little: " + ("none" if least is None else f"from {least:.4f}")
 
 
 def _map_folder(values: LocalizerParameters) -> Path:

@@ -52,19 +52,21 @@ def of_one_moment(place_map: Path, load: Callable[[], Loaded]) -> Loaded:
     Raises MapError where it cannot be read though nobody changes it.
     """
     while True:
-        before = _manifest(place_map)
+        before = _saved(place_map)
         try:
             return load()
         except MapError:
-            if _manifest(place_map) == before:
+            if _saved(place_map) == before:
                 raise
 
 
-def _manifest(place_map: Path) -> bytes:
+def _saved(place_map: Path) -> tuple[int, ...]:
+    """Another after each time that the map was saved, whatever was saved; empty where there is none."""
     try:
-        return (place_map / MANIFEST).read_bytes()
+        found = (place_map / MANIFEST).stat()
     except OSError:
-        return b""
+        return ()
+    return found.st_ino, found.st_mtime_ns
 
 
 def one_line(error: Exception) -> str:

@@ -25,6 +25,7 @@ from vpr_distill_ros.loading import one_line
 from vpr_distill_ros.localizer_parameters import LocalizerParameters
 from vpr_distill_ros.odometry import OdometryInput
 from vpr_distill_ros.outputs import Outputs
+from vpr_distill_ros.sensor_clock import SensorClock
 from vpr_distill_ros.sensor_node import Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.services import Services, asked
@@ -41,6 +42,7 @@ class Localizer(SensorNode):
         self._loaded_lock = threading.Lock()
         self._loops: loop_mode.LoopMode | None = None
         self._cameras: cameras.LiveCameras | None = None
+        self._sensor_clock = SensorClock()
         localizer_parameters.declare(self)
         self._sensor = sensor(localizer_parameters.read(self))
         self._vehicle, self._odometry = VehicleFrames(self, ""), OdometryInput(self)
@@ -120,6 +122,7 @@ class Localizer(SensorNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_deactivate(state)
         self._odometry.pause()
+        self._sensor_clock = SensorClock()
         following = self._following
         if following is not None:
             following.clear()
@@ -145,9 +148,17 @@ class Localizer(SensorNode):
         if isinstance(item, loop_mode.Waiting):
             self._close_loops(item)
             return
+        age_s = self._age_s(item.stamp_ns, item.arrived_s)
         answer = self._recognize(item.message, self.get_parameter("top_k").value, self._watch)
+        answer = self._unless_stale(answer, age_s)
         self._outputs.publish(answer, self._following)
         self._frames.process((time.monotonic() - item.arrived_s) * 1e3)
+
+    def _age_s(self, stamp_ns: int, arrived_s: float) -> float:
+        return self._sensor_clock.age_s(stamp_ns, arrived_s, self.get_clock().now().nanoseconds)
+
+    def _unless_stale(self, answer: Answer, age_s: float) -> Answer:
+        return answer.stale(age_s) if age_s > self.get_parameter("stale_s").value else answer
 
     def _close_loops(self, item: loop_mode.Waiting) -> None:
         frame = item.posed.frame
@@ -208,9 +219,11 @@ class Localizer(SensorNode):
 
     def _answer(self, request: QueryPlace.Request) -> Answer:
         query = asked(request, self._sensor.sees, self._newest)
-        # An image that was sent comes of no stream.
-        watch = Watch(patience_s=0.0) if query is request.image else self._watch
-        return self._recognize(query, request.max_candidates or self.get_parameter("top_k").value, watch)
+        top_k = request.max_candidates or self.get_parameter("top_k").value
+        if query is request.image:  # it comes of no stream
+            return self._recognize(query, top_k, Watch(patience_s=0.0))
+        age_s = self._age_s(stamp_to_ns(query.header.stamp), self._arrived_s or time.monotonic())
+        return self._unless_stale(self._recognize(query, top_k, self._watch), age_s)
 
     @property
     def _newest(self) -> Any:
@@ -244,7 +257,7 @@ class Localizer(SensorNode):
     def _diagnose(self) -> DiagnosticArray:
         values = localizer_parameters.read(self)
         health = diagnostics.Health(
-            **self._health_of_input(values, self._cameras.doubts(values.stale_s) if self._cameras else ()),
+            **self._health_of_input(values, self._doubts_of_answers(values)),
             accepted_age_s=self._outputs.accepted_age_s,
             last_best=self._outputs.last_best,
             lost_s=values.lost_s,
@@ -259,6 +272,16 @@ class Localizer(SensorNode):
             return loop_diagnostics.to_message(name, stamp, health, counts, self._loops, self._odometry.figures)
         name = f"{name}: place recognition"
         return diagnostics.to_message(name, health.topic, stamp, health, counts, self._identity())
+
+    def _doubts_of_answers(self, values: LocalizerParameters) -> tuple[str, ...]:
+        told = self._cameras.doubts(values.stale_s) if self._cameras else ()
+        stale_s = self._outputs.last_stale_s
+        if stale_s is None:
+            return told
+        late = (
+            f"{self._sensor.sees}s are {stale_s:.1f} s old when they are looked at, expected {values.stale_s:g} at most"
+        )
+        return (*told, f"{late}: the way from the sensor is slow, or its clock is not this node's")
 
     def _identity(self) -> dict[str, str]:
         loaded, handover = self._loaded, self._outputs.handover

@@ -120,8 +120,9 @@ def declare(node: Node) -> None:
          number("cosine similarity from which the best place is accepted; -1.0 takes the bundle's own threshold",
                 -1.0, 1.0)),
         ("target_precision", DEFAULT_TARGET,
-         number("on a calibrated map: accept from the probability that stands for this share of right matches; 0.0 "
-                "accepts by similarity, as on a map without calibration", 0.0, 1.0)),
+         number("on a calibrated map: accept from the probability that stands for this share of right matches; along "
+                "odometry from this probability of a place; 0.0 accepts by similarity, as on a map without calibration",
+                0.0, 1.0)),
         ("position_stddev_m", 5.0,
          number("standard deviation per axis written into the covariance of ~/pose [m]: a match tells the place, not "
                 "where beside it the vehicle is; the default is half of the 10 m within which a match counts as right",

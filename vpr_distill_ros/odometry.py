@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 
-from vpr_distill_ros.counters import since
+from vpr_distill_ros.counters import Rate, since
 from vpr_distill_ros.sensor_node import LOG_PERIOD_S
 
 _TYPES = {"nav_msgs/msg/Odometry": Odometry}
@@ -24,6 +25,8 @@ class OdometryInput:
         self._node = node
         self._came_s: float | None = None
         self._drops: Counter[str] = Counter()
+        self._arrivals = Rate()
+        self._lock = threading.Lock()
 
     def open(self, open_input: Callable[..., None], topic: str, take: Callable[[Odometry], None]) -> None:
         """Take messages from a topic, if one is given, through `open_input` of the node; raises InputError where ROS
@@ -33,6 +36,8 @@ class OdometryInput:
 
     def come(self) -> None:
         self._came_s = time.monotonic()
+        with self._lock:
+            self._arrivals.count()
 
     def drop(self, kind: str, error: Exception) -> None:
         self._drops[kind] += 1
@@ -49,6 +54,8 @@ class OdometryInput:
 
     @property
     def figures(self) -> dict[str, str]:
-        """What was dropped, in all and by kind, for /diagnostics."""
+        """How often it comes, and what was dropped, in all and by kind, for /diagnostics."""
+        with self._lock:
+            rate = {"odometry_hz": f"{self._arrivals.hz:.1f}"}
         kinds = {f"odometry_dropped.{kind}": str(times) for kind, times in sorted(self._drops.items())}
-        return {"odometry_dropped": str(sum(self._drops.values())), **kinds}
+        return rate | {"odometry_dropped": str(sum(self._drops.values())), **kinds}

@@ -21,6 +21,9 @@ from vpr_core.retrieval.bundle import MODALITIES
 IMAGE_TRANSPORTS = ("auto", "raw", "compressed")
 DEVICES = ("cpu", "cuda")
 MODES = ("localize", "loop_closure")
+BACKWARDS, PUBLISHERS = "backwards", "publishers"
+REFUSED = (*KINDS, BACKWARDS, PUBLISHERS)
+"""What the parameter `refuse` takes: what a frame shows, and whether frames follow on each other."""
 WHERE_POSSIBLE = "auto"
 """The value of verify that leaves it to what the map has."""
 
@@ -134,13 +137,13 @@ def sensor_rows(verb: str, map_row: Row) -> list[Row]:
          choice("raw: sensor_msgs/Image, compressed: sensor_msgs/CompressedImage, auto: what the topic's publisher "
                 "sends", "image_transport")),
         ("device", "cpu", choice("where the model runs, and the search", "device")),
-        ("refuse", " ".join(KINDS),
+        ("refuse", " ".join(REFUSED),
          text("what is not worth a query, and is dropped; leave out what shall be taken all the same, such as frozen "
               "in a simulation without noise; empty takes everything that can be read",
-              constraints=f"any of {' '.join(KINDS)}, with blanks between")),
+              constraints=f"any of {' '.join(REFUSED)}, with blanks between")),
         ("stale_s", 3.0,
-         number("without an image or cloud, or one that can be used, for so long [s], /diagnostics says ERROR",
-                0.1, 3600.0)),
+         number("without an image or cloud, or one that can be used, for so long [s], /diagnostics says ERROR; the "
+                "localizer refuses one that is older when it is looked at", 0.1, 3600.0)),
         ("diagnostics_period_s", 1.0,
          number("time between two messages on /diagnostics [s]", 0.1, 60.0, read_only=True)),
     ]  # fmt: skip
@@ -169,8 +172,8 @@ def _objection(name: str, value: Any, frozen: frozenset[str]) -> str:
     if choices and value not in choices:
         unquoted = " without quotes" if isinstance(choices[-1], bool) else ""
         return f"{name} {value!r} is not supported: expected {' or '.join(map(_in_yaml, choices))}{unquoted}"
-    if name == "refuse" and (unknown := set(value.split()) - set(KINDS)):
-        return f"refuse has {' '.join(sorted(unknown))}: expected any of {' '.join(KINDS)}, with blanks between"
+    if name == "refuse" and (unknown := set(value.split()) - set(REFUSED)):
+        return f"refuse has {' '.join(sorted(unknown))}: expected any of {' '.join(REFUSED)}, with blanks between"
     if objection := _objection_to_names(name, value):
         return objection
     if name in frozen:

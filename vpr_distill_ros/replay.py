@@ -129,7 +129,8 @@ class Replay:
                 self._node.get_logger().info(f"{self._sent} of {total} messages replayed")
         if not end_ns:
             raise BagError(f"{reader.path} has no message after start_offset_s: it lasts {reader.duration_s:.1f} s")
-        self._flush()
+        if not self._node.value("loop"):
+            self._flush()
         self._tell_end(reader.message_count - total, time.monotonic() - began_s)
         return end_ns
 
@@ -163,7 +164,7 @@ class Replay:
             self._clock_sent_s = now_s
 
     def _flush(self) -> None:
-        """Reliable subscribers may still be fetching the last messages."""
+        """Reliable subscribers may still be fetching the last messages, and nothing comes after these."""
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=2.0))
 

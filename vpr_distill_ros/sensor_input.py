@@ -45,8 +45,9 @@ class SensorInput:
         self.newest: Any = None
         self.complaint = ""
         """What is wrong with the topic as it is now; empty where nothing is. Read by other threads."""
-        self.doubt = ""
-        """Why what comes may not be of one sensor; empty where nothing says so. Read by other threads."""
+        self.several = ""
+        """That more than one publisher sends, which need not be one sensor; empty where none does. Read by other
+        threads."""
         self._node = node
         self._topic = node.resolve_topic_name(topic)
         self._types = types
@@ -57,6 +58,7 @@ class SensorInput:
         self._subscription: Any = None
         self._subscribed = ""
         self._told: set[str] = set()
+        self._incompatible = ""
         self._looks_at_several = self._looks_at_nobody = 0
         self._lock = threading.Lock()
         """So that nothing is subscribed to any more once it is closed."""
@@ -111,8 +113,8 @@ class SensorInput:
         publishers = self._node.get_publishers_info_by_topic(self._topic)
         offered = {info.topic_type for info in publishers}
         fitting = [name for name in self._types if name in offered]
-        self.complaint = self._complain(offered) if offered and not fitting else ""
-        if self.complaint:
+        self.complaint = self._complain(offered) if offered and not fitting else self._incompatible
+        if offered and not fitting:
             self._tell_once(self.complaint)
         elif fitting and self._subscribed not in fitting:
             with self._lock:
@@ -136,21 +138,22 @@ class SensorInput:
     def _look_for_several(self, publishers: int) -> None:
         self._looks_at_several = self._looks_at_several + 1 if publishers > 1 else 0
         if self._looks_at_several < _LOOKS_AT_SEVERAL:
-            self.doubt = ""
+            self.several = ""
             return
-        self.doubt = (
-            f"{publishers} publishers send on {self._topic}, and the messages of all are taken: are they meant to "
-            f"be one sensor? `ros2 topic info -v {self._topic}` names them"
+        self.several = (
+            f"{publishers} publishers send on {self._topic}, which may not be one sensor: "
+            f"`ros2 topic info -v {self._topic}` names them"
         )
         if self._looks_at_several == _LOOKS_AT_SEVERAL:
-            self._node.get_logger().warning(self.doubt)
+            self._node.get_logger().warning(self.several)
 
     def _on_incompatible_qos(self, event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-        self._tell_once(
+        self._incompatible = (
             f"a publisher on {self._topic} offers less {policy} than this node asks for, and nothing comes from it: "
             f"set qos_overrides.{self._topic}.subscription.{policy} to what `ros2 topic info -v {self._topic}` shows"
         )
+        self._tell_once(self._incompatible)
 
     def _warn_once(self, text: str) -> None:
         if text not in self._told:

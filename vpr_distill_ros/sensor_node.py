@@ -19,7 +19,7 @@ from vpr_core.data.usable import PATIENCE_S, Watch
 from vpr_core.errors import InputError
 from vpr_distill_ros.counters import FrameCounters, since
 from vpr_distill_ros.loading import one_line
-from vpr_distill_ros.parameters import SensorParameters
+from vpr_distill_ros.parameters import BACKWARDS, PUBLISHERS, SensorParameters
 from vpr_distill_ros.sensor_input import SensorInput
 from vpr_distill_ros.sensors import Sensor, sensor
 from vpr_distill_ros.stamps import stamp_to_ns
@@ -172,13 +172,32 @@ class SensorNode(LifecycleNode):
 
     def _receive(self, frame: Frame) -> None:
         self._arrived_s = frame.arrived_s
-        for odd in self._frames.receive(frame.stamp_ns):
-            text = f"{self._sensor.sees} stamps {odd}, to {frame.stamp_ns} ns"
-            self.get_logger().warning(f"{text}; {self._with_odd_stamps}")
-        self._take(frame)
+        back_ns = self._frames.receive(frame.stamp_ns)
+        if not frame.stamp_ns:
+            self.get_logger().warning(f"{self._sensor.sees} stamps are zero; {self._with_zero_stamps}", once=True)
+        try:
+            self._see_order(back_ns)
+        except InputError as error:
+            self._drop(error)
+        else:
+            self._take(frame)
 
-    _with_odd_stamps = "such frames are answered all the same"
-    """What becomes of frames whose stamps are zero or go back, for the log."""
+    _with_zero_stamps = "such frames are answered all the same"
+    """What becomes of them, for the log."""
+
+    def _see_order(self, back_ns: int) -> None:
+        """Raises InputError for a frame that does not follow on the one before it: its stamp lies `back_ns` before that
+        one's, or more than one publisher sends."""
+        refuse = self.get_parameter("refuse").value.split()
+        if back_ns and BACKWARDS in refuse:
+            raise InputError(
+                f"{self._sensor.sees} is before its time: its stamp lies {back_ns / 1e9:.3f} s before the last one's; "
+                "a clock was set, a recording began again, or several publishers send?",
+                BACKWARDS,
+            )
+        several = next((source.several for source in self._inputs if source.several), "")
+        if several and PUBLISHERS in refuse:
+            raise InputError(several, PUBLISHERS)
 
     @property
     def _patience_s(self) -> float:
@@ -237,7 +256,8 @@ class SensorNode(LifecycleNode):
     @property
     def _doubts(self) -> tuple[str, ...]:
         """Why what is answered may be wrong, for /diagnostics."""
-        told = [source.doubt for source in self._inputs if source.doubt]
+        refused = PUBLISHERS in self.get_parameter("refuse").value.split()
+        told = [source.several for source in self._inputs if source.several and not refused]
         went_back_s = self._frames.backwards_age_s
         if went_back_s is not None and went_back_s < _BACKWARDS_TOLD_S:
             told.append(

@@ -31,7 +31,7 @@ def calibrate_by_hand(folder: Path) -> Path:
     entries = (
         Threshold(0.9, 0.97, 100, 5, 0.9, 0.97),
         Threshold(0.99, 0.99, 100, 0, 0.97, 0.99),
-        Threshold(0.999, None, 100, 0, 0.97),
+        Threshold(0.999, None, 100, 0, 0.97, None),
     )
     Calibration(
         places.hash, places.model_hash, 10.0, 15.0, 0.1, no_light, model, model, None, (0.0,) * 9, entries

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from vpr_core.data.frames import Frames
@@ -20,7 +21,7 @@ from vpr_core.retrieval.observation_model import ObservationModel
 from vpr_core.retrieval.recognizer import PlaceRecognizer
 from vpr_core.retrieval.sequence import SequenceRecognizer
 from vpr_core.types import Pose
-from vpr_distill_msgs.msg import FilteredPlace
+from vpr_distill_msgs.msg import FilteredPlace, PlaceMatch
 from vpr_distill_msgs.srv import LoadMap
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
@@ -52,9 +53,9 @@ def driven(robot: Callable[..., Any], namespace: str, fitted_map: Path, frames: 
     poses = [frame.pose for frame in Frames.load(frames).frames]
     darker = [dimmed(data) for data in jpegs]
 
-    def make(**parameters: Any) -> Any:
+    def make(*arguments: str, **parameters: Any) -> Any:
         given = {"map": fitted_map, "odometry_topic": f"{namespace}/odom", **parameters}
-        node = robot(**given)
+        node = robot(*arguments, **given)
         node.T_odom_map = T_odom_map
         node.filtered = node.probe.collect(FilteredPlace, f"{node.name}/filtered")
         camera, odometry = node.camera(Image), node.probe.publisher(Odometry, f"{namespace}/odom", 50)
@@ -114,6 +115,37 @@ def test_places_along_a_drive_are_accepted_where_single_images_are_not(
     )
     assert (values["localization"], values["filter"], values["filtered_reason"]) == ("localized", "on", "accepted")
     assert float(values["filtered_probability"]) > 0.99
+
+
+def test_along_odometry_too_acceptance_follows_the_target(driven: Callable[..., Any]) -> None:
+    node = driven(min_similarity=NO_PLACE_ALONE)
+    for index in range(4):
+        told = node.step(index)
+    assert told.accepted and 0.99 <= told.probability < 1.0
+    for target, is_accepted in ((1.0, False), (0.9, True), (0.0, True)):
+        assert node.set("target_precision", target).successful
+        index += 1
+        told = node.step(index)
+        assert told.accepted == is_accepted and told.place_id == index
+        assert (told.reason == FilteredPlace.BELOW_TARGET) != is_accepted
+
+
+def test_what_is_stale_tells_the_filter_nothing(driven: Callable[..., Any], namespace: str) -> None:
+    node = driven("-r", f"/clock:={namespace}/clock", use_sim_time=True, stale_s=10.0)
+    clock = node.probe.publisher(Clock, f"{namespace}/clock")
+
+    def at(now_ns: int) -> None:
+        clock.publish(Clock(clock=ns_to_stamp(now_ns)))
+        node.send(0)
+
+    def stale() -> int:
+        return sum(message.matches[0].reason == PlaceMatch.STALE for message in node.matches)
+
+    node.wait(lambda: stale() > 10 or at(START_NS + 30 * 10**9), "stale answers")
+    before = len(node.filtered)
+    node.wait(lambda: stale() > 20 or at(START_NS + 30 * 10**9), "more of them")
+    assert len(node.filtered) == before and not node.matches[-1].accepted
+    node.wait(lambda: len(node.filtered) > before or at(START_NS), "an answer along the way")
 
 
 def test_without_odometry_nothing_is_accepted_and_that_is_said(driven: Callable[..., Any]) -> None:

@@ -16,7 +16,7 @@ from rclpy.context import Context
 from rclpy.parameter import Parameter
 
 from vpr_core.data.frames import Frames
-from vpr_core.data.poses import inverse, pose_from_message
+from vpr_core.data.poses import compose, pose_from_message
 from vpr_core.types import Pose
 from vpr_distill_ros import localizer_parameters
 from vpr_distill_ros.handover import LARGEST_VARIANCE, Handover, for_nav2
@@ -122,7 +122,9 @@ def test_one_pose_is_sent_when_three_agree_and_nav2_takes_it(
     assert place and math.dist(pose_from_message(sent[0].pose.pose).position_m, place.position_m) < 1.0
 
 
-def test_map_to_odom_is_sent_with_the_odometry_s_stamps(driven: Callable[..., Any], namespace: str) -> None:
+def test_map_to_odom_is_sent_with_the_odometry_s_stamps_and_puts_the_vehicle_in_its_place(
+    driven: Callable[..., Any], namespace: str, frames: Path
+) -> None:
     tf2_msgs = pytest.importorskip("tf2_msgs.msg")
     node = driven(publish_tf=True)
     node.process.says("active")
@@ -130,12 +132,21 @@ def test_map_to_odom_is_sent_with_the_odometry_s_stamps(driven: Callable[..., An
     for index in range(6):
         node.step(index)
     node.wait(lambda: node.send(5) or sent, "a transform")
-    expected = inverse(T_odom_map)
+    places = [frame.pose for frame in Frames.load(frames).frames]
     for message in sent:
         (stamped,) = message.transforms
         assert (stamped.header.frame_id, stamped.child_frame_id) == ("map", "odom")
-        translation = stamped.transform.translation
-        assert math.dist((translation.x, translation.y), expected.position_m[:2]) < 10.0  # 500 m off, 0.02 rad
+        index, beside = divmod(stamp_to_ns(stamped.header.stamp) - START_NS, STEP_NS)
+        assert beside == 0 and index in range(6), "the stamp of an odometry message"
+        place, moved = places[index], stamped.transform
+        assert place
+        T_map_odom = Pose(
+            (moved.translation.x, moved.translation.y, moved.translation.z),
+            (moved.rotation.x, moved.rotation.y, moved.rotation.z, moved.rotation.w),
+        )
+        T_map_base = compose(T_map_odom, compose(T_odom_map, place))
+        assert math.dist(T_map_base.position_m[:2], place.position_m[:2]) < 1.0
+        assert abs(math.remainder(T_map_base.yaw_rad - place.yaw_rad, 2 * math.pi)) < 0.02
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -144,7 +144,7 @@ def test_half_clouds_are_told_until_whole_ones_come(lidar_robot: Callable[..., A
     node.status(says(OK, "localized"))
 
 
-def test_two_cameras_on_one_topic_are_told_on_diagnostics(
+def test_two_cameras_on_one_topic_are_refused_until_one_is_left(
     robot: Callable[..., Any], passer_by: Callable[[], Any], jpegs: list[bytes]
 ) -> None:
     node = robot(stale_s=1000.0)
@@ -154,10 +154,14 @@ def test_two_cameras_on_one_topic_are_told_on_diagnostics(
     second = passer_by()
     rear = Drive(node, second.publisher(CompressedImage, node.image_topic, 50))
     ahead, behind = drive.sends(itertools.cycle(jpegs[:2])), rear.sends(itertools.cycle(jpegs[-2:]))
-    words = f"localized; 2 publishers send on {node.image_topic}, and the messages of all are taken"
-    node.status(says(WARN, words), lambda: (ahead(), behind()))
+    words = f"2 publishers send on {node.image_topic}, which may not be one sensor"
+    values = node.status(says(WARN, f"uncertain: images cannot be used: {words}"), lambda: (ahead(), behind()))
+    assert int(values["frames_dropped.publishers"]) > 0
+    assert node.set("refuse", "dark").successful
+    node.status(says(WARN, f"localized; {words}"), lambda: (ahead(), behind()))
+    assert node.set("refuse", "dark publishers").successful
     second.close()
-    node.status(lambda status, _: "publishers" not in status.message, ahead)
+    node.status(says(OK, "localized"), ahead)
 
 
 def test_a_camera_that_is_a_lidar_beside_another_crashes_nothing(
@@ -167,19 +171,30 @@ def test_a_camera_that_is_a_lidar_beside_another_crashes_nothing(
     drive = Drive(node, node.camera())
     passer_by().node.create_publisher(PointCloud2, node.image_topic, 10)
     node.status(lambda status, _: "2 publishers send on" in status.message, drive.sends(itertools.cycle(jpegs)))
+    assert node.set("refuse", "").successful
     drive.until_answered(itertools.cycle(jpegs))
 
 
-def test_stamps_that_go_back_are_told_on_diagnostics(robot: Callable[..., Any], jpegs: list[bytes]) -> None:
+def test_stamps_that_go_back_are_refused_and_time_goes_on_from_there(
+    robot: Callable[..., Any], jpegs: list[bytes]
+) -> None:
     node = robot(stale_s=1000.0)
-    camera = node.camera()
-    stamps_ns = itertools.count(START_NS, -HALF_SECOND_NS)
+    camera, stamps_ns = node.camera(), itertools.count(START_NS, -HALF_SECOND_NS)
     pictures = itertools.cycle(jpegs)
-    values = node.status(
-        says(WARN, "localized; image stamps went back"),
-        lambda: camera.publish(node.photograph(next(pictures), next(stamps_ns))),
-    )
-    assert int(values["stamps_backwards"]) >= 1 and "Traceback" not in node.process.output
+
+    def send_back() -> None:
+        camera.publish(node.photograph(next(pictures), next(stamps_ns)))
+
+    words = "images cannot be used: image is before its time: its stamp lies 0.500 s before the last one's"
+    values = node.status(says(WARN, f"uncertain: {words}"), send_back)
+    assert values["frames_dropped.backwards"] == values["stamps_backwards"] != "0"
+    assert len(node.matches) <= 1, "none but the first"
+    Drive(node, camera).until_answered(pictures)
+    node.status(says(WARN, "localized; image stamps went back"))
+    assert node.set("refuse", "dark").successful
+    answered = len(node.matches)
+    node.wait(lambda: len(node.matches) > answered + 3 or send_back(), "answers to stamps that go back")
+    assert "Traceback" not in node.process.output
 
 
 @pytest.fixture

@@ -13,18 +13,22 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import TransformStamped, Vector3
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo
 
 from vpr_core.data.frames import Frames
 from vpr_core.data.mounting import extrinsics
-from vpr_core.data.poses import pose_from_message
+from vpr_core.data.poses import compose, pose_from_message
 from vpr_core.retrieval.camera_model import CameraModel
 from vpr_core.retrieval.place_clouds import CloudOptions
 from vpr_core.retrieval.place_features import store_features
 from vpr_core.retrieval.place_points import FILE, PointSource, store_points
+from vpr_core.types import Pose
 from vpr_distill_msgs.msg import PlaceMatch
 from vpr_distill_msgs.srv import LoadMap
-from vpr_distill_ros.stamps import stamp_to_ns
+from vpr_distill_ros.poses import pose_to_message
+from vpr_distill_ros.stamps import ns_to_stamp, stamp_to_ns
 
 START_NS = 1_700_000_000_000_000_000
 NO_FRAME = NO_TOPIC = "''"
@@ -73,6 +77,35 @@ def test_an_image_that_fits_gives_the_pose_with_its_covariance(
     covariance = np.array(message.pose.covariance).reshape(6, 6)
     assert np.linalg.eigvalsh(covariance).min() > 0 and covariance[0, 0] < 0.25
     assert np.count_nonzero(covariance - np.diag(np.diag(covariance))) > 10
+
+
+def test_where_the_camera_is_tf_tells(
+    robot: Callable[..., Any], namespace: str, point_map: Path, frames: Path, jpegs: list[bytes], camera: CameraModel
+) -> None:
+    """Of a vehicle whose camera sits 3 m farther ahead than the mapping vehicle's, the base is 3 m behind."""
+    tf2_msgs = pytest.importorskip("tf2_msgs.msg")
+    remapped = [word for topic in ("/tf", "/tf_static") for word in ("-r", f"{topic}:={namespace}{topic}")]
+    node = robot(*remapped, map=point_map, base_frame="base_link", camera_info_topic=NO_TOPIC)
+    images, image = node.camera(), node.photograph(jpegs[7], START_NS)
+    node.status(lambda status, _: "no transform from base_link to camera_optical" in status.message,
+                lambda: images.publish(image))  # fmt: skip
+    mounted = extrinsics(Frames.load(frames).card, "camera")
+    assert mounted and not node.poses
+    ahead = compose(Pose((3.0, 0.0, 0.0)), mounted)
+    stamped = TransformStamped(child_frame_id="camera_optical")
+    stamped.header.stamp, stamped.header.frame_id = ns_to_stamp(START_NS), "base_link"
+    placed = pose_to_message(ahead)
+    stamped.transform.translation = Vector3(x=placed.position.x, y=placed.position.y, z=placed.position.z)
+    stamped.transform.rotation = placed.orientation
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node.probe.publisher(tf2_msgs.TFMessage, f"{namespace}/tf_static", latched).publish(
+        tf2_msgs.TFMessage(transforms=[stamped])
+    )
+    node.send_until(images, image, lambda: node.poses)
+    place = Frames.load(frames).frames[7].pose
+    assert place
+    expected = compose(place, Pose((-3.0, 0.0, 0.0)))
+    assert math.dist(pose_from_message(node.poses[0].pose.pose).position_m, expected.position_m) < 0.3
 
 
 def test_a_map_with_points_that_is_loaded_later_is_checked_with_the_camera_that_is_told(

@@ -199,9 +199,11 @@ def test_a_camera_that_comes_back_raw_is_heard_and_one_that_comes_back_as_a_lida
     node.process.says(named)
 
 
-def test_several_publishers_on_a_topic_are_told(mapper: Callable[..., Any], namespace: str) -> None:
+def test_several_publishers_of_odometry_are_refused(mapper: Callable[..., Any], namespace: str) -> None:
     node = mapper()
     node.visit(1)
     node.probe.node.create_publisher(Odometry, f"{namespace}/odom", 10)
     node.process.says(f"2 publishers send on {namespace}/odom")
+    grown(node, "frames_dropped.publishers", lambda: node.photograph_at(2))
+    assert node.set("refuse", "dark").successful
     node.visit(2)

@@ -59,10 +59,14 @@ def test_what_shall_be_mapped_all_the_same_is_left_out_of_a_parameter(
     assert not node.set("refuse", "night").successful
 
 
-def test_two_cameras_are_told_on_diagnostics(mapper: Callable[..., Any], passer_by: Callable[[], Any]) -> None:
+def test_two_cameras_make_no_place(mapper: Callable[..., Any], passer_by: Callable[[], Any]) -> None:
     node = mapper(stale_s=1000.0)
     node.visit(1)
     passer_by().publisher(CompressedImage, node.image_topic, 50)
-    words = f"mapping, 1 places; 2 publishers send on {node.image_topic}"
-    node.status(lambda status, _: status.level == WARN and words in status.message)
+    words = f"2 publishers send on {node.image_topic}"
+    node.process.says(words)
+    node.wait(lambda: "frames_dropped.publishers" in node.values or node.photograph_at(2), "an image that is refused")
+    node.status(lambda status, _: status.level == WARN and f"images cannot be used: {words}" in status.message)
+    assert node.places == 1 and node.set("refuse", "dark").successful
+    node.status(lambda status, _: status.level == WARN and f"; {words}" in status.message)
     node.visit(2)

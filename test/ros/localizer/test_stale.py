@@ -1,0 +1,52 @@
+"""What is too old to say where the vehicle is: answered as STALE, and believed by nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from vpr_distill_msgs.msg import PlaceMatch
+from vpr_distill_msgs.srv import QueryPlace
+
+LATE_NS = 30_000_000_000
+
+
+def reasons(message: Any) -> set[int]:
+    return {match.reason for match in message.matches}
+
+
+def test_images_that_come_late_are_refused_until_they_come_in_time(
+    robot: Callable[..., Any], jpegs: list[bytes]
+) -> None:
+    node = robot(stale_s=10.0, refuse="dark")  # one picture, again and again
+    camera = node.camera()
+
+    def late() -> None:
+        camera.publish(node.photograph(jpegs[2], time.time_ns() - LATE_NS))
+
+    node.wait(lambda: node.matches or late(), "an answer")
+    assert reasons(node.matches[0]) == {PlaceMatch.STALE} and not node.matches[0].accepted
+    values = node.status(
+        lambda status, _: (
+            status.level == DiagnosticStatus.WARN
+            and "uncertain: no match is accepted (stale); images are 3" in status.message
+            and "expected 10 at most" in status.message
+        ),
+        late,
+    )
+    assert values["last_reason"] == "stale" and not node.poses
+    node.wait(lambda: node.poses or camera.publish(node.photograph(jpegs[2], time.time_ns())), "a pose")
+    node.status(lambda status, _: (status.level, status.message) == (DiagnosticStatus.OK, "localized"))
+
+
+def test_asked_about_a_camera_that_fell_silent_it_tells_no_place(robot: Callable[..., Any], jpegs: list[bytes]) -> None:
+    node = robot()
+    node.send_until(node.camera(), node.photograph(jpegs[2]), lambda: node.matches)
+    assert node.call(QueryPlace, "query").result.accepted
+    assert node.set("stale_s", 0.3).successful
+    node.wait(lambda: reasons(node.call(QueryPlace, "query").result) == {PlaceMatch.STALE}, "a stale answer")
+    sent = node.call(QueryPlace, "query", image=node.photograph(jpegs[2]))
+    assert sent.success and sent.result.accepted, "an image that is sent is not live"
