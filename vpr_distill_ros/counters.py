@@ -57,7 +57,7 @@ class Snapshot:
     received_hz: float
     """Frames that came a second, over the last 5 s."""
     processed_hz: float
-    """Of these, those that were answered."""
+    """Frames that were answered a second, over the last 5 s."""
 
 
 @dataclass
@@ -78,6 +78,11 @@ class FrameCounters:
     _arrivals: Rate = field(default_factory=Rate)
     _answers: Rate = field(default_factory=Rate)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self) -> None:
+        """What comes next follows on nothing."""
+        with self._lock:
+            self._newest_stamp_ns = None
 
     def receive(self, stamp_ns: int) -> int:
         """Count an arrival; by how much its stamp lies before the one before it [ns], 0 where it does not. Time goes on

@@ -222,6 +222,8 @@ class Localizer(SensorNode):
         top_k = request.max_candidates or self.get_parameter("top_k").value
         if query is request.image:  # it comes of no stream
             return self._recognize(query, top_k, Watch(patience_s=0.0))
+        if self._out_of_order is not None:
+            raise self._out_of_order
         age_s = self._age_s(stamp_to_ns(query.header.stamp), self._arrived_s or time.monotonic())
         return self._unless_stale(self._recognize(query, top_k, self._watch), age_s)
 
@@ -276,7 +278,7 @@ class Localizer(SensorNode):
     def _doubts_of_answers(self, values: LocalizerParameters) -> tuple[str, ...]:
         told = self._cameras.doubts(values.stale_s) if self._cameras else ()
         stale_s = self._outputs.last_stale_s
-        if stale_s is None:
+        if stale_s is None or not diagnostics.is_recent(self._frames.usable_age_s, values.stale_s):
             return told
         late = (
             f"{self._sensor.sees}s are {stale_s:.1f} s old when they are looked at, expected {values.stale_s:g} at most"

@@ -36,8 +36,6 @@ from vpr_distill_ros.transforms import VehicleFrames
 class MapBuilder(SensorNode):
     """A place for every so many metres of odometry, saved by a thread of its own."""
 
-    _with_zero_stamps = "such frames have no odometry, and are dropped"
-
     def __init__(self) -> None:
         super().__init__("map_builder")
         self._map: GrowingMap | None = None

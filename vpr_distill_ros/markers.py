@@ -25,7 +25,7 @@ _BEST_SIZE_M, _OTHER_SIZE_M = 3.0, 2.0
 _LINE_WIDTH_M = 0.2
 _TEXT_HEIGHT_M = 1.5
 _TEXT_ABOVE_M = 3.0
-_TOLD = {Reason.ACCEPTED: " accepted", Reason.NOT_VERIFIED: " not verified"}
+_TOLD = {Reason.ACCEPTED: " accepted", Reason.NOT_VERIFIED: " not verified", Reason.STALE: " stale"}
 """Reasons that stand beside the figure."""
 
 

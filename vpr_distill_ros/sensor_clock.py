@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-_AGREE_NS = 60_000_000_000
+_AGREE_NS = 10_000_000_000
 """Clocks nearer than this are one, read late or set badly; a recording is farther away."""
 
 

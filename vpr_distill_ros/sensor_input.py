@@ -105,7 +105,7 @@ class SensorInput:
             self._node.get_logger().info(f"{self._topic} carries {type_name}")
 
     def _receive(self, message: Any) -> None:
-        self.newest = message
+        self.newest, self._incompatible = message, ""
         self._on_message(message)
 
     def _look_at_graph(self) -> None:
@@ -120,7 +120,7 @@ class SensorInput:
             with self._lock:
                 if not self._is_closed:
                     self._subscribe_late(fitting[0])
-        self._look_for_several(len(publishers))
+        self._look_for_several(sum(info.topic_type == self._subscribed for info in publishers))
         self._look_for_nobody(len(publishers))
 
     def _complain(self, offered: set[str]) -> str:

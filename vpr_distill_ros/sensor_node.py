@@ -56,6 +56,8 @@ class SensorNode(LifecycleNode):
         self._inputs: list[SensorInput] = []
         self._worker: LatestWorker[Any] | None = None
         self._arrived_s: float | None = None
+        self._out_of_order: InputError | None = None
+        """Why the newest frame was refused before it was looked at."""
         self._last_outcome = ""
         self._watch = Watch()
         self.add_on_set_parameters_callback(self._check_change)
@@ -137,6 +139,7 @@ class SensorNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._worker = LatestWorker(self._work_safely, name="work")
         self._watch = Watch(self._patience_s)
+        self._frames.begin()
         try:
             self._open_inputs()
         except InputError as error:
@@ -151,7 +154,7 @@ class SensorNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.close()
         self._stage = "inactive"
-        self._arrived_s, self._last_outcome = None, ""
+        self._arrived_s, self._last_outcome, self._out_of_order = None, "", None
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -174,30 +177,28 @@ class SensorNode(LifecycleNode):
         self._arrived_s = frame.arrived_s
         back_ns = self._frames.receive(frame.stamp_ns)
         if not frame.stamp_ns:
-            self.get_logger().warning(f"{self._sensor.sees} stamps are zero; {self._with_zero_stamps}", once=True)
-        try:
-            self._see_order(back_ns)
-        except InputError as error:
-            self._drop(error)
-        else:
+            text = f"{self._sensor.sees} stamps are zero: nothing that was at the time of such a frame is known"
+            self.get_logger().warning(text, once=True)
+        self._out_of_order = self._objection_to_order(back_ns)
+        if self._out_of_order is None:
             self._take(frame)
+        else:
+            self._drop(self._out_of_order)
 
-    _with_zero_stamps = "such frames are answered all the same"
-    """What becomes of them, for the log."""
-
-    def _see_order(self, back_ns: int) -> None:
-        """Raises InputError for a frame that does not follow on the one before it: its stamp lies `back_ns` before that
-        one's, or more than one publisher sends."""
+    def _objection_to_order(self, back_ns: int) -> InputError | None:
+        """To a frame that does not follow on the one before it: several publishers send, or its stamp lies `back_ns` before
+        that one's."""
         refuse = self.get_parameter("refuse").value.split()
-        if back_ns and BACKWARDS in refuse:
-            raise InputError(
-                f"{self._sensor.sees} is before its time: its stamp lies {back_ns / 1e9:.3f} s before the last one's; "
-                "a clock was set, a recording began again, or several publishers send?",
-                BACKWARDS,
-            )
         several = next((source.several for source in self._inputs if source.several), "")
         if several and PUBLISHERS in refuse:
-            raise InputError(several, PUBLISHERS)
+            return InputError(several, PUBLISHERS)
+        if back_ns and BACKWARDS in refuse:
+            return InputError(
+                f"{self._sensor.sees} is older than the one before it, by {back_ns / 1e9:.3f} s of its stamp; a clock "
+                "was set, a recording began again, or several publishers send?",
+                BACKWARDS,
+            )
+        return None
 
     @property
     def _patience_s(self) -> float:

@@ -26,11 +26,11 @@ def test_a_stamp_by_the_node_s_clock_tells_the_age() -> None:
 
 def test_the_stamps_of_a_recording_say_nothing_of_age_until_clock_does() -> None:
     clock = SensorClock()
-    for behind_s in (1e8, 61.0, -1e8):
+    for behind_s in (1e8, 11.0, -1e8):
         assert age_s(clock, behind_s) == pytest.approx(0.0, abs=0.05)
         assert age_s(clock, behind_s, waited_s=5.0) == pytest.approx(5.0, abs=0.05)
     age_s(clock, 0.0)
-    assert age_s(clock, 61.0) == pytest.approx(61.0)
+    assert age_s(clock, 11.0) == pytest.approx(11.0)
 
 
 def test_a_stamp_of_zero_is_none() -> None:

@@ -93,7 +93,7 @@ def test_after_a_stamp_that_goes_back_the_next_is_answered(robot: Callable[..., 
         assert len(node.matches) > count
     values = node.status(lambda _, values: int(values["stamps_backwards"]) >= 2)
     assert values["frames_dropped.backwards"] == values["stamps_backwards"]
-    assert "image dropped: image is before its time" in node.process.output
+    assert "image dropped: image is older than the one before it" in node.process.output
 
 
 def test_stamps_of_zero_are_told_once_counted_and_answered(robot: Callable[..., Any], jpegs: list[bytes]) -> None:

@@ -131,7 +131,7 @@ def test_along_odometry_too_acceptance_follows_the_target(driven: Callable[..., 
 
 
 def test_what_is_stale_tells_the_filter_nothing(driven: Callable[..., Any], namespace: str) -> None:
-    node = driven("-r", f"/clock:={namespace}/clock", use_sim_time=True, stale_s=10.0)
+    node = driven("-r", f"/clock:={namespace}/clock", use_sim_time=True, stale_s=5.0)
     clock = node.probe.publisher(Clock, f"{namespace}/clock")
 
     def at(now_ns: int) -> None:
@@ -141,9 +141,9 @@ def test_what_is_stale_tells_the_filter_nothing(driven: Callable[..., Any], name
     def stale() -> int:
         return sum(message.matches[0].reason == PlaceMatch.STALE for message in node.matches)
 
-    node.wait(lambda: stale() > 10 or at(START_NS + 30 * 10**9), "stale answers")
+    node.wait(lambda: stale() > 10 or at(START_NS + 8 * 10**9), "stale answers")
     before = len(node.filtered)
-    node.wait(lambda: stale() > 20 or at(START_NS + 30 * 10**9), "more of them")
+    node.wait(lambda: stale() > 20 or at(START_NS + 8 * 10**9), "more of them")
     assert len(node.filtered) == before and not node.matches[-1].accepted
     node.wait(lambda: len(node.filtered) > before or at(START_NS), "an answer along the way")
 

@@ -199,7 +199,7 @@ def test_a_camera_that_comes_back_raw_is_heard_and_one_that_comes_back_as_a_lida
     node.process.says(named)
 
 
-def test_several_publishers_of_odometry_are_refused(mapper: Callable[..., Any], namespace: str) -> None:
+def test_while_several_publish_odometry_nothing_is_mapped(mapper: Callable[..., Any], namespace: str) -> None:
     node = mapper()
     node.visit(1)
     node.probe.node.create_publisher(Odometry, f"{namespace}/odom", 10)
