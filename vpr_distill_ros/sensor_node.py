@@ -186,8 +186,7 @@ class SensorNode(LifecycleNode):
             self._drop(self._out_of_order)
 
     def _objection_to_order(self, back_ns: int) -> InputError | None:
-        """To a frame that does not follow on the one before it: several publishers send, or its stamp lies `back_ns` before
-        that one's."""
+        """To a frame that does not follow on the one before it: its stamp lies `back_ns` before, or several send."""
         refuse = self.get_parameter("refuse").value.split()
         several = next((source.several for source in self._inputs if source.several), "")
         if several and PUBLISHERS in refuse:
