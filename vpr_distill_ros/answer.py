@@ -35,7 +35,7 @@ class Answer:
     """None where the candidates were not verified."""
     only_verified: bool = False
     """Whether a pose that no check bears out is none, also where the filter believes it."""
-    stale_s: float | None = None
+    stale_age_s: float | None = None
     """How old the image or cloud was when it was looked at, where that is too old to be believed; None where not."""
     turns: tuple[Pose | None, ...] | None = None
     """By match T_place_base, how the vehicle stands to the place, None where that is not known; None for a camera that
@@ -44,7 +44,7 @@ class Answer:
     def stale(self, age_s: float) -> Answer:
         """The same, refused: it says where the vehicle was so long ago."""
         matches = tuple(replace(match, reason=Reason.STALE) for match in self.recognition.matches)
-        return replace(self, recognition=replace(self.recognition, matches=matches), stale_s=age_s)
+        return replace(self, recognition=replace(self.recognition, matches=matches), stale_age_s=age_s)
 
     @property
     def stamp(self) -> Time:

@@ -277,11 +277,11 @@ class Localizer(SensorNode):
 
     def _doubts_of_answers(self, values: LocalizerParameters) -> tuple[str, ...]:
         told = self._cameras.doubts(values.stale_s) if self._cameras else ()
-        stale_s = self._outputs.last_stale_s
-        if stale_s is None or not diagnostics.is_recent(self._frames.usable_age_s, values.stale_s):
+        age_s = self._outputs.last_stale_age_s
+        if age_s is None or not diagnostics.is_recent(self._frames.usable_age_s, values.stale_s):
             return told
         late = (
-            f"{self._sensor.sees}s are {stale_s:.1f} s old when they are looked at, expected {values.stale_s:g} at most"
+            f"{self._sensor.sees}s are {age_s:.1f} s old when they are looked at, expected {values.stale_s:g} at most"
         )
         return (*told, f"{late}: the way from the sensor is slow, or its clock is not this node's")
 

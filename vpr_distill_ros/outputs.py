@@ -39,7 +39,7 @@ class Outputs:
         self._accepted_s: float | None = None
         self.last_best: Match | None = None
         self.last_estimate: Estimate | None = None
-        self.last_stale_s: float | None = None
+        self.last_stale_age_s: float | None = None
 
     @property
     def accepted_age_s(self) -> float | None:
@@ -58,7 +58,7 @@ class Outputs:
 
     def pause(self) -> None:
         """Forget what was answered."""
-        self._accepted_s = self.last_best = self.last_estimate = self.last_stale_s = None
+        self._accepted_s = self.last_best = self.last_estimate = self.last_stale_age_s = None
         if self.handover is not None:
             self.handover.begin()
 
@@ -72,7 +72,7 @@ class Outputs:
     def publish(self, answer: Answer, following: Following | None) -> None:
         """The candidates, and the pose unless the filter of `following` has a say in it; of what is stale no pose."""
         self.matches.publish(answer.message())
-        self.last_stale_s = answer.stale_s
+        self.last_stale_age_s = answer.stale_age_s
         matches, map_frame = answer.hypotheses, answer.recognizer.map_frame
         if answer.recognizer.has_poses:
             self.candidates.publish(conversions.candidates_to_message(matches, answer.stamp, map_frame))
@@ -81,7 +81,7 @@ class Outputs:
         if answer.verification is not None and answer.verification.verified is None:
             text = f"not verified: {answer.verification.reason}"
             self._node.get_logger().info(text, throttle_duration_sec=LOG_PERIOD_S)
-        if answer.stale_s is not None:
+        if answer.stale_age_s is not None:
             self.last_estimate, following = None, None
         if following is None or not following.filters:
             self._settle(answer, None, answer.recognition.accepted is not None)
