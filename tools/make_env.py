@@ -159,6 +159,7 @@ class Environment:
         """What has extension modules is loaded in one process, where their libraries meet."""
         libraries = os.pathsep.join([str(self.prefix / "lib"), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])
         code = f"import {', '.join(LOADED)}; from vpr_distill_msgs.msg import PlaceMatch; PlaceMatch(); "
+        code += "from tf2_msgs.msg import TFMessage; TFMessage(); "
         code += "print(torch.__version__, torch.version.cuda or '')"
         self.logged("verify", ["env", f"LD_LIBRARY_PATH={libraries}", str(self.python), "-c", code])
         version, *cuda = (LOGS / "verify.log").read_text().split()[-2:]

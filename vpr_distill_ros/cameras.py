@@ -60,7 +60,6 @@ class LiveCameras:
         self._begin()
 
     def _begin(self) -> None:
-        self.newest: TogetherTaken | None = None
         self._sets: CameraSets[Any] = CameraSets(len(self._topics), self._within_s, time.monotonic())
         self._cameras = Cameras(self._topics, self._sensor.to_array)
         self._first_frame = ""
@@ -79,7 +78,6 @@ class LiveCameras:
     def close(self) -> None:
         with self._lock:
             timer, self._timer = self._timer, None
-            self.newest = None  # a query by service is not for what was seen before a pause
         if timer is not None:
             self._node.destroy_timer(timer)
 
@@ -96,8 +94,7 @@ class LiveCameras:
     def _give(self, complete: list[ImageSet[Any]]) -> None:
         for images in complete if self._timer is not None else []:
             header = Header(stamp=ns_to_stamp(images.stamp_ns))
-            self.newest = TogetherTaken(header, images)
-            self._deliver(Frame(self.newest, images.stamp_ns, images.arrived_s))
+            self._deliver(Frame(TogetherTaken(header, images), images.stamp_ns, images.arrived_s))
 
     def answer(self, query: TogetherTaken, recognizer: PlaceRecognizer, top_k: int) -> Answer:
         """Places for a set; raises InputError where no image of it is worth a query."""

@@ -58,6 +58,8 @@ class Snapshot:
     """Frames that came a second, over the last 5 s."""
     processed_hz: float
     """Frames that were answered a second, over the last 5 s."""
+    stale: int
+    """Of the processed, those that were answered as too old to be believed."""
 
 
 @dataclass
@@ -68,6 +70,7 @@ class FrameCounters:
     _processed: int = 0
     _skipped: int = 0
     _superseded: int = 0
+    _stale: int = 0
     _stamps_backwards: int = 0
     _stamps_zero: int = 0
     _newest_stamp_ns: int | None = None
@@ -109,6 +112,11 @@ class FrameCounters:
         with self._lock:
             self._superseded += 1
 
+    def count_stale(self) -> None:
+        """Count a frame, to be processed, as too old."""
+        with self._lock:
+            self._stale += 1
+
     def process(self, latency_ms: float) -> None:
         with self._lock:
             self._processed += 1
@@ -148,4 +156,5 @@ class FrameCounters:
                 float(p95),
                 self._arrivals.hz,
                 self._answers.hz,
+                self._stale,
             )

@@ -169,6 +169,7 @@ def figures(counts: Snapshot) -> dict[str, str]:
         "frames_received_hz": f"{counts.received_hz:.1f}",
         "frames_processed_hz": f"{counts.processed_hz:.1f}",
         "frames_processed": str(counts.processed),
+        "frames_stale": str(counts.stale),
         "frames_skipped": str(counts.skipped),
         "frames_superseded": str(counts.superseded),
         "frames_dropped": str(sum(counts.dropped.values())),

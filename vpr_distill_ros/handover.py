@@ -105,6 +105,12 @@ class Handover:
         if self._global is not None:
             self._global.publish(for_rtabmap(pose, self._base_frame))
 
+    def doubt(self) -> None:
+        """What is told now is not to be believed: answers have to agree anew. map -> odom stays."""
+        with self._lock:
+            self._gate.clear()
+            self.agreeing = False
+
     def broadcast(self, message: Odometry) -> None:
         """Send map -> odom with the stamp of an odometry message, so that both reach equally far.
 
@@ -115,7 +121,7 @@ class Handover:
                 self._tf.publish(self._map_to_odom(self._T_map_odom, message))
 
     def _map_to_odom(self, transform: Pose, message: Odometry) -> Any:
-        frame = message.header.frame_id
+        frame = message.header.frame_id.lstrip("/")
         if frame in ("", self._map_frame):
             raise InputError(
                 f"odometry has the frame {frame!r}, expected one of its own, such as odom, beside {self._map_frame!r}",

@@ -26,7 +26,7 @@ from vpr_distill_ros.localizer_parameters import LocalizerParameters
 from vpr_distill_ros.odometry import OdometryInput
 from vpr_distill_ros.outputs import Outputs
 from vpr_distill_ros.sensor_clock import SensorClock
-from vpr_distill_ros.sensor_node import Frame, SensorNode
+from vpr_distill_ros.sensor_node import LOG_PERIOD_S, Frame, SensorNode
 from vpr_distill_ros.sensors import sensor
 from vpr_distill_ros.services import Services, asked
 from vpr_distill_ros.stamps import stamp_to_ns
@@ -59,6 +59,7 @@ class Localizer(SensorNode):
     def _load(self) -> str:
         values = localizer_parameters.read(self)
         cameras.check(values)
+        self._sensor_clock = SensorClock()
         return self._load_loops(values) if values.mode == loop_mode.NAME else self._load_map(values)
 
     def _load_loops(self, values: LocalizerParameters) -> str:
@@ -122,7 +123,6 @@ class Localizer(SensorNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = super().on_deactivate(state)
         self._odometry.pause()
-        self._sensor_clock = SensorClock()
         following = self._following
         if following is not None:
             following.clear()
@@ -152,6 +152,9 @@ class Localizer(SensorNode):
         answer = self._recognize(item.message, self.get_parameter("top_k").value, self._watch)
         answer = self._unless_stale(answer, age_s)
         self._outputs.publish(answer, self._following)
+        if answer.stale_age_s is not None:
+            self._frames.count_stale()
+            self.get_logger().warning(self._lateness(answer.stale_age_s), throttle_duration_sec=LOG_PERIOD_S)
         self._frames.process((time.monotonic() - item.arrived_s) * 1e3)
 
     def _age_s(self, stamp_ns: int, arrived_s: float) -> float:
@@ -218,20 +221,15 @@ class Localizer(SensorNode):
     # Services
 
     def _answer(self, request: QueryPlace.Request) -> Answer:
-        query = asked(request, self._sensor.sees, self._newest)
+        newest = self._newest
+        query = asked(request, self._sensor.sees, newest and newest.frame.message)
         top_k = request.max_candidates or self.get_parameter("top_k").value
-        if query is request.image:  # it comes of no stream
+        if newest is None or query is request.image:  # it comes of no stream
             return self._recognize(query, top_k, Watch(patience_s=0.0))
-        if self._out_of_order is not None:
-            raise self._out_of_order
-        age_s = self._age_s(stamp_to_ns(query.header.stamp), self._arrived_s or time.monotonic())
+        if newest.objection is not None:
+            raise InputError(str(newest.objection), newest.objection.kind)
+        age_s = self._age_s(newest.frame.stamp_ns, newest.frame.arrived_s)
         return self._unless_stale(self._recognize(query, top_k, self._watch), age_s)
-
-    @property
-    def _newest(self) -> Any:
-        if self._cameras is not None:
-            return self._cameras.newest
-        return self._inputs[0].newest if self._inputs else None
 
     def _replace_map(self, folder: str) -> LoadedMap:
         """Answer from another map; raises InputError without a model, and MapError, and then all stays as it is."""
@@ -277,13 +275,23 @@ class Localizer(SensorNode):
 
     def _doubts_of_answers(self, values: LocalizerParameters) -> tuple[str, ...]:
         told = self._cameras.doubts(values.stale_s) if self._cameras else ()
+        told = (*told, *self._complaints_of_others(values))
         age_s = self._outputs.last_stale_age_s
         if age_s is None or not diagnostics.is_recent(self._frames.usable_age_s, values.stale_s):
             return told
-        late = (
-            f"{self._sensor.sees}s are {age_s:.1f} s old when they are looked at, expected {values.stale_s:g} at most"
+        return (*told, self._lateness(age_s))
+
+    def _complaints_of_others(self, values: LocalizerParameters) -> list[str]:
+        """Of topics whose silence is no error by itself: CameraInfo, and each of several cameras."""
+        told = {values.odometry_topic} | (set() if self._cameras else {self._sensor.topic})
+        return [source.complaint for source in self._inputs if source.complaint and source.topic not in told]
+
+    def _lateness(self, age_s: float) -> str:
+        sees, limit_s = self._sensor.sees, self.get_parameter("stale_s").value
+        return (
+            f"{sees}s are {age_s:.1f} s old when they are looked at, expected {limit_s:g} at most: the way from the "
+            "sensor is slow, or its clock is not this node's: set the clocks alike, or raise stale_s"
         )
-        return (*told, f"{late}: the way from the sensor is slow, or its clock is not this node's")
 
     def _identity(self) -> dict[str, str]:
         loaded, handover = self._loaded, self._outputs.handover
@@ -292,6 +300,7 @@ class Localizer(SensorNode):
         return {
             **loaded.identity,
             "sensor": self._vehicle.sensor,
+            "sensor_clock": "the node's" if self._sensor_clock.is_the_nodes else "another",
             "answers_agree": "yes" if handover.agreeing else "no",
             "initial_pose": handover.initial_pose,
             **self._odometry.figures,

@@ -143,7 +143,7 @@ class MapBuilder(SensorNode):
         lost, went_back = posed.lost, posed.times_clock_went_back
         try:
             message = self._vehicle.of_odometry(message)
-            growing.set_frame(message.header.frame_id)
+            growing.set_frame(message.header.frame_id.lstrip("/"))
             self._frame_error = ""
             posed.add_pose(stamp_to_ns(message.header.stamp), pose_from_message(message.pose.pose))
         except MapError as error:

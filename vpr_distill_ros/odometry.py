@@ -54,7 +54,7 @@ class OdometryInput:
 
     @property
     def figures(self) -> dict[str, str]:
-        """How often one comes that can be used, and what was dropped, in all and by kind, for /diagnostics."""
+        """How often one comes whose frame is known, and what was dropped, in all and by kind, for /diagnostics."""
         with self._lock:
             rate = {"odometry_hz": f"{self._arrivals.hz:.1f}"}
         kinds = {f"odometry_dropped.{kind}": str(times) for kind, times in sorted(self._drops.items())}

@@ -83,6 +83,8 @@ class Outputs:
             self._node.get_logger().info(text, throttle_duration_sec=LOG_PERIOD_S)
         if answer.stale_age_s is not None:
             self.last_estimate, following = None, None
+            if self.handover is not None:
+                self.handover.doubt()
         if following is None or not following.filters:
             self._settle(answer, None, answer.recognition.accepted is not None)
         if following is not None:

@@ -42,7 +42,6 @@ class SensorInput:
         depth: int = 5,
     ) -> None:
         self.topic = topic
-        self.newest: Any = None
         self.complaint = ""
         """What is wrong with the topic as it is now; empty where nothing is. Read by other threads."""
         self.several = ""
@@ -57,6 +56,7 @@ class SensorInput:
         self._group = MutuallyExclusiveCallbackGroup()
         self._subscription: Any = None
         self._subscribed = ""
+        self._has_come = False
         self._told: set[str] = set()
         self._incompatible = ""
         self._looks_at_several = self._looks_at_nobody = 0
@@ -105,7 +105,7 @@ class SensorInput:
             self._node.get_logger().info(f"{self._topic} carries {type_name}")
 
     def _receive(self, message: Any) -> None:
-        self.newest, self._incompatible = message, ""
+        self._has_come, self._incompatible = True, ""
         self._on_message(message)
 
     def _look_at_graph(self) -> None:
@@ -113,6 +113,8 @@ class SensorInput:
         publishers = self._node.get_publishers_info_by_topic(self._topic)
         offered = {info.topic_type for info in publishers}
         fitting = [name for name in self._types if name in offered]
+        if not offered:
+            self._incompatible = ""  # who offered too little is gone
         self.complaint = self._complain(offered) if offered and not fitting else self._incompatible
         if offered and not fitting:
             self._tell_once(self.complaint)
@@ -129,7 +131,7 @@ class SensorInput:
 
     def _look_for_nobody(self, publishers: int) -> None:
         """A wrong name of a topic is silent: say so, and again when other topics of the kind are discovered."""
-        self._looks_at_nobody = self._looks_at_nobody + 1 if not publishers and self.newest is None else 0
+        self._looks_at_nobody = self._looks_at_nobody + 1 if not publishers and not self._has_come else 0
         if self._looks_at_nobody >= _LOOKS_AT_NOBODY:
             known = self._node.get_topic_names_and_types()
             here = sorted(name for name, kinds in known if set(kinds) & set(self._types) and name != self._topic)

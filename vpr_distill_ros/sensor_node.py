@@ -39,6 +39,14 @@ class Frame:
     arrived_s: float
 
 
+@dataclass(frozen=True)
+class Received:
+    """A frame, and why it was refused before it was looked at; None where it was not."""
+
+    frame: Frame
+    objection: InputError | None
+
+
 class SensorNode(LifecycleNode):
     """Configure loads what the parameters name, activate opens the topics, deactivate and clean up undo it.
 
@@ -55,9 +63,7 @@ class SensorNode(LifecycleNode):
         self._frames = FrameCounters()
         self._inputs: list[SensorInput] = []
         self._worker: LatestWorker[Any] | None = None
-        self._arrived_s: float | None = None
-        self._out_of_order: InputError | None = None
-        """Why the newest frame was refused before it was looked at."""
+        self._newest: Received | None = None
         self._last_outcome = ""
         self._watch = Watch()
         self.add_on_set_parameters_callback(self._check_change)
@@ -154,7 +160,7 @@ class SensorNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.close()
         self._stage = "inactive"
-        self._arrived_s, self._last_outcome, self._out_of_order = None, "", None
+        self._newest, self._last_outcome = None, ""
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -174,16 +180,16 @@ class SensorNode(LifecycleNode):
         self._receive(Frame(message, stamp_to_ns(message.header.stamp), time.monotonic()))
 
     def _receive(self, frame: Frame) -> None:
-        self._arrived_s = frame.arrived_s
         back_ns = self._frames.receive(frame.stamp_ns)
         if not frame.stamp_ns:
             text = f"{self._sensor.sees} stamps are zero: nothing that was at the time of such a frame is known"
             self.get_logger().warning(text, once=True)
-        self._out_of_order = self._objection_to_order(back_ns)
-        if self._out_of_order is None:
+        objection = self._objection_to_order(back_ns)
+        self._newest = Received(frame, objection)
+        if objection is None:
             self._take(frame)
         else:
-            self._drop(self._out_of_order)
+            self._drop(objection)
 
     def _objection_to_order(self, back_ns: int) -> InputError | None:
         """To a frame that does not follow on the one before it: its stamp lies `back_ns` before, or several send."""
@@ -239,13 +245,13 @@ class SensorNode(LifecycleNode):
 
     def _health_of_input(self, values: SensorParameters, doubts: tuple[str, ...] = ()) -> dict[str, Any]:
         """What the health of every such node depends on. doubts: beside those that the input gives."""
-        source = sensor(values)
+        source, newest = sensor(values), self._newest
         return {
             "lifecycle": self._stage,
             "load_error": self._load_error,
             "sees": source.sees,
             "topic": source.topic,
-            "input_age_s": since(self._arrived_s),
+            "input_age_s": since(newest.frame.arrived_s) if newest else None,
             "stale_s": values.stale_s,
             "complaint": self._complaint(source.topic),
             "last_outcome": self._last_outcome,

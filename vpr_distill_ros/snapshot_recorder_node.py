@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from std_srvs.srv import Trigger
@@ -33,14 +33,21 @@ from vpr_distill_ros.worker import LatestWorker
 _MATCHES = "vpr_distill_msgs/msg/PlaceMatchArray"
 _MIB = 1024 * 1024
 _GRAPH_PERIOD_S, _LOOK_PERIOD_S = 0.5, 0.1
+_ALONE_AFTER_S = 10.0
+# Of what a localizer sends, that which tells where it believes to be.
+_BELIEVED = ("pose", "filtered")
+# Which every node reads.
+_OF_ROS = ("/clock", "/parameter_events", "/rosout")
 REFUSALS = tuple(reason.name.lower() for reason in Reason if reason not in (Reason.ACCEPTED, Reason.NOT_BEST))
+# That an image came late says nothing of the place.
+_KEPT = [reason for reason in REFUSALS if reason != Reason.STALE.name.lower()]
 _ROWS = [
     ("out", "", text("folder that bags are written to, one each", read_only=True)),
-    ("matches_topic", "/localizer/matches", text("matches of the localizer; kept in the bags too", read_only=True)),
-    ("topics", ["/camera/image/compressed", "/camera/camera_info", "/lidar/points", "/odom", "/localizer/pose",
-                "/localizer/filtered", "/tf", "/tf_static"],
-     text("what is kept; a topic that nobody sends costs nothing", read_only=True)),
-    ("reasons", list(REFUSALS), text(f"refusals that are kept: {', '.join(REFUSALS)}", read_only=True)),
+    ("matches_topic", "localizer/matches",
+     text("matches of the localizer; kept with what it reads, its pose and its filter's answers", read_only=True)),
+    ("topics", ["/camera/image/compressed", "/camera/camera_info", "/lidar/points", "/odom", "/tf", "/tf_static"],
+     text("what is kept besides; a topic that nobody sends costs nothing", read_only=True)),
+    ("reasons", _KEPT, text(f"refusals that are kept: {', '.join(REFUSALS)}", read_only=True)),
     ("refused_needed", 3, count("so many answers in a row have to be refused", 1, 1000)),
     ("before_s", 10.0, number("how much of the time before the refusal a bag holds [s]", 0.1, 600.0, read_only=True)),
     ("after_s", 5.0, number("how much of the time after it [s]", 0.0, 600.0, read_only=True)),
@@ -67,11 +74,13 @@ class SnapshotRecorder(Node):
         self._out = self._folder()
         self._reasons = self._read_reasons()
         self._matches_topic = topic_of(self, "matches_topic", self._value("matches_topic"))
-        wanted = {topic_of(self, "topics", topic) for topic in self._value("topics")}
+        wanted = {topic_of(self, "topics", topic) for topic in self._value("topics") if topic}
         self._wanted = wanted - {self._matches_topic}
         keep_s = float(self._value("before_s")) + float(self._value("after_s"))
         self._recent = RecentMessages(keep_s, self._value("memory_mib") * _MIB)
         self._kinds: dict[str, str] = {}
+        self._not_kept: set[str] = set()
+        self._alone_from_s: float | None = time.monotonic() + _ALONE_AFTER_S
         self._refused = self.written = 0
         self._begun: set[Path] = set()
         self._pushed_out = 0
@@ -114,16 +123,36 @@ class SnapshotRecorder(Node):
     # Topics
 
     def _look_at_graph(self) -> None:
-        """Subscribe to what has come up since the last look."""
-        for topic in sorted(self._wanted - set(self._kinds)):
+        """Subscribe to what has come up since the last look: what is named, and what the localizer reads and tells."""
+        self._look_at_localizers()
+        for topic in sorted(self._wanted - self._not_kept - set(self._kinds)):
             for info in self.get_publishers_info_by_topic(topic)[:1]:
                 self._subscribe(topic, info.topic_type)
+
+    def _look_at_localizers(self) -> None:
+        senders = self.get_publishers_info_by_topic(self._matches_topic)
+        if senders:
+            self._alone_from_s = None
+        elif self._alone_from_s is not None and time.monotonic() > self._alone_from_s:
+            self._alone_from_s = None
+            self.get_logger().warning(
+                f"nobody sends {self._matches_topic}: no bag is written before a localizer does; set matches_topic to "
+                "its ~/matches"
+            )
+        for sender in senders:
+            name = sender.node_name, sender.node_namespace
+            try:
+                read = {topic for topic, _ in self.get_subscriber_names_and_types_by_node(*name)}
+            except NodeNameNonExistentError:  # not discovered yet, or gone
+                continue
+            beside = self._matches_topic.rsplit("/", 1)[0]
+            self._wanted |= read.difference(_OF_ROS) | {f"{beside}/{topic}" for topic in _BELIEVED}
 
     def _subscribe(self, topic: str, kind: str) -> None:
         try:
             self._keep(topic, kind, message_class(kind))
         except InputError as error:
-            self._wanted.discard(topic)
+            self._not_kept.add(topic)
             self.get_logger().warning(f"{topic} is not kept: {error}")
 
     def _keep(self, topic: str, kind: str, message_type: Any) -> None:

@@ -42,6 +42,7 @@ class VehicleFrames:
         self._changed = threading.Condition()
         self._subscriptions: list[Any] = []
         self._told: set[str] = set()
+        self._incompatible: dict[str, str] = {}
         self._is_closed = False
         self.sensor = ""
         """Where the newest sensor is, for /diagnostics; empty before it was asked for."""
@@ -124,9 +125,10 @@ class VehicleFrames:
                     self._changed.wait(left_s)
                 return self._tree.lookup(target, source, stamp_ns)
         except InputError as error:
+            why = "".join(f" {text}." for text in self._incompatible.values())
             raise InputError(
-                f"{error}. `ros2 run tf2_ros tf2_echo {target} {source}` shows what TF knows; base_frame says which "
-                "frame is the vehicle's",
+                f"{error}.{why} `ros2 run tf2_ros tf2_echo {target} {source}` shows what TF knows; base_frame says "
+                "which frame is the vehicle's",
                 "tf",
             ) from None
 
@@ -160,10 +162,14 @@ class VehicleFrames:
             self._tree.add(*names, stamp_to_ns(stamped.header.stamp), pose)
 
     def _teller_of_qos(self, topic: str) -> Any:
-        return lambda event: self._tell_once(
-            f"a publisher on {topic} offers less than tf2 does, and nothing comes from it: /tf_static is reliable and "
-            f"transient local, /tf is reliable; `ros2 topic info -v {topic}` names it"
-        )
+        def tell(event: Any) -> None:
+            self._incompatible[topic] = (
+                f"a publisher on {topic} offers less than tf2 does, and nothing comes from it: /tf_static is reliable "
+                f"and transient local, /tf is reliable; `ros2 topic info -v {topic}` names it"
+            )
+            self._tell_once(self._incompatible[topic])
+
+        return tell
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:

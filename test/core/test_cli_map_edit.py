@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -87,7 +88,8 @@ def test_sessions_come_and_go(
     edit(folder, "--budget_mib", 0.05)
     size = sum(path.stat().st_size for path in folder.iterdir())
     assert 0.04 * 2**20 < size <= 0.05 * 2**20
-    capsys.readouterr()
+    (told,) = re.findall(r"([0-9.]+) MiB of the 0.05 that were given", capsys.readouterr().out)
+    assert float(told) == pytest.approx(size / 2**20, abs=0.008), "as large as on disk, but for rounding up of headers"
     edit(folder, "--budget_mib", 0.05)
     assert "small enough, nothing to do" in capsys.readouterr().out
 

@@ -157,6 +157,7 @@ def test_figures_are_in_the_message() -> None:
     for stamp_ns in range(4):
         counters.receive(stamp_ns)
     counters.process(10.0)
+    counters.process(30.0)
     counters.supersede()
     counters.drop("encoding")
     counters.drop("encoding")
@@ -165,7 +166,9 @@ def test_figures_are_in_the_message() -> None:
     values = {pair.key: pair.value for pair in status.values}
     assert (status.name, status.hardware_id, status.level) == ("localizer", "/image", OK)
     assert values["frames_received"] == "4"
-    assert values["frames_processed"] == values["frames_superseded"] == "1"
+    assert (values["frames_processed"], values["frames_superseded"], values["frames_stale"]) == ("2", "1", "0")
+    # Four that came and two that were answered in the last 5 s.
+    assert (values["frames_received_hz"], values["frames_processed_hz"]) == ("0.8", "0.4")
     assert values["frames_dropped"] == values["frames_dropped.encoding"] == "2"
-    assert values["latency_p50_ms"] == values["latency_p95_ms"] == "10.0"
+    assert (values["latency_p50_ms"], values["latency_p95_ms"]) == ("20.0", "29.0")
     assert (values["state"], values["map_hash"], values["last_accepted_age_s"]) == ("active", "abc", "0.10")

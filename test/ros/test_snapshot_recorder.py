@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import yaml
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage
@@ -25,6 +27,8 @@ from vpr_distill_ros.conversions import matches_to_message
 from vpr_distill_ros.message_types import definitions
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.stamps import ns_to_stamp
+
+SHIPPED = Path(__file__).parents[2] / "config" / "nodes" / "snapshot_recorder.yaml"
 
 
 class Drive:
@@ -122,6 +126,37 @@ def ask_for_one(probe: Any, service: str) -> Path:
         return Path(answer.message) if answer.success else None
 
     return Path(probe.until(asked, "a bag"))
+
+
+def test_the_shipped_file_gives_every_parameter_its_default() -> None:
+    from vpr_distill_ros.snapshot_recorder_node import _ROWS
+
+    shipped = yaml.safe_load(SHIPPED.read_text())["/**"]["ros__parameters"]
+    assert shipped == {name: default for name, default, _ in _ROWS}
+
+
+def test_whatever_its_topics_are_called_a_localizer_s_are_kept(
+    start_robot: Callable[..., Any], start: Callable[..., Any], probe: Any, namespace: str, bundle: Path,
+    place_map: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    given = ["-r", f"__ns:={namespace}", "--params-file", str(SHIPPED), "-p", f"out:={tmp_path / 'snapshots'}"]
+    process = start(
+        "snapshot_recorder", "--ros-args", *given, "-p", "after_s:=0.2", "-p", "reasons:=[below_similarity]"
+    )
+    process.says(f"keeping {namespace}/localizer/matches")
+    process.says(f"nobody sends {namespace}/localizer/matches: no bag is written before a localizer does")
+    other = {"odometry_topic": f"{namespace}/wheels", "filter": False, "refuse": "dark", "stale_s": 1000.0}
+    node = start_robot("localizer", bundle=bundle, map=place_map, min_similarity=1.0, **other)
+    camera, wheels = node.camera(), probe.publisher(Odometry, f"{namespace}/wheels")
+    for topic in ("image", "wheels", "localizer/pose", "localizer/filtered"):
+        process.says(f"keeping {namespace}/{topic}")
+    broken = np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8)
+    picture = node.photograph(cv2.imencode(".jpg", cv2.GaussianBlur(broken, (0, 0), 8))[1].tobytes())
+    node.send_until(camera, picture, lambda: bags(tmp_path / "snapshots") or wheels.publish(Odometry()))
+    (bag,) = bags(tmp_path / "snapshots")
+    assert bag.name.endswith("_below_similarity")
+    assert stamps_in(bag, f"{namespace}/image") and stamps_in(bag, f"{namespace}/localizer/matches")
+    assert "/clock" not in process.output and "Traceback" not in process.output
 
 
 def test_refusals_that_are_not_asked_for_or_not_in_a_row_are_not_kept(

@@ -91,7 +91,7 @@ def run(options: dict[str, Any]) -> None:
             print(f"{out}: small enough, nothing to do")
             return
         told += write_map(chosen, out)[1]
-    _list(Stored.load(out))
+    _list(Stored.load(out), options["budget_mib"])
     for line in told:
         print(line)
 
@@ -142,13 +142,14 @@ def _pruned(stored: Stored, options: dict[str, Any]) -> Chosen:
     return Chosen(stored, rows)
 
 
-def _list(stored: Stored) -> None:
+def _list(stored: Stored, budget_mib: float | None = None) -> None:
     from vpr_core.evaluation.evaluate import table_text
     from vpr_core.retrieval.map_sessions import mib, place_bytes, sessions_of
 
     rows = [session.row() for session in sessions_of(stored)]
     places, size = len(stored.place_map), mib(int(place_bytes(stored).sum()) + _HEADERS)
-    print(f"{stored.folder}: {places} places, {size:g} MiB, map {stored.place_map.hash}")
+    of_budget = "" if budget_mib is None else f" of the {budget_mib:g} that were given"
+    print(f"{stored.folder}: {places} places, {size:g} MiB{of_budget}, map {stored.place_map.hash}")
     if rows:
         shown = [name for name in rows[0] if any(row[name] is not None for row in rows)]
         print(table_text(rows, shown))

@@ -39,7 +39,8 @@ class CameraFigures:
 
     images: int = 0
     apart: int = 0
-    """Images that belong to no set: none of the first camera's is near, or the clock was set back."""
+    """Images that belong to no set: none of the first camera's is near, a later set was given out already, or the
+    clock was set back."""
     missing: int = 0
     """Sets without an image of this camera."""
     missing_in_a_row: int = 0
@@ -82,6 +83,7 @@ class CameraSets(Generic[T]):
     _joined_s: list[float] = field(init=False)
     _loose: list[list[_Image[T]]] = field(init=False)
     _waiting: list[_Waiting[T]] = field(init=False)
+    _given_ns: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.figures = [CameraFigures() for _ in range(self.cameras)]
@@ -111,7 +113,11 @@ class CameraSets(Generic[T]):
         self._forget(now_s)
         ready = []
         while self._waiting and self._is_ready(self._waiting[0], now_s):
-            ready.append(self._given_out(self._waiting.pop(0)))
+            one = self._waiting.pop(0)
+            if one.stamp_ns >= self._given_ns:
+                ready.append(self._given_out(one))
+            else:  # a camera that is late while the first is silent
+                self._leave_out(one)
         return ready
 
     def flush(self, now_s: float) -> list[ImageSet[T]]:
@@ -181,6 +187,7 @@ class CameraSets(Generic[T]):
         for camera, figures in enumerate(self.figures):
             figures.missing += camera not in waiting.images
             figures.missing_in_a_row = 0 if camera in waiting.images else figures.missing_in_a_row + 1
+        self._given_ns = waiting.stamp_ns
         images = {camera: waiting.images[camera].item for camera in sorted(waiting.images)}
         return ImageSet(waiting.stamp_ns, images, waiting.arrived_s)
 
@@ -191,12 +198,15 @@ class CameraSets(Generic[T]):
 
     def _let_go(self) -> None:
         for one in self._waiting:
-            for camera in one.images:
-                self.figures[camera].apart += 1
+            self._leave_out(one)
         for camera, loose in enumerate(self._loose):
             self.figures[camera].apart += len(loose)
         self._begin_again()
 
+    def _leave_out(self, waiting: _Waiting[T]) -> None:
+        for camera in waiting.images:
+            self.figures[camera].apart += 1
+
     def _begin_again(self) -> None:
-        self._newest_ns, self._waiting = [None] * self.cameras, []
+        self._newest_ns, self._waiting, self._given_ns = [None] * self.cameras, [], 0
         self._loose = [[] for _ in range(self.cameras)]

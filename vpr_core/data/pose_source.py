@@ -82,7 +82,7 @@ class TopicPoses:
             return False
         if accepted := self._order.accept(stamp_ns):
             self._poses[stamp_ns] = pose
-            self.map_frame = self.map_frame or frame_id
+            self.map_frame = self.map_frame or frame_id.lstrip("/")
         return accepted
 
     def track(self) -> PoseTrack:

@@ -76,6 +76,18 @@ def test_others_answer_while_the_first_is_silent() -> None:
     assert feed(made, (2, 60000), (0, 60000), (1, 60000)) == [{0: "0@60000", 1: "1@60000", 2: "2@60000"}]
 
 
+def test_no_set_is_given_out_after_a_later_one() -> None:
+    made, stamps_ns = sets(3), []
+    for tenth in range(60):
+        for camera, late_s in ((1, 0.0), (2, 0.38)):  # the first camera is silent, and another late
+            stamp_s = tenth / 10 - late_s
+            if stamp_s >= 0:
+                stamp_ns = START_NS + round(stamp_s * 1000) * MS
+                stamps_ns += [one.stamp_ns for one in made.add(camera, stamp_ns, "", tenth / 10)]
+    assert len(stamps_ns) > 30 and stamps_ns == sorted(stamps_ns)
+    assert made.figures[2].apart > 10, "what came too late is counted"
+
+
 def test_beside_a_first_camera_that_sends_the_others_do_not_lead() -> None:
     made = sets()
     given = feed(made, *((camera, at) for at in range(0, 2000, 100) for camera in (0, 1) if camera or at % 500 == 0))

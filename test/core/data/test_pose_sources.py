@@ -52,7 +52,8 @@ def test_poses_of_a_pose_topic(kind: str, tmp_path: Path, ros: Any) -> None:
         pose = ros.pose(Pose.from_xy_yaw(4 * time_s, 1.0, 0.3))
         if kind != "PoseStamped":
             pose = ros.make("geometry_msgs/msg/PoseWithCovariance", pose, np.zeros(36))
-        bag.write("/pose", ros.make(f"geometry_msgs/msg/{kind}", ros.header(stamp_ns, "world"), pose), stamp_ns)
+        frame_id = "/world" if kind == "PoseStamped" else "world"  # as in ROS 1, whose slash nothing takes today
+        bag.write("/pose", ros.make(f"geometry_msgs/msg/{kind}", ros.header(stamp_ns, frame_id), pose), stamp_ns)
 
     found, drive = positions(write_bag(tmp_path / "bag", ros, write))
     np.testing.assert_allclose(found[:, 0], EXPECTED_X_M, atol=1e-6)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
@@ -141,13 +142,35 @@ def test_a_topic_that_nobody_publishes_is_told_with_those_there_are(
     node.process.says(f"{namespace}/other")
 
 
-def test_incompatible_qos_is_told_with_what_to_set(robot: Callable[..., Any], namespace: str) -> None:
-    node = robot("-p", f"qos_overrides.{namespace}/image.subscription.reliability:=reliable")
+@pytest.mark.parametrize("of", ["image", "odom"])
+def test_incompatible_qos_is_told_with_what_to_set_as_long_as_it_is_there(
+    robot: Callable[..., Any], passer_by: Callable[[], Any], namespace: str, jpegs: list[bytes], of: str
+) -> None:
+    reliable = f"qos_overrides.{namespace}/{of}.subscription.reliability:=reliable"
+    node = robot("-p", reliable, odometry_topic=f"{namespace}/odom", filter=False, stale_s=1000.0)
     best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-    node.probe.node.create_publisher(CompressedImage, node.image_topic, best_effort)
-    words = f"set qos_overrides.{namespace}/image.subscription.reliability to"
+    sender = passer_by()
+    sender.node.create_publisher({"image": CompressedImage, "odom": Odometry}[of], f"{namespace}/{of}", best_effort)
+    words = f"set qos_overrides.{namespace}/{of}.subscription.reliability to"
     node.process.says(words)
+    if of == "odom":  # which is looked at once the sensor sends
+        node.send_until(node.camera(), node.photograph(jpegs[0]), lambda: node.matches)
     node.status(lambda status, _: status.level == DiagnosticStatus.ERROR and words in status.message)
+    sender.close()
+    node.status(lambda status, _: words not in status.message)
+
+
+def test_nothing_accepted_for_long_is_lost(robot: Callable[..., Any], jpegs: list[bytes]) -> None:
+    node = robot(lost_s=1.0, refuse="dark", stale_s=1000.0, min_similarity=0.9999)
+    camera, picture = node.camera(), node.photograph(jpegs[0])
+    node.send_until(camera, picture, lambda: node.poses)
+    noise = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8), (0, 0), 8)
+    other = node.photograph(cv2.imencode(".jpg", noise)[1].tobytes())
+    seen = node.status(
+        lambda status, values: values["localization"] == "lost" and "lost: no match is accepted" in status.message,
+        meanwhile=lambda: camera.publish(other),
+    )
+    assert float(seen["last_accepted_age_s"]) > 1.0
 
 
 def test_silence_is_an_error_on_diagnostics(robot: Callable[..., Any], jpegs: list[bytes]) -> None:

@@ -58,6 +58,8 @@ def test_acceptance_follows_the_target_and_everything_says_so(
     assert {match.reason for match in message.matches} == {PlaceMatch.AMBIGUOUS, PlaceMatch.BELOW_TARGET}
     assert [match.probability for match in message.matches] == pytest.approx([0.98] * 5)
     values = node.status(lambda status, _: status.level == DiagnosticStatus.WARN and "(ambiguous)" in status.message)
+    places = PlaceMap.load(calibrated_map)
+    assert (values["map_hash"], values["model_hash"]) == (places.hash, places.model_hash)
     assert (values["calibrated"], values["last_probability"]) == ("yes", "0.9800")
     assert not node.poses
 

@@ -14,6 +14,7 @@ import rclpy
 from geometry_msgs.msg import PoseWithCovariance, PoseWithCovarianceStamped
 from rclpy.context import Context
 from rclpy.parameter import Parameter
+from tf2_msgs.msg import TFMessage
 
 from vpr_core.data.frames import Frames
 from vpr_core.data.poses import compose, pose_from_message
@@ -76,6 +77,19 @@ def test_answers_of_another_map_and_those_after_its_end_are_let_go(
     assert not made.agreeing
 
 
+def test_after_what_is_stale_answers_have_to_agree_anew(
+    handover: tuple[Handover, list[PoseWithCovarianceStamped]], probe: Any
+) -> None:
+    made, sent = handover
+    pose = PoseWithCovarianceStamped(pose=PoseWithCovariance(pose=pose_to_message(Pose((1.0, 2.0, 0.0)))))
+    made.use_map("one", "map")
+    probe.until(lambda: made.add(pose, Pose((0.0, 0.0, 0.0)), "one") or sent, "the pose that was sent on")
+    made.doubt()
+    assert not made.agreeing
+    made.add(pose, Pose((0.0, 0.0, 0.0)), "one")
+    assert made.agreeing
+
+
 def test_a_map_may_change_while_answers_come(handover: tuple[Handover, list[PoseWithCovarianceStamped]]) -> None:
     made, _ = handover
     pose = PoseWithCovarianceStamped(pose=PoseWithCovariance(pose=pose_to_message(Pose((1.0, 2.0, 0.0)))))
@@ -125,10 +139,9 @@ def test_one_pose_is_sent_when_three_agree_and_nav2_takes_it(
 def test_map_to_odom_is_sent_with_the_odometry_s_stamps_and_puts_the_vehicle_in_its_place(
     driven: Callable[..., Any], namespace: str, frames: Path
 ) -> None:
-    tf2_msgs = pytest.importorskip("tf2_msgs.msg")
     node = driven(publish_tf=True)
     node.process.says("active")
-    sent = node.probe.collect(tf2_msgs.TFMessage, f"{namespace}/tf")
+    sent = node.probe.collect(TFMessage, f"{namespace}/tf")
     for index in range(6):
         node.step(index)
     node.wait(lambda: node.send(5) or sent, "a transform")

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from tf2_msgs.msg import TFMessage
 
 from vpr_core.data.poses import pose_from_message
 from vpr_distill_ros.handover import for_rtabmap
@@ -171,14 +172,11 @@ def test_amcl_and_slam_toolbox_get_one_pose_in_the_map(name: str, driven: Callab
 def test_rtab_map_gets_an_initial_pose_and_priors_of_the_vehicle_s_frame(
     driven: Callable[..., Any], namespace: str
 ) -> None:
-    tf2_msgs = pytest.importorskip("tf2_msgs.msg")
     node = adapted(driven, "rtabmap", namespace, "/rtabmap/initialpose", "/rtabmap/global_pose")
     node.process.says("active")
     mounted = TransformStamped(child_frame_id="lidar")  # the adapter names the vehicle's frame, so TF is asked
     mounted.header.frame_id, mounted.transform.translation.z, mounted.transform.rotation.w = "base_link", 1.9, 1.0
-    node.probe.publisher(tf2_msgs.TFMessage, f"{namespace}/tf_static", LATCHED).publish(
-        tf2_msgs.TFMessage(transforms=[mounted])
-    )
+    node.probe.publisher(TFMessage, f"{namespace}/tf_static", LATCHED).publish(TFMessage(transforms=[mounted]))
     initial = node.probe.collect(PoseWithCovarianceStamped, f"{namespace}/rtabmap/initialpose")
     priors = node.probe.collect(PoseWithCovarianceStamped, f"{namespace}/rtabmap/global_pose")
     for index in range(8):

@@ -16,6 +16,7 @@ from lifecycle_msgs.msg import Transition
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage
+from tf2_msgs.msg import TFMessage
 from threadpoolctl import threadpool_limits
 
 from vpr_core.data.frames import Frames
@@ -90,8 +91,7 @@ def vehicle(robot: Callable[..., Any], namespace: str, town_map: Path) -> Callab
 
 def mount(node: Any, namespace: str, **frames: Pose) -> None:
     """Tell by /tf_static where cameras are on base_link."""
-    tf2_msgs = pytest.importorskip("tf2_msgs.msg")
-    message = tf2_msgs.TFMessage()
+    message = TFMessage()
     for frame, pose in frames.items():
         stamped, placed = TransformStamped(child_frame_id=frame), pose_to_message(pose)
         stamped.header.frame_id = "base_link"
@@ -99,7 +99,7 @@ def mount(node: Any, namespace: str, **frames: Pose) -> None:
         stamped.transform.rotation = placed.orientation
         message.transforms.append(stamped)
     latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    node.probe.publisher(tf2_msgs.TFMessage, f"{namespace}/tf_static", latched).publish(message)
+    node.probe.publisher(TFMessage, f"{namespace}/tf_static", latched).publish(message)
 
 
 def picture(node: Any, data: bytes, stamp_ns: int, frame: str) -> CompressedImage:

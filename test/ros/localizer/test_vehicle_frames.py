@@ -15,6 +15,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped, Vector3
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosbags.typesys import Stores, get_typestore
+from tf2_msgs.msg import TFMessage
 
 from vpr_core.data.frames import Frames
 from vpr_core.data.poses import compose, inverse, pose_from_message
@@ -23,8 +25,6 @@ from vpr_core.types import Pose
 from vpr_distill_msgs.srv import QueryPlace
 from vpr_distill_ros.poses import pose_to_message
 from vpr_distill_ros.stamps import ns_to_stamp
-
-tf2_msgs = pytest.importorskip("tf2_msgs.msg")
 
 START_NS = 1_700_000_000_000_000_000
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -53,7 +53,7 @@ def vehicle(lidar_robot: Callable[..., Any], namespace: str, cloud_map: Path) ->
 
 
 def transforms(*links: tuple[str, str, Pose], stamp_ns: int = START_NS) -> Any:
-    message = tf2_msgs.TFMessage()
+    message = TFMessage()
     for parent, child, pose in links:
         stamped = TransformStamped(child_frame_id=child)
         stamped.header.stamp, stamped.header.frame_id = ns_to_stamp(stamp_ns), parent
@@ -80,12 +80,19 @@ def test_a_chain_of_static_transforms_mounts_the_lidar_of_another_vehicle(
 ) -> None:
     node = vehicle()
     node.process.says("active")
-    static = node.probe.publisher(tf2_msgs.TFMessage, f"{namespace}/tf_static", LATCHED)
+    static = node.probe.publisher(TFMessage, f"{namespace}/tf_static", LATCHED)
     static.publish(transforms(("mast", "lidar", T_mast_lidar)))
     static.publish(transforms(("base_link", "mast", T_base_mast)))
     node.send_until(node.lidar(), node.cloud(clouds[7], START_NS), lambda: node.poses)
     assert_stands_where(node, frames, 7, compose(T_base_mast, T_mast_lidar))
     node.status(lambda _, values: values["sensor"].startswith("lidar at -4.000 0.300 2.000"))
+
+
+def test_what_is_built_where_ros_lacks_it_is_ros_s_own_definition() -> None:
+    definition, _ = get_typestore(Stores.LATEST).generate_msgdef("tf2_msgs/msg/TFMessage", ros_version=2)
+    built = (Path(__file__).parents[3] / "tools" / "tf2_msgs" / "msg" / "TFMessage.msg").read_text()
+    assert definition.splitlines()[0] == built.strip()
+    assert TFMessage.get_fields_and_field_types() == {"transforms": "sequence<geometry_msgs/TransformStamped>"}
 
 
 def test_without_the_transform_clouds_are_refused_until_it_comes(
@@ -105,11 +112,24 @@ def test_without_the_transform_clouds_are_refused_until_it_comes(
     assert values["localization"] == "no input" and not node.poses and not node.matches
     asked = node.call(QueryPlace, "query")
     assert not asked.success and "no transform from base_link to lidar" in asked.message
-    static = node.probe.publisher(tf2_msgs.TFMessage, f"{namespace}/tf_static", LATCHED)
+    static = node.probe.publisher(TFMessage, f"{namespace}/tf_static", LATCHED)
     static.publish(transforms(("base_link", "lidar", T_base_mast)))
     node.send_until(lidar, cloud, lambda: node.poses)
     assert_stands_where(node, frames, 7, T_base_mast)
     node.status(lambda status, _: status.level == DiagnosticStatus.OK, meanwhile=lambda: lidar.publish(cloud))
+
+
+def test_a_publisher_of_tf_static_that_does_not_latch_is_told(
+    vehicle: Callable[..., Any], namespace: str, clouds: list[np.ndarray]
+) -> None:
+    node = vehicle()
+    node.process.says("active")
+    node.probe.node.create_publisher(TFMessage, f"{namespace}/tf_static", QoSProfile(depth=10))
+    lidar, words = node.lidar(), "a publisher on /tf_static offers less than tf2 does, and nothing comes from it"
+    node.status(
+        lambda status, _: status.level == DiagnosticStatus.ERROR and words in status.message,
+        meanwhile=lambda: lidar.publish(node.cloud(clouds[7], START_NS)),
+    )
 
 
 def test_a_lidar_that_moves_is_where_it_was_at_the_stamp(
@@ -117,7 +137,7 @@ def test_a_lidar_that_moves_is_where_it_was_at_the_stamp(
 ) -> None:
     node = vehicle()
     node.process.says("active")
-    lidar, moving = node.lidar(), node.probe.publisher(tf2_msgs.TFMessage, f"{namespace}/tf", 10)
+    lidar, moving = node.lidar(), node.probe.publisher(TFMessage, f"{namespace}/tf", 10)
     stamp_ns = START_NS + 50_000_000
 
     def again() -> bool:
@@ -147,7 +167,7 @@ def test_two_parents_and_circles_are_told(
 ) -> None:
     node = vehicle()
     node.process.says("active")
-    static = node.probe.publisher(tf2_msgs.TFMessage, f"{namespace}/tf_static", LATCHED)
+    static = node.probe.publisher(TFMessage, f"{namespace}/tf_static", LATCHED)
     static.publish(transforms(*((parent, child, T_base_mast) for parent, child in links)))
     lidar, cloud = node.lidar(), node.cloud(clouds[7], START_NS)
     node.status(lambda status, _: told in status.message, meanwhile=lambda: lidar.publish(cloud))
@@ -159,7 +179,7 @@ def test_transforms_that_are_none_are_told_once_and_the_others_serve(
 ) -> None:
     node = vehicle()
     node.process.says("active")
-    static = node.probe.publisher(tf2_msgs.TFMessage, f"{namespace}/tf_static", LATCHED)
+    static = node.probe.publisher(TFMessage, f"{namespace}/tf_static", LATCHED)
     zero = Pose((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0))
     static.publish(transforms(("base_link", "camera", zero), ("base_link", "lidar", T_base_mast)))
     node.process.says("/tf_static: the transform from base_link to camera cannot be used: rotation is zero")
@@ -172,7 +192,7 @@ def test_odometry_of_a_frame_that_nothing_joins_is_refused(
 ) -> None:
     node = vehicle(odometry_topic=f"{namespace}/odom", filter=False, stale_s=1.0)
     node.process.says("active")
-    static = node.probe.publisher(tf2_msgs.TFMessage, f"{namespace}/tf_static", LATCHED)
+    static = node.probe.publisher(TFMessage, f"{namespace}/tf_static", LATCHED)
     static.publish(transforms(("base_link", "lidar", T_base_mast)))
     lidar, odometry = node.lidar(), node.probe.publisher(Odometry, f"{namespace}/odom", 10)
     message = Odometry(child_frame_id="imu_link")

@@ -16,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped, Vector3
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo
+from tf2_msgs.msg import TFMessage
 
 from vpr_core.data.frames import Frames
 from vpr_core.data.mounting import extrinsics
@@ -83,7 +84,6 @@ def test_where_the_camera_is_tf_tells(
     robot: Callable[..., Any], namespace: str, point_map: Path, frames: Path, jpegs: list[bytes], camera: CameraModel
 ) -> None:
     """Of a vehicle whose camera sits 3 m farther ahead than the mapping vehicle's, the base is 3 m behind."""
-    tf2_msgs = pytest.importorskip("tf2_msgs.msg")
     remapped = [word for topic in ("/tf", "/tf_static") for word in ("-r", f"{topic}:={namespace}{topic}")]
     node = robot(*remapped, map=point_map, base_frame="base_link", camera_info_topic=NO_TOPIC)
     images, image = node.camera(), node.photograph(jpegs[7], START_NS)
@@ -98,9 +98,7 @@ def test_where_the_camera_is_tf_tells(
     stamped.transform.translation = Vector3(x=placed.position.x, y=placed.position.y, z=placed.position.z)
     stamped.transform.rotation = placed.orientation
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    node.probe.publisher(tf2_msgs.TFMessage, f"{namespace}/tf_static", latched).publish(
-        tf2_msgs.TFMessage(transforms=[stamped])
-    )
+    node.probe.publisher(TFMessage, f"{namespace}/tf_static", latched).publish(TFMessage(transforms=[stamped]))
     node.send_until(images, image, lambda: node.poses)
     place = Frames.load(frames).frames[7].pose
     assert place

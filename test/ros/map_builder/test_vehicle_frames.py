@@ -9,8 +9,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile
-
-tf2_msgs = pytest.importorskip("tf2_msgs.msg")
+from tf2_msgs.msg import TFMessage
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -33,8 +32,8 @@ def test_places_are_where_the_vehicle_was_not_where_its_lidar_was(mapper: Callab
     assert int(values["odometry_dropped.tf"]) > 0 and values["places"] == "0"
     mounted = TransformStamped(child_frame_id="lidar")
     mounted.header.frame_id, mounted.transform.translation.x, mounted.transform.rotation.w = "base_link", 1.25, 1.0
-    static = node.probe.publisher(tf2_msgs.TFMessage, f"{namespace}/tf_static", LATCHED)
-    static.publish(tf2_msgs.TFMessage(transforms=[mounted]))
+    static = node.probe.publisher(TFMessage, f"{namespace}/tf_static", LATCHED)
+    static.publish(TFMessage(transforms=[mounted]))
     node.visit(1, 2)
     node.odometry_of = "base_link"
     node.visit(3)
