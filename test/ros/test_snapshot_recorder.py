@@ -156,7 +156,7 @@ def test_whatever_its_topics_are_called_a_localizer_s_are_kept(
     (bag,) = bags(tmp_path / "snapshots")
     assert bag.name.endswith("_below_similarity")
     assert stamps_in(bag, f"{namespace}/image") and stamps_in(bag, f"{namespace}/localizer/matches")
-    assert "/clock" not in process.output and "Traceback" not in process.output
+    assert "/parameter_events" not in process.output and "Traceback" not in process.output
 
 
 def test_refusals_that_are_not_asked_for_or_not_in_a_row_are_not_kept(
